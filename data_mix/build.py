@@ -1,0 +1,222 @@
+"""Sources to the exact rows trained on: read, hold out, tokenise, mix, pack; once, cached, with a manifest."""
+
+import hashlib
+import json
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from random import Random
+from typing import TYPE_CHECKING, Any
+
+from data_mix import DataError
+from data_mix.config import DataConfig, SourceSpec
+from data_mix.mix import draw_order, epochs_over
+from data_mix.render import ANSWERS, Dropped, Rendering, TokenRow, tokenise
+
+if TYPE_CHECKING:
+    from datasets import Dataset
+
+FORMAT = 1
+"""Raised when the same settings give other rows than before, so that old caches are not taken."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Packing:
+    """TRL's packing: several rows in one, without looking at each other."""
+
+    length: int
+    strategy: str = "bfd"
+    seed: int = 0
+    """Rows are shuffled before they are packed."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Mix:
+    """What a run trains and validates on."""
+
+    train: "Dataset"
+    """Columns input_ids, labels; parts where a method asks for them; seq_lengths where packed."""
+    validation: Mapping[str, list[TokenRow]]
+    manifest: Mapping[str, Any]
+    cached: bool
+    """It was there already."""
+
+
+@dataclass
+class Part:
+    """One source on its way: its rows, what became of them."""
+
+    spec: SourceSpec
+    raw: list[dict[str, Any]]
+    rows: list[TokenRow] = field(default_factory=list)
+    dropped: Counter[str] = field(default_factory=Counter)
+
+    def facts(self) -> dict[str, Any]:
+        """The manifest's entry."""
+        return {
+            "source": self.spec.source or f"from {self.spec.split_from}",
+            "read": len(self.raw),
+            "rows": len(self.rows),
+            "tokens": sum(len(row.input_ids) for row in self.rows),
+            "supervised_tokens": sum(label != -100 for row in self.rows for label in row.labels),
+            "dropped": dict(self.dropped),
+            "sha256": _digest(self.raw),
+        }
+
+
+Progress = Callable[[Sequence[Any], str], Any]
+"""(things, description) -> the same things, shown as a bar."""
+
+
+def plain(things: Sequence[Any], description: str) -> Sequence[Any]:
+    """No bar."""
+    return things
+
+
+def build(
+    config: DataConfig, tokenizer: Any, how: Rendering, cache: Path, packing: Packing | None = None, progress: Progress = plain
+) -> Mix:
+    """Build the mix, or take it from the cache where data, template text and settings are the same.
+
+    Raises DataError with source and row for what cannot be used, and where no row remains.
+    """
+    train, validation = read(config)
+    key = _key(config, [*train, *validation], tokenizer, how, packing)
+    held = {part.spec.name: part for part in validation}
+    judged = replace(how, messages=ANSWERS, completions=ANSWERS)  # one scale for every method: the loss of answers
+    for part in validation:
+        _tokenise_part(part, tokenizer, judged, progress)
+    folder = cache / "data" / key
+    if (folder / "manifest.json").is_file():
+        from datasets import load_from_disk
+
+        manifest = json.loads((folder / "manifest.json").read_text("utf-8"))
+        return Mix(train=load_from_disk(str(folder / "train")), validation={n: p.rows for n, p in held.items()}, manifest=manifest, cached=True)
+    for part in train:
+        _tokenise_part(part, tokenizer, how, progress)
+    order = _order(config, train)
+    dataset = _dataset([train[source].rows[row] for source, row in order], packing, how.keep_parts)
+    manifest = {
+        "hash": key,
+        "train": {p.spec.name: {**p.facts(), "epochs": epochs} for p, epochs in zip(train, epochs_over(order, [len(p.rows) for p in train]), strict=True)},
+        "validation": {name: part.facts() for name, part in held.items()},
+        "mix": {"rows": len(order), "packed_rows": len(dataset), "tokens": sum(map(len, dataset["input_ids"]))},
+    }
+    _save(dataset, manifest, folder)
+    return Mix(train=dataset, validation={n: p.rows for n, p in held.items()}, manifest=manifest, cached=False)
+
+
+def read(config: DataConfig) -> tuple[list[Part], list[Part]]:
+    """Rows of every train and validation source in TRL's columns; held-out rows are taken from train first.
+
+    Raises DataError for an unreadable source, and for a held-out part that would leave train or itself empty.
+    """
+    train = [_read_source(spec, config.seed) for spec in config.train]
+    validation = []
+    for spec in config.validation:
+        if not spec.split_from:
+            validation.append(_read_source(spec, config.seed))
+            continue
+        rng = Random(f"{config.seed}/{spec.name}")
+        held: list[dict[str, Any]] = []
+        for part in train:
+            chosen = set(rng.sample(range(len(part.raw)), round((spec.fraction or 0.0) * len(part.raw))))
+            held += [row for i, row in enumerate(part.raw) if i in chosen]
+            part.raw = [row for i, row in enumerate(part.raw) if i not in chosen]
+        if not held or not any(part.raw for part in train):
+            raise DataError(f"data.validation.{spec.name}: fraction {spec.fraction} of the train rows leaves one side empty; give more rows or another fraction")
+        validation.append(Part(spec=spec, raw=held))
+    return train, validation
+
+
+def _read_source(spec: SourceSpec, seed: int) -> Part:
+    from data_mix.catalog import SOURCES
+    from data_mix.shapes import normalise
+
+    rows = SOURCES[spec.source].rows(spec.config, Random(f"{seed}/{spec.name}"))
+    raw = [normalise(row, spec, f"{spec.name} row {number}") for number, row in enumerate(rows, 1)]
+    if not raw:
+        raise DataError(f"data source {spec.name} ({spec.source}): no rows")
+    return Part(spec=spec, raw=raw)
+
+
+def _tokenise_part(part: Part, tokenizer: Any, how: Rendering, progress: Progress) -> None:
+    for number, row in enumerate(progress(part.raw, f"tokenise {part.spec.name}"), 1):
+        try:
+            results = tokenise(row, tokenizer, how)
+        except DataError as error:
+            raise DataError(f"data source {part.spec.name} row {number}: {error}") from error
+        for result in results or [Dropped(reason="no trained assistant turn")]:
+            if isinstance(result, Dropped):
+                part.dropped[result.reason] += 1
+            else:
+                part.rows.append(result)
+    if not part.rows:
+        raise DataError(f"data source {part.spec.name}: none of {len(part.raw)} rows can be trained on: {dict(part.dropped)}; raise train.max_length or change the data")
+
+
+def _order(config: DataConfig, train: Sequence[Part]) -> list[tuple[int, int]]:
+    sizes = [len(part.rows) for part in train]
+    means = [sum(len(row.input_ids) for row in part.rows) / len(part.rows) for part in train]
+    return draw_order(
+        sizes,
+        [part.spec.weight for part in train],
+        [part.spec.repeat for part in train],
+        Random(f"{config.seed}/mix"),
+        tokens_per_row=means if config.weight_by == "tokens" else None,
+    )
+
+
+def _dataset(rows: Sequence[TokenRow], packing: Packing | None, keep_parts: bool) -> "Dataset":
+    from datasets import Dataset
+
+    columns: dict[str, list[Any]] = {"input_ids": [row.input_ids for row in rows], "labels": [row.labels for row in rows]}
+    if keep_parts:
+        columns["parts"] = [[int(part) for part in row.parts] for row in rows]
+    dataset = Dataset.from_dict(columns)
+    if packing:
+        from trl import pack_dataset
+
+        dataset = pack_dataset(dataset.shuffle(seed=packing.seed), packing.length, packing.strategy)
+    return dataset
+
+
+def _key(config: DataConfig, parts: Sequence[Part], tokenizer: Any, how: Rendering, packing: Packing | None) -> str:
+    """Hash of all that decides the rows: data, mixing, template text, tokenizer, settings."""
+    return _digest(
+        [
+            FORMAT,
+            asdict(config),
+            [_digest(part.raw) for part in parts],
+            tokenizer.chat_template,
+            hashlib.sha256(tokenizer.backend_tokenizer.to_str().encode()).hexdigest(),
+            [tokenizer.bos_token, tokenizer.eos_token],
+            asdict(how),
+            asdict(packing) if packing else None,
+        ]
+    )[:16]
+
+
+def _digest(value: Any) -> str:
+    return hashlib.sha256(json.dumps(value, sort_keys=True, default=str, ensure_ascii=False).encode()).hexdigest()
+
+
+def _save(dataset: "Dataset", manifest: Mapping[str, Any], folder: Path) -> None:
+    """Into a folder beside, renamed into place, so that a cache entry is whole or absent."""
+    import os
+    import shutil
+    import tempfile
+
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        scratch = Path(tempfile.mkdtemp(dir=folder.parent))
+        try:
+            dataset.save_to_disk(str(scratch / "train"))
+            (scratch / "manifest.json").write_text(json.dumps(manifest, indent=1), "utf-8")
+            shutil.rmtree(folder, ignore_errors=True)
+            os.replace(scratch, folder)
+        finally:
+            shutil.rmtree(scratch, ignore_errors=True)
+    except OSError as error:
+        raise DataError(f"data cache {folder}: {error.strerror or error}; free some space or point TEMPERING_CACHE at another disk") from error

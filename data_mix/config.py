@@ -1,0 +1,50 @@
+"""The `data:` section of a recipe, typed."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+
+@dataclass(frozen=True, kw_only=True)
+class SourceSpec:
+    """One entry of `data.train` or `data.validation`: where rows come from and how they are read."""
+
+    source: str = ""
+    """A row of `data_mix.catalog.SOURCES`; empty only where `split_from` is set."""
+    config: Any = None
+    """The source's own hyperparameters: an instance of its config dataclass."""
+    name: str
+    """How the manifest, the logs and `val/<name>/loss` call it (default: the source's name)."""
+    weight: float | None = None
+    """Share of the mix, in the unit of `weight_by`; without weights every source is used whole."""
+    repeat: bool = False
+    """Start again when exhausted instead of ending the mix."""
+    columns: Mapping[str, str] = field(default_factory=dict)
+    """Our column -> the file's column, as in {prompt: instruction}."""
+    role_key: str | None = None
+    """Key of the speaker in a message, where it is neither `role` nor `from`."""
+    content_key: str | None = None
+    """Key of the text in a message, where it is neither `content` nor `value`."""
+    roles: Mapping[str, str] = field(default_factory=dict)
+    """The file's role name -> ours, as in {operator: assistant}; human, gpt, bot and the like are known."""
+    system: str | None = None
+    """A system message put before every conversation that has none."""
+    tools: str | None = None
+    """Column that holds the tool descriptions (a list, or JSON text); default `tools` where there is one."""
+    split_from: str | None = None
+    """Validation only (`from: train` in the recipe): hold out `fraction` of the train rows instead of reading a source."""
+    fraction: float | None = None
+    """Share of the train rows held out, with `from: train`."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class DataConfig:
+    """The whole `data:` section."""
+
+    train: tuple[SourceSpec, ...]
+    weight_by: Literal["rows", "tokens"] = "rows"
+    validation: tuple[SourceSpec, ...] = ()
+    seed: int = 0
+    """Seed of mixing, of held-out rows and of every source whose entry names none."""
+    thinking: Literal["auto", "last_turn"] = "auto"
+    """How a template that rewrites history is trained: `auto` makes one row an assistant turn where it must."""

@@ -1,0 +1,168 @@
+"""CheckpointEval: measure a model while it trains, in anybody's Trainer.
+
+    from eval_hooks import CheckpointEval
+    trainer.add_callback(CheckpointEval(retain=[{"task": "pocket", "variant": "olmes_cf", "shots": 0}], every=100))
+"""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+
+from eval_hooks.budget import crossed
+from eval_hooks.config import Budget, Role, TaskSpec
+from eval_hooks.errors import EvalError
+from eval_hooks.evaluate import Pass, Reader, Ready, evaluate, ready
+from eval_hooks.forward import Progress, no_progress
+from eval_hooks.items import LossItem
+from eval_hooks.track import Tracker, flatten_summary
+
+Entry = TaskSpec | Mapping[str, Any] | str
+
+
+class CheckpointEval(TrainerCallback):
+    """Scores tasks at step 0, every so often and at the end; pairs each with step 0; writes evals/, metrics.jsonl and W&B.
+
+    Needs no recipe: tasks are names, mappings or TaskSpecs. Rows of a task that scores a data source are handed in by name (`rows`), and
+    so are the tokenised validation sets (`losses`). `on_summary` is called on the writing rank with each summary.
+    Raises EvalError at construction for a task that cannot be, at the start of training for items that cannot be rendered.
+    """
+
+    def __init__(
+        self,
+        *,
+        target: Sequence[Entry] = (),
+        retain: Sequence[Entry] = (),
+        every: int | float | str | None = None,
+        out: str | Path = "runs/eval",
+        rows: Mapping[str, Sequence[Mapping[str, Any]]] | None = None,
+        losses: Mapping[str, Sequence[LossItem]] | None = None,
+        margin: float | None = None,
+        budget: Budget | None = None,
+        on_error: str = "report",
+        samples: int = 8,
+        template_kwargs: Mapping[str, Any] | None = None,
+        tracker: Tracker | None = None,
+        on_summary: Callable[[dict[str, Any]], None] | None = None,
+    ) -> None:
+        self.entries: list[tuple[TaskSpec, Role]] = [*((_spec(t), "target") for t in target), *((_spec(t), "retain") for t in retain)]
+        names = [spec.name or spec.task for spec, _ in self.entries]
+        if twice := {name for name in names if names.count(name) > 1}:
+            raise EvalError(f"two tasks are called {sorted(twice)}; give one of them a `name`")
+        self.every, self.out = every, Path(out)
+        self.rows, self.losses = rows or {}, losses or {}
+        self.budget = budget or Budget()
+        self.margin = margin if margin is not None else self.budget.accuracy_drop if self.budget.accuracy_drop is not None else 0.02
+        self.on_error, self.samples = on_error, samples
+        self.template_kwargs = template_kwargs or {}
+        self.tracker, self.on_summary = tracker, on_summary
+        self.tasks: list[Ready] = []
+        self.stopped: str | None = None
+        """Why the budget ended the run, if it did."""
+        self._reader: Reader | None = None
+        self._last: int | None = None
+
+    def on_train_begin(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
+        """Render every item once and measure the base, unless a resumed run has it on disk."""
+        model = kwargs["model"]
+        tokenizer = getattr(kwargs["processing_class"], "tokenizer", kwargs["processing_class"])
+        limit = getattr(model.config.get_text_config(), "max_position_embeddings", None) or 2048
+        self._reader = Reader(tokenizer=tokenizer, template_kwargs=self.template_kwargs, max_length=limit)
+        self.tasks = [ready(spec, role, self._reader, self.rows.get(spec.name or spec.task)) for spec, role in self.entries]
+        if self.tracker is None and state.is_world_process_zero:
+            self.tracker = Tracker(self.out)
+        if state.global_step == 0 or not (self.out / "evals" / "step-0" / "summary.json").is_file():
+            self._evaluate(model, state, control)
+
+    def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
+        """Measure where a step is due."""
+        period = self.period(state.max_steps)
+        if period and state.global_step % period == 0:
+            self._evaluate(kwargs["model"], state, control)
+
+    def on_epoch_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
+        """Measure after an epoch, where that was asked for."""
+        if self.every == "epoch":
+            self._evaluate(kwargs["model"], state, control)
+
+    def on_train_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
+        """Measure the final weights, unless the last step was measured."""
+        self._evaluate(kwargs["model"], state, control)
+
+    def period(self, max_steps: int) -> int | None:
+        """Steps between evaluations; None: only at the ends (or at epochs)."""
+        if isinstance(self.every, float) and self.every <= 1.0:
+            return max(1, round(self.every * max_steps))
+        return int(self.every) if isinstance(self.every, int | float) else None
+
+    def _evaluate(self, model: Any, state: TrainerState, control: TrainerControl) -> None:
+        step = state.global_step
+        if self._last == step:
+            return
+        self._last = step
+        writes = state.is_world_process_zero
+        evals = self.out / "evals"
+        run = Pass(
+            tasks=self.tasks,
+            losses=self.losses,
+            folder=evals / f"step-{step}" if writes else None,
+            baseline=evals / "step-0" if step else None,
+            margin=self.margin,
+            samples=self.samples,
+            keep_going=self.on_error == "report",
+        )
+        assert self._reader is not None
+        tokens = getattr(state, "num_input_tokens_seen", None) or None
+        summary = evaluate(run, model, self._reader, step, tokens, progress_bar if writes else silent_bar)
+        if writes and self.tracker:
+            self.tracker.log(step, flatten_summary(summary))
+        if writes and self.on_summary:
+            self.on_summary(summary)
+        self._decide(summary, control)
+
+    def _decide(self, summary: dict[str, Any], control: TrainerControl) -> None:
+        reasons = _from_writer(crossed(self.budget, summary))
+        if reasons and self.tracker:
+            self.tracker.log(summary["step"], {"budget/crossed": 1.0, "budget/reason": "; ".join(reasons)})
+        if reasons and self.budget.action == "stop":
+            self.stopped = "; ".join(reasons)
+            control.should_training_stop = True
+
+
+def _from_writer(reasons: list[str]) -> list[str]:
+    """What rank 0 decided, on every rank: only it has the tables, and all must stop at the same step."""
+    import torch.distributed as dist
+
+    if not (dist.is_available() and dist.is_initialized()):
+        return reasons
+    box = [reasons]
+    dist.broadcast_object_list(box, src=0)
+    return box[0]
+
+
+def _spec(entry: Entry) -> TaskSpec:
+    """A task entry in any of its three forms. Raises EvalError for an unknown key."""
+    if isinstance(entry, TaskSpec):
+        return entry
+    try:
+        return TaskSpec(task=entry) if isinstance(entry, str) else TaskSpec(**entry)
+    except TypeError as error:
+        raise EvalError(f"task entry {entry!r}: {str(error).removeprefix('TaskSpec.__init__() ')}; keys are those of eval_hooks.config.TaskSpec") from error
+
+
+@contextmanager
+def progress_bar(total: int, description: str) -> Iterator[Progress]:
+    """A bar on standard error, gone when done."""
+    from tqdm.auto import tqdm
+
+    with tqdm(total=total, desc=description, leave=False, dynamic_ncols=True) as bar:
+        yield bar.update
+
+
+@contextmanager
+def silent_bar(total: int, description: str) -> Iterator[Progress]:
+    """For the ranks that nobody watches."""
+    yield no_progress
+

@@ -1,0 +1,72 @@
+"""The `eval:` section of a recipe, typed; also what CheckpointEval takes from a script."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+Variant = Literal["hendrycks", "lm_eval", "olmes_mcf", "olmes_cf"]
+Role = Literal["target", "retain"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class TaskSpec:
+    """One entry of `eval.target` or `eval.retain`."""
+
+    task: str
+    """A row of `eval_hooks.catalog.TASKS`."""
+    name: str = ""
+    """How tables, keys and pictures call it (default: the task's name)."""
+    variant: Variant = "lm_eval"
+    """Prompt and scoring of a multiple-choice task (card 00, sections B to D)."""
+    shots: int = 5
+    """Solved examples before each question of a multiple-choice task, from the subject's dev rows in order."""
+    split: str = "test"
+    """Which rows are scored."""
+    path: str | None = None
+    """Folder or file with the items; without it the hub copy or the embedded bank."""
+    subjects: tuple[str, ...] = ()
+    """Only these subjects, in this order; empty means all."""
+    limit: int | None = None
+    """At most this many items: the first ones of each subject in turn, so that every subject is there."""
+    chat_template: bool = False
+    """Wrap the prompt in the model's chat template."""
+    max_new_tokens: int = 32
+    """Longest answer of a generative task, in tokens."""
+    batch_tokens: int = 1024
+    """Tokens of one forward pass while scoring options; memory, not results, depends on it."""
+    source: Mapping[str, Any] = field(default_factory=dict)
+    """For a task whose rows come from a source (sql): the source's keys, as `split`, `n`, `seed`."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Budget:
+    """What may be lost before something happens (interfaces.md: when a loss counts as proven)."""
+
+    accuracy_drop: float | None = None
+    ece_rise: float | None = None
+    action: Literal["report", "stop"] = "report"
+
+
+@dataclass(frozen=True, kw_only=True)
+class EvalConfig:
+    """The whole `eval:` section."""
+
+    every: int | float | Literal["epoch"] | None = None
+    """Steps (whole number), fraction of the run (0 to 1) or `epoch`; None: only at step 0 and at the end."""
+    target: tuple[TaskSpec, ...] = ()
+    """What the run is for."""
+    retain: tuple[TaskSpec, ...] = ()
+    """What must not be lost; paired with step 0."""
+    margin: float | None = None
+    """What may be lost and still be called kept; default budget.accuracy_drop, else 0.02."""
+    budget: Budget = field(default_factory=Budget)
+    on_error: Literal["report", "stop"] = "report"
+    samples: int = 8
+    """Generations kept for the report and W&B, per generative task."""
+
+    @property
+    def kept_margin(self) -> float:
+        """The margin of the verdict, with its defaults resolved."""
+        if self.margin is not None:
+            return self.margin
+        return self.budget.accuracy_drop if self.budget.accuracy_drop is not None else 0.02

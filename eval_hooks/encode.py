@@ -1,0 +1,100 @@
+"""From items to token ids: each option's whole sequence, tokenised as one text, and where its scored tokens begin."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from eval_hooks.config import TaskSpec
+from eval_hooks.errors import EvalError
+from eval_hooks.items import ChoiceItem, ChoiceSet
+from eval_hooks.variants import FORMS, continuations, prompt
+
+
+@dataclass(frozen=True, kw_only=True)
+class Encoded:
+    """One item, ready to score: sequence i is `shared + branches[i]`, its last `scored[i]` tokens are option i."""
+
+    item: ChoiceItem
+    prompt: str
+    shared: tuple[int, ...]
+    """The longest token prefix that all options have in common, at least one token short of the scored ones."""
+    branches: tuple[tuple[int, ...], ...]
+    scored: tuple[int, ...]
+    """Number of tokens whose log-probabilities are summed, per option."""
+    cut: int = 0
+    """Tokens cut from the left, or shots left out (hendrycks), because the prompt was longer than the model takes."""
+
+    @property
+    def context_tokens(self) -> int:
+        """Length of the prompt without the option."""
+        return len(self.shared) + len(self.branches[0]) - self.scored[0]
+
+    @property
+    def tokens(self) -> int:
+        """Tokens run through the model for this item."""
+        return len(self.shared) + sum(len(branch) - 1 for branch in self.branches)
+
+
+def encode(data: ChoiceSet, spec: TaskSpec, tokenizer: Any, max_length: int, template_kwargs: dict[str, Any] | None = None) -> list[Encoded]:
+    """All items of a task entry, in order.
+
+    Raises EvalError where a chat template is asked for and missing, an option has no tokens of its own, or letters share a token.
+    """
+    if spec.chat_template and not tokenizer.chat_template:
+        raise EvalError(f"{spec.name or spec.task}: chat_template: true, but the tokenizer has no chat template; set model.chat_template or write false")
+    return [_encode_item(item, data.dev.get(item.subject, ()), spec, tokenizer, max_length, template_kwargs or {}) for item in data.items]
+
+
+def _encode_item(item: ChoiceItem, shots: Sequence[ChoiceItem], spec: TaskSpec, tokenizer: Any, max_length: int, template_kwargs: dict[str, Any]) -> Encoded:
+    shots = shots[: spec.shots]
+    cut = 0
+    while True:
+        text = prompt(item, shots, spec.variant)
+        context, wholes = _tokenise(text, item, spec, tokenizer, template_kwargs)
+        if max(map(len, wholes)) <= max_length or not (FORMS[spec.variant].drops_shots and shots):
+            break
+        shots, cut = shots[:-1], cut + 1
+    over = max(0, max(map(len, wholes)) - max_length)
+    if over:
+        context, wholes, cut = context[over:], [whole[over:] for whole in wholes], over
+    scored = tuple(len(whole) - len(context) for whole in wholes)
+    if min(scored) < 1 or not context:
+        raise EvalError(f"{spec.name or spec.task}: {item.item_id}: an option has no tokens of its own after the prompt: {item.choices}")
+    if not FORMS[spec.variant].cloze and len({tuple(whole[len(context):]) for whole in wholes}) < len(wholes):
+        raise EvalError(f"{spec.name or spec.task}: {item.item_id}: two option letters have the same tokens; use variant olmes_cf with this tokenizer")
+    shared = min(_common_prefix(wholes), len(context))
+    return Encoded(
+        item=item,
+        prompt=text,
+        shared=tuple(wholes[0][:shared]),
+        branches=tuple(tuple(whole[shared:]) for whole in wholes),
+        scored=scored,
+        cut=cut,
+    )
+
+
+def _tokenise(text: str, item: ChoiceItem, spec: TaskSpec, tokenizer: Any, template_kwargs: dict[str, Any]) -> tuple[list[int], list[list[int]]]:
+    """Ids of the context alone and of context + option, for each option (the pair encoding of lm-evaluation-harness).
+
+    With a chat template the context is the rendered user turn with the generation prompt, options lose their leading space, and the
+    template's own special tokens are the only ones.
+    """
+    answers = continuations(item, spec.variant)
+    if spec.chat_template:
+        messages = [{"role": "user", "content": text}]
+        text = tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True, **template_kwargs)
+        answers = [answer.lstrip() for answer in answers]
+    encoded = tokenizer([text, *(text + answer for answer in answers)], add_special_tokens=not spec.chat_template)["input_ids"]
+    ids = [_without_end(list(row), tokenizer) for row in encoded]
+    return ids[0], ids[1:]
+
+
+def _without_end(ids: list[int], tokenizer: Any) -> list[int]:
+    """Without the end token that some tokenizers add to every text."""
+    return ids[:-1] if ids and ids[-1] == tokenizer.eos_token_id else ids
+
+
+def _common_prefix(rows: Sequence[Sequence[int]]) -> int:
+    """Length of the longest common prefix."""
+    shortest = min(map(len, rows))
+    return next((i for i in range(shortest) if len({row[i] for row in rows}) > 1), shortest)

@@ -1,0 +1,28 @@
+"""Files that are written whole or not at all."""
+
+import os
+import tempfile
+from pathlib import Path
+
+from eval_hooks.errors import EvalError
+
+
+def write_atomic(path: Path, data: bytes) -> None:
+    """Write beside the file, flush to disk, rename into place; a reader sees the old file or the new one.
+
+    Raises EvalError naming the path where the disk is full or read-only; the old file is then intact.
+    """
+    scratch = None
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}-", delete=False) as handle:
+            scratch = handle.name
+            handle.write(data)
+            handle.flush()
+            os.fsync(handle.fileno())
+        os.chmod(scratch, 0o644)
+        os.replace(scratch, path)
+    except OSError as error:
+        if scratch and os.path.exists(scratch):
+            os.unlink(scratch)
+        raise EvalError(f"{path}: cannot be written: {error.strerror or error}; free some space or choose a writable folder") from error

@@ -1,0 +1,103 @@
+"""Greedy answers, batched and left-padded, with every generation setting ours.
+
+A model folder may carry a repetition penalty, a minimum length or sampling in its generation_config; `generate` fills whatever is
+left unset from there. So the model's own configuration is set aside while ours is in force, and put back afterwards.
+"""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+from eval_hooks.errors import EvalError
+from eval_hooks.forward import Progress, batches, no_progress, scoring_mode
+from eval_hooks.items import GenerateItem
+
+
+@dataclass(frozen=True, kw_only=True)
+class Answer:
+    """What a model wrote."""
+
+    prompt: str
+    """The rendered prompt, special tokens included."""
+    text: str
+    n_tokens: int
+    """Generated tokens, the stop token included."""
+    hit_limit: bool
+    """It wrote max_new_tokens without a stop token."""
+
+
+def answers(
+    model: Any,
+    tokenizer: Any,
+    items: Sequence[GenerateItem],
+    max_new_tokens: int,
+    template_kwargs: dict[str, Any] | None = None,
+    batch_tokens: int = 4096,
+    progress: Progress = no_progress,
+) -> list[Answer]:
+    """Greedy continuation of every prompt, in order. Rows are batched by length, so the layout depends on the items alone."""
+    prompts = [render(item, tokenizer, template_kwargs or {}) for item in items]
+    ids = [tokenizer(text, add_special_tokens=isinstance(item.prompt, str))["input_ids"] for text, item in zip(prompts, items, strict=True)]
+    order = sorted(range(len(items)), key=lambda i: (len(ids[i]), i))
+    out: dict[int, Answer] = {}
+    stops = stop_ids(model, tokenizer)
+    with scoring_mode(model), own_settings(model, stops, tokenizer, max_new_tokens):
+        for batch in batches([len(ids[i]) + max_new_tokens for i in order], batch_tokens):
+            chosen = [order[i] for i in batch]
+            for i, new in zip(chosen, _generate(model, [ids[i] for i in chosen], stops), strict=True):
+                ended = bool(new) and new[-1] in stops
+                text = tokenizer.decode(new, skip_special_tokens=True)
+                out[i] = Answer(prompt=prompts[i], text=text, n_tokens=len(new), hit_limit=not ended)
+            progress(len(batch))
+    return [out[i] for i in range(len(items))]
+
+
+def render(item: GenerateItem, tokenizer: Any, template_kwargs: dict[str, Any]) -> str:
+    """The prompt as the model reads it. Raises EvalError for chat messages without a template."""
+    if isinstance(item.prompt, str):
+        return item.prompt
+    if not tokenizer.chat_template:
+        raise EvalError(f"{item.item_id}: the prompt is a conversation and the tokenizer has no chat template; set model.chat_template")
+    return tokenizer.apply_chat_template(list(item.prompt), tokenize=False, add_generation_prompt=True, **template_kwargs)
+
+
+def stop_ids(model: Any, tokenizer: Any) -> tuple[int, ...]:
+    """Tokens that end an answer: the tokenizer's end token and those the model's generation configuration names."""
+    own = getattr(model.generation_config, "eos_token_id", None)
+    own = own if isinstance(own, list) else [own]
+    return tuple(sorted({int(i) for i in [*own, tokenizer.eos_token_id] if i is not None}))
+
+
+@contextmanager
+def own_settings(model: Any, stops: tuple[int, ...], tokenizer: Any, max_new_tokens: int) -> Iterator[None]:
+    """Greedy decoding with a cache and no penalties while inside; the model's own settings afterwards."""
+    from transformers import GenerationConfig
+
+    base = model.get_base_model() if hasattr(model, "get_base_model") else model
+    before = base.generation_config
+    pad = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else stops[0] if stops else 0
+    base.generation_config = GenerationConfig(
+        do_sample=False, num_beams=1, max_new_tokens=max_new_tokens, min_new_tokens=None, use_cache=True,
+        repetition_penalty=1.0, no_repeat_ngram_size=0, eos_token_id=list(stops) or None, pad_token_id=pad,
+    )  # fmt: skip
+    if base is not model:
+        outer, model.generation_config = model.generation_config, base.generation_config
+    try:
+        yield
+    finally:
+        base.generation_config = before
+        if base is not model:
+            model.generation_config = outer
+
+
+def _generate(model: Any, rows: Sequence[Sequence[int]], stops: tuple[int, ...]) -> list[list[int]]:
+    """New tokens per row, up to and with the first stop token. Masks come from lengths, never from the pad id."""
+    import torch
+
+    width = max(map(len, rows))
+    pad = model.generation_config.pad_token_id
+    ids = torch.tensor([[pad] * (width - len(row)) + list(row) for row in rows], device=model.device)
+    mask = torch.tensor([[0] * (width - len(row)) + [1] * len(row) for row in rows], device=model.device)
+    new = model.generate(input_ids=ids, attention_mask=mask)[:, width:].tolist()
+    return [row[: next((i + 1 for i, token in enumerate(row) if token in stops), len(row))] for row in new]

@@ -1,0 +1,93 @@
+"""What a task hands to a scorer: items, independent of where they came from."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from eval_hooks.errors import EvalError
+
+
+@dataclass(frozen=True, kw_only=True)
+class ChoiceItem:
+    """A question with options, one of them right."""
+
+    item_id: str
+    """subject/idx, unique within a task."""
+    subject: str
+    question: str
+    choices: tuple[str, ...]
+    gold: int
+    """Index of the right option."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ChoiceSet:
+    """Items to score and, per subject, the solved examples that may stand before them (dev rows, in order)."""
+
+    items: tuple[ChoiceItem, ...]
+    dev: Mapping[str, tuple[ChoiceItem, ...]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
+class GenerateItem:
+    """A prompt and the answer that counts as right."""
+
+    item_id: str
+    prompt: str | Sequence[Mapping[str, Any]]
+    """Plain text, or chat messages for the model's template."""
+    gold: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class LossItem:
+    """A tokenised row; labels are -100 where a token is context only."""
+
+    item_id: str
+    input_ids: tuple[int, ...]
+    labels: tuple[int, ...]
+
+
+LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
+
+
+def choice_item(row: Mapping[str, Any], where: str, order: int) -> ChoiceItem:
+    """One row of a question file: question, choices (or columns A, B, ...), answer (letter or index), subject, idx.
+
+    `where` is file:line, for the message; `order` stands in for a missing idx.
+    """
+    question = row.get("question")
+    choices = row.get("choices")
+    if choices is None:
+        choices = [row[letter] for letter in LETTERS if row.get(letter) is not None]
+    if not isinstance(question, str) or not isinstance(choices, list | tuple) or len(choices) < 2:
+        raise EvalError(f"{where}: a row needs `question` and at least two `choices` (or columns A, B, ...); it has {sorted(row)}")
+    subject = str(row.get("subject") or "all")
+    return ChoiceItem(
+        item_id=f"{subject}/{row.get('idx', order)}",
+        subject=subject,
+        question=question,
+        choices=tuple(str(choice) for choice in choices),
+        gold=_gold_index(row.get("answer"), len(choices), where),
+    )
+
+
+def _gold_index(answer: Any, n: int, where: str) -> int:
+    """Letter or zero-based index to an index among n options."""
+    text = str(answer).strip()
+    index = LETTERS.find(text) if len(text) == 1 and text.isalpha() else int(text) if text.isdecimal() else -1
+    if not 0 <= index < n:
+        raise EvalError(f"{where}: answer {answer!r} is none of the {n} options; write a letter {LETTERS[0]} to {LETTERS[n - 1]} or an index 0 to {n - 1}")
+    return index
+
+
+def limited(items: Sequence[ChoiceItem], limit: int | None) -> tuple[ChoiceItem, ...]:
+    """At most `limit` items, taken from the subjects in turn, in the file's order within and between subjects."""
+    if limit is None or limit >= len(items):
+        return tuple(items)
+    rank: dict[str, int] = {}
+    turns = []
+    for position, item in enumerate(items):
+        turns.append((rank.get(item.subject, 0), position))
+        rank[item.subject] = rank.get(item.subject, 0) + 1
+    kept = sorted(position for _, position in sorted(turns)[:limit])
+    return tuple(items[position] for position in kept)

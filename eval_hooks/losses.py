@@ -1,0 +1,59 @@
+"""The loss of held-out rows, item by item: summed negative log-likelihood of the trained tokens, and their number."""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from eval_hooks.forward import Progress, Row, batches, kept_logits, no_progress, scoring_mode, takes_block_mask
+from eval_hooks.items import LossItem
+
+if TYPE_CHECKING:
+    import torch
+
+
+def token_losses(model: Any, items: Sequence[LossItem], batch_tokens: int = 1024, progress: Progress = no_progress) -> list[tuple[float, int]]:
+    """(sum of -log p over the labelled tokens, number of labelled tokens) per item, in nats, fp32. The model is left as it was."""
+    losses: list[tuple[float, int]] = []
+    shared = takes_block_mask(model)
+    with scoring_mode(model):
+        for batch in batches([len(item.input_ids) for item in items], batch_tokens if shared else 1):
+            chosen = [items[i] for i in batch]
+            losses += _packed(model, chosen) if shared else [_alone(model, chosen[0])]
+            progress(len(batch))
+    return losses
+
+
+def _predicting(item: LossItem) -> list[int]:
+    """Places whose next token is labelled."""
+    return [place - 1 for place, label in enumerate(item.labels) if label != -100 and place > 0]
+
+
+def _packed(model: Any, items: Sequence[LossItem]) -> list[tuple[float, int]]:
+    row = Row()
+    places = []
+    for item in items:
+        start, _ = row.add(item.input_ids)
+        places.append([start + place for place in _predicting(item)])
+    keep = [place for group in places for place in group]
+    logits = row.logits(model, keep) if keep else None
+    losses, begin = [], 0
+    for item, group in zip(items, places, strict=True):
+        losses.append(_nll(logits[begin : begin + len(group)], item) if logits is not None else (0.0, 0))
+        begin += len(group)
+    return losses
+
+
+def _alone(model: Any, item: LossItem) -> tuple[float, int]:
+    import torch
+
+    places = _predicting(item)
+    if not places:
+        return 0.0, 0
+    return _nll(kept_logits(model, places, input_ids=torch.tensor([item.input_ids], device=model.device))[0], item)
+
+
+def _nll(logits: "torch.Tensor", item: LossItem) -> tuple[float, int]:  # (labelled tokens, V)
+    import torch
+
+    labels = [label for place, label in enumerate(item.labels) if label != -100 and place > 0]
+    target = torch.tensor(labels, device=logits.device, dtype=torch.long)
+    return float(torch.nn.functional.cross_entropy(logits.float(), target, reduction="sum")), len(labels)

@@ -1,0 +1,145 @@
+"""Option log-probabilities: shared questions give what each option gives alone, and what plain transformers gives."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from transformers import AutoTokenizer, Gemma2Config, Gemma2ForCausalLM, LlamaForCausalLM
+
+from eval_hooks import EvalError
+from eval_hooks.config import TaskSpec, Variant
+from eval_hooks.encode import encode
+from eval_hooks.forward import takes_block_mask
+from eval_hooks.items import ChoiceItem, ChoiceSet
+from eval_hooks.scoring import _score_alone, score, scoring_mode
+from tests.conftest import tiny_llama
+
+
+def item(question: str, *choices: str, subject: str = "geography", gold: int = 0) -> ChoiceItem:
+    return ChoiceItem(item_id=f"{subject}/{question}", subject=subject, question=question, choices=choices, gold=gold)
+
+
+DEV = (item("Capital of Italy?", "Rome", "Milan", "Turin", "Naples"), item("Capital of Spain?", "Porto", "Madrid", "Bilbao", "Vigo", gold=1))
+DATA = ChoiceSet(
+    items=(
+        item("Capital of France?", "Paris", "Lyon", "the old city of Marseille", "Nice"),
+        item("Largest ocean?", "Atlantic", "Pacific Ocean", "Indian", "Arctic", gold=1),
+        item("Is water wet?", "yes", "no"),
+    ),
+    dev={"geography": DEV},
+)
+
+
+def by_hand(model: Any, tokenizer: Any, prompt: str, option: str) -> float:
+    """Sum of the option tokens' log-probabilities from the full logits of one plain forward pass."""
+    context, whole = tokenizer(prompt)["input_ids"], tokenizer(prompt + option)["input_ids"]
+    with torch.no_grad():
+        logp = model(torch.tensor([whole]), use_cache=False).logits.float().log_softmax(-1)[0]
+    return sum(logp[i - 1, whole[i]].item() for i in range(len(context), len(whole)))
+
+
+@pytest.mark.parametrize("variant", ["hendrycks", "lm_eval", "olmes_mcf", "olmes_cf"])
+@pytest.mark.parametrize("attention", ["sdpa", "eager"])
+def test_shared_questions_score_like_full_logits_one_by_one(tokenizer: Any, variant: Variant, attention: str) -> None:
+    model = tiny_llama(attn_implementation=attention)
+    encoded = encode(DATA, TaskSpec(task="mmlu", variant=variant, shots=2), tokenizer, 2048)
+    scores = score(model, encoded, batch_tokens=10_000)
+    for one, result in zip(encoded, scores, strict=True):
+        options = [f" {c}" for c in one.item.choices] if variant == "olmes_cf" else [" A", " B", " C", " D"][: len(one.item.choices)]
+        for option, logp in zip(options, result.logp, strict=True):
+            assert logp == pytest.approx(by_hand(model, tokenizer, one.prompt, option), abs=2e-4)
+
+
+def test_numbers_do_not_depend_on_the_batch_budget(tokenizer: Any, tiny: LlamaForCausalLM) -> None:
+    encoded = encode(DATA, TaskSpec(task="mmlu", variant="olmes_cf", shots=1), tokenizer, 2048)
+    small, large = (score(tiny, encoded, batch_tokens=budget) for budget in (1, 10_000))
+    for a, b in zip(small, large, strict=True):
+        assert a.logp == pytest.approx(b.logp, abs=1e-4)
+
+
+def test_a_changed_question_does_not_reach_its_neighbours_in_the_row(tokenizer: Any, tiny: LlamaForCausalLM) -> None:
+    spec = TaskSpec(task="mmlu", variant="olmes_cf", shots=0)
+    other = ChoiceSet(items=(item("Quite another question, and a longer one?", "a", "b"), *DATA.items[1:]))
+    before, after = (score(tiny, encode(data, spec, tokenizer, 2048), 10_000) for data in (DATA, other))
+    assert before[0].logp != after[0].logp
+    for a, b in zip(before[1:], after[1:], strict=True):
+        assert a.logp == pytest.approx(b.logp, abs=1e-4)
+
+
+def test_a_model_with_sliding_windows_takes_the_unshared_path_and_agrees(tokenizer: Any) -> None:
+    torch.manual_seed(0)
+    config = Gemma2Config(vocab_size=49152, hidden_size=32, intermediate_size=64, num_hidden_layers=2, num_attention_heads=4,
+                          num_key_value_heads=2, head_dim=8, sliding_window=16)  # fmt: skip
+    model = Gemma2ForCausalLM(config).eval()
+    assert not takes_block_mask(model)
+    encoded = encode(DATA, TaskSpec(task="mmlu", variant="lm_eval", shots=2), tokenizer, 2048)
+    for one, result in zip(encoded, score(model, encoded), strict=True):
+        assert result.logp[0] == pytest.approx(by_hand(model, tokenizer, one.prompt, " A"), abs=2e-4)
+
+
+def test_a_zeroed_head_gives_ties_everywhere(tokenizer: Any) -> None:
+    """Logits 0 over V tokens: each letter has log-prob -ln V, and the letters' mass is 4/V."""
+    model = tiny_llama(tie_word_embeddings=False)
+    torch.nn.init.zeros_(model.lm_head.weight)
+    encoded = encode(DATA, TaskSpec(task="mmlu", variant="lm_eval", shots=0), tokenizer, 2048)
+    first = score(model, encoded)[0]
+    assert first.logp == pytest.approx([-torch.log(torch.tensor(49152.0)).item()] * 4)
+    assert first.mass == pytest.approx(4 / 49152)
+
+
+def test_the_model_is_left_as_it_was(tokenizer: Any, tiny: LlamaForCausalLM) -> None:
+    tiny.train()
+    tiny.model.layers[0].eval()
+    state, cache = torch.get_rng_state(), tiny.config.use_cache
+    score(tiny, encode(DATA, TaskSpec(task="mmlu", shots=0), tokenizer, 2048))
+    assert tiny.training and not tiny.model.layers[0].training and tiny.model.layers[1].training
+    assert torch.equal(state, torch.get_rng_state())
+    assert tiny.config.use_cache == cache
+    assert all(p.grad is None and p.requires_grad for p in tiny.parameters())
+
+
+def test_hendrycks_drops_the_last_shots_and_lm_eval_cuts_from_the_left(tokenizer: Any) -> None:
+    full = encode(DATA, TaskSpec(task="mmlu", variant="hendrycks", shots=2), tokenizer, 2048)[0]
+    limit = len(full.shared) - 3
+    dropped = encode(DATA, TaskSpec(task="mmlu", variant="hendrycks", shots=2), tokenizer, limit)[0]
+    assert dropped.cut == 1 and "Italy" in dropped.prompt and "Spain" not in dropped.prompt
+    cut = encode(DATA, TaskSpec(task="mmlu", variant="lm_eval", shots=2), tokenizer, limit)[0]
+    assert cut.cut > 0 and len(cut.shared) + 1 == limit
+    assert tokenizer.decode(cut.shared).endswith("Answer:")
+
+
+def test_with_a_chat_template_letters_lose_their_space(tokenizer: Any) -> None:
+    one = encode(DATA, TaskSpec(task="mmlu", shots=0, chat_template=True), tokenizer, 2048)[0]
+    assert tokenizer.decode(one.shared).endswith("<|im_start|>assistant\n")
+    assert [tokenizer.decode(branch) for branch in one.branches] == ["A", "B", "C", "D"]
+
+
+def test_a_chat_template_that_is_not_there_is_an_error(tokenizer: Any) -> None:
+    tokenizer.chat_template = None
+    with pytest.raises(EvalError, match="chat_template"):
+        encode(DATA, TaskSpec(task="mmlu", shots=0, chat_template=True), tokenizer, 2048)
+
+
+def test_under_autocast_the_mask_has_the_type_that_attention_computes_in(tokenizer: Any, tiny: LlamaForCausalLM) -> None:
+    encoded = encode(DATA, TaskSpec(task="mmlu", variant="olmes_cf", shots=0), tokenizer, 2048)
+    with torch.autocast("cpu", torch.bfloat16):
+        shared = score(tiny, encoded)
+        with scoring_mode(tiny):
+            alone = _score_alone(tiny, encoded)
+    for a, b in zip(shared, alone, strict=True):
+        assert a.logp == pytest.approx(b.logp, abs=0.2)
+
+
+def test_smollm2_scores_real_questions_alike_shared_and_alone(smollm2: Path) -> None:
+    from transformers import AutoModelForCausalLM
+
+    model = AutoModelForCausalLM.from_pretrained(smollm2, dtype=torch.float32)
+    tokenizer = AutoTokenizer.from_pretrained(smollm2)
+    encoded = encode(DATA, TaskSpec(task="mmlu", variant="olmes_cf", shots=2), tokenizer, 8192)
+    shared = score(model, encoded)
+    with scoring_mode(model):
+        alone = _score_alone(model, encoded)
+    for a, b in zip(shared, alone, strict=True):
+        assert a.logp == pytest.approx(b.logp, abs=1e-3)
+    assert max(shared[0].logp) == shared[0].logp[0]  # Paris

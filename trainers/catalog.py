@@ -1,0 +1,56 @@
+"""The stages and methods that exist. A row is a name and a value; nothing registers itself."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from trainers.method import Method, NoOptions, Source
+from trainers.sft import instruction_modelling
+
+
+@dataclass(frozen=True, kw_only=True)
+class Stage:
+    """A kind of training."""
+
+    about: str
+    arguments: Callable[[], type]
+    """Imports and returns the TRL or transformers config class that `train:` is checked against."""
+    trainer: Callable[[], Any]
+    """Imports and returns the thin trainer."""
+    columns: tuple[str, ...]
+    """Shapes of a row this stage trains on."""
+    default_method: str
+
+
+def _sft_arguments() -> type:
+    from trl import SFTConfig
+
+    return SFTConfig
+
+
+def _sft_trainer() -> Any:
+    from trainers.sft.trainer import Trainer
+
+    return Trainer
+
+
+STAGES: dict[str, Stage] = {
+    "sft": Stage(
+        about="instruction tuning on conversations or prompt+completion rows",
+        arguments=_sft_arguments,
+        trainer=_sft_trainer,
+        columns=("messages", "prompt+completion", "text"),
+        default_method="nll",
+    ),
+}
+
+METHODS: dict[str, Method] = {
+    "nll": Method(
+        stage="sft",
+        config=NoOptions,
+        about="mean negative log-likelihood of the answers' tokens",
+        source=Source(note="trl.SFTConfig loss_type: nll"),
+        trl={"loss_type": "nll"},
+    ),
+    "instruction_modelling": instruction_modelling.METHOD,
+}

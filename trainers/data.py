@@ -1,0 +1,68 @@
+"""The recipe's data, through data_mix: tokenised once whatever the number of ranks, and said aloud."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from data_mix.build import Mix, Packing, build
+from data_mix.render import ANSWERS, EVERYTHING, Rendering
+from trainers import announce
+from trainers.catalog import METHODS
+from trainers.fetch import cache_dir
+from trainers.recipe import Recipe
+
+
+def build_mix(recipe: Recipe, tokenizer: Any, arguments: Any, show: bool = True) -> Mix:
+    """The rows to train and validate on. Ranks of one machine take turns: the first builds, the others find it in the cache.
+
+    `arguments` are the stage's (max_length, packing, packing_strategy, seed). Raises DataError for rows that cannot be used.
+    """
+    from filelock import FileLock
+
+    packing = Packing(length=arguments.max_length, strategy=arguments.packing_strategy, seed=arguments.seed) if arguments.packing else None
+    cache = cache_dir()
+    cache.mkdir(parents=True, exist_ok=True)
+    with FileLock(cache / "data.lock"):
+        mix = build(recipe.data, tokenizer, rendering(recipe, arguments.max_length), cache, packing, bar if show else plain_bar)
+    if show:
+        for line in manifest_lines(mix.manifest):
+            announce(line)
+    return mix
+
+
+def rendering(recipe: Recipe, max_length: int | None) -> Rendering:
+    """Which tokens are trained: the method's parts, or everything where the recipe switches the mask off."""
+    method = METHODS[recipe.method.name]
+    parts = getattr(method, "trains", ANSWERS)
+    return Rendering(
+        max_length=max_length,
+        messages=EVERYTHING if recipe.train.get("assistant_only_loss") is False else parts,
+        completions=EVERYTHING if recipe.train.get("completion_only_loss") is False else parts,
+        template_kwargs=recipe.model.chat_template_kwargs,
+        keep_parts=method.needs_parts,
+    )
+
+
+def manifest_lines(manifest: Mapping[str, Any]) -> list[str]:
+    """One line a source: rows, tokens, supervised share, epochs, what was dropped and why."""
+    lines = []
+    for side in ("train", "validation"):
+        for name, facts in manifest[side].items():
+            share = facts["supervised_tokens"] / facts["tokens"]
+            epochs = f", {facts['epochs']:.2f} epochs in the mix" if "epochs" in facts else ""
+            dropped = "".join(f"; dropped {n}: {reason}" for reason, n in facts["dropped"].items())
+            lines.append(f"data      {side} {name}: {facts['rows']:,} rows, {facts['tokens']:,} tokens, {share:.0%} supervised{epochs}{dropped}")
+    mix = manifest["mix"]
+    packed = f" in {mix['packed_rows']:,} packed rows" if mix["packed_rows"] != mix["rows"] else ""
+    return [*lines, f"data      mix {manifest['hash']}: {mix['rows']:,} rows{packed}, {mix['tokens']:,} tokens"]
+
+
+def bar(things: Any, description: str) -> Any:
+    """A bar on standard error, gone when done."""
+    from tqdm.auto import tqdm
+
+    return tqdm(things, desc=description, leave=False, dynamic_ncols=True)
+
+
+def plain_bar(things: Any, description: str) -> Any:
+    """For the ranks that nobody watches."""
+    return things

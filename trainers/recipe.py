@@ -1,0 +1,104 @@
+"""A loaded recipe: what a person wrote, checked, typed and complete. Nothing here is changed after loading."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from data_mix.config import DataConfig
+from eval_hooks.config import EvalConfig
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelSection:
+    """Which model, and how it is loaded; every key reaches every place that loads it."""
+
+    path: str
+    """Hub id, folder, adapter folder, an embedded name, or RUN:STEP."""
+    revision: str | None = None
+    """Branch, tag or commit of a hub id."""
+    trust_remote_code: bool = False
+    """Run the Python code that comes with the model."""
+    dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
+    """Type of the weights in memory; auto is the checkpoint's own."""
+    attn_implementation: str | None = None
+    """sdpa, eager, flash_attention_2, flash_attention_3; default the model's own."""
+    chat_template: str | None = None
+    """A Jinja file, or the template text itself, in place of the tokenizer's own."""
+    chat_template_kwargs: Mapping[str, Any] = field(default_factory=dict)
+    """Passed to the template at every rendering, as {enable_thinking: false}."""
+    eos_token: str | None = None
+    """End of turn, where the tokenizer's own is not what answers should end with."""
+    pad_token: str | None = None
+    """Padding token; default the tokenizer's, else a reserved token, else the end token."""
+    add_tokens: tuple[str, ...] = ()
+    """New tokens: embeddings are resized and the new rows trained."""
+    force_bf16_weights: bool = False
+    """Train bf16 weights without fp32 master weights although small updates are then lost (measured)."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class AdapterSection:
+    """What is trained: everything (none), or a LoRA."""
+
+    kind: Literal["none", "lora", "qlora"] = "none"
+    options: Mapping[str, Any] = field(default_factory=dict)
+    """peft.LoraConfig's own names and values."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class MethodSection:
+    """The loss and its hyperparameters."""
+
+    name: str
+    config: Any = None
+    """An instance of the method's config dataclass."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class WandbSection:
+    """Where W&B keeps the run; WANDB_* variables win over `mode` and are honoured for the rest."""
+
+    project: str = "tempering"
+    mode: Literal["online", "offline", "disabled"] = "offline"
+    entity: str | None = None
+    group: str | None = None
+    tags: tuple[str, ...] = ()
+    name: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class LaunchSection:
+    """How many processes `temper launch` starts."""
+
+    nproc: int | Literal["auto"] = 1
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recipe:
+    """One run."""
+
+    name: str
+    """The recipe file's stem: the run folder's default name."""
+    file: Path
+    """Where it was read."""
+    text: str
+    """The recipe file as written, for the run folder."""
+    overrides: tuple[str, ...] = ()
+    """The key=value words of the command line."""
+    stage: str
+    model: ModelSection
+    adapter: AdapterSection = field(default_factory=AdapterSection)
+    method: MethodSection
+    data: DataConfig
+    train: Mapping[str, Any] = field(default_factory=dict)
+    """Arguments of the stage's TRL/transformers config class, checked against it; without global_batch_size."""
+    global_batch_size: int | None = None
+    """Rows per optimizer step over all ranks; gradient accumulation follows from it."""
+    deepspeed: Path | None = None
+    """The DeepSpeed JSON, resolved."""
+    eval: EvalConfig = field(default_factory=EvalConfig)
+    wandb: WandbSection | None = None
+    launch: LaunchSection = field(default_factory=LaunchSection)
+    resolved: Mapping[str, Any] = field(default_factory=dict)
+    """The same as plain data: what recipe.resolved.json and W&B's config hold."""

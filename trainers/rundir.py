@@ -1,0 +1,91 @@
+"""The run folder: taken once, written whole, its state always readable."""
+
+import json
+import os
+import platform
+import subprocess
+import sys
+import time
+from collections.abc import Mapping
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+from eval_hooks.files import write_atomic
+from trainers import TrainError
+from trainers.recipe import Recipe
+
+STACK = ("tempering", "torch", "transformers", "trl", "peft", "accelerate", "deepspeed", "datasets", "wandb", "numpy")
+
+
+def take(recipe: Recipe, run_dir: Path | None, resume: bool, runs: Path = Path("runs")) -> Path:
+    """Choose and create the run folder: runs/<recipe name>, numbered when taken, or the one asked for.
+
+    Raises TrainError where the one asked for is in use and `resume` is off, or cannot be written.
+    """
+    folder = run_dir or runs / recipe.name
+    if run_dir is None and not resume:
+        number = 2
+        while (folder / "status.json").exists():
+            folder, number = runs / f"{recipe.name}-{number}", number + 1
+    elif run_dir is not None and not resume and folder.is_dir() and any(folder.iterdir()):
+        raise TrainError(f"--run-dir {folder}: not empty; --resume goes on with it, another name starts anew")
+    try:
+        (folder / "checkpoints").mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise TrainError(f"run folder {folder}: {error.strerror}; name a writable one with --run-dir") from error
+    return folder
+
+
+def write_recipe(folder: Path, recipe: Recipe) -> None:
+    """recipe.yaml as written (with the command line's overrides as a comment) and recipe.resolved.json, complete."""
+    words = "".join(f"# {word}\n" for word in recipe.overrides)
+    head = f"# {recipe.file}\n" + (f"# overrides on the command line:\n{words}" if words else "")
+    write_atomic(folder / "recipe.yaml", (head + recipe.text).encode())
+    write_json(folder / "recipe.resolved.json", recipe.resolved)
+
+
+def write_json(path: Path, value: Mapping[str, Any]) -> None:
+    """A JSON file, whole or not at all."""
+    write_atomic(path, (json.dumps(value, indent=2, default=str, ensure_ascii=False) + "\n").encode())
+
+
+def set_status(folder: Path, state: str, code: int | None = None, **more: Any) -> None:
+    """status.json: what is known so far, with `state` (running, done, stopped, failed, interrupted) and the exit code."""
+    path = folder / "status.json"
+    before = json.loads(path.read_text("utf-8")) if path.is_file() else {"started": time.time()}
+    write_json(path, {**before, "state": state, "code": code, "updated": time.time(), "pid": os.getpid(), **more})
+
+
+def environment() -> dict[str, Any]:
+    """Versions, machine, commit: what a run ran on."""
+    import torch
+
+    return {
+        "python": sys.version.split()[0],
+        "platform": platform.platform(),
+        "host": platform.node(),
+        "packages": {name: _version(name) for name in STACK},
+        "cpu_threads": torch.get_num_threads(),
+        "gpus": [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())],
+        "world_size": int(os.environ.get("WORLD_SIZE", "1")),
+        "commit": _commit(),
+        "command": sys.argv,
+    }
+
+
+def _version(name: str) -> str | None:
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return None
+
+
+def _commit() -> str | None:
+    """The suite's own git commit, where it runs from a checkout."""
+    command = ["git", "-C", str(Path(__file__).parent), "rev-parse", "HEAD"]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+    except OSError:
+        return None
+    return done.stdout.strip() or None

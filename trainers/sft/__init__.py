@@ -1,0 +1,1 @@
+"""Instruction tuning, on trl.SFTTrainer."""

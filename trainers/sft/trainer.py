@@ -1,0 +1,58 @@
+"""The trainer of instruction tuning: trl.SFTTrainer, with the loss handed to the method where it brings its own."""
+
+from typing import Any
+
+import torch
+from trl import SFTTrainer
+
+from trainers.method import Context, Method
+
+
+class PartsCollator:
+    """TRL's collator, plus the `parts` column laid out like the tokens: padded with 0, or in one row where padding-free."""
+
+    def __init__(self, inner: Any) -> None:
+        self.inner = inner
+
+    def __call__(self, rows: list[dict[str, Any]]) -> dict[str, Any]:
+        """Batch of input_ids, labels, parts, each (B, T)."""
+        parts = [row["parts"] for row in rows]
+        batch = self.inner([{key: value for key, value in row.items() if key != "parts"} for row in rows])
+        width = batch["input_ids"].shape[1]
+        if self.inner.padding_free:
+            parts = [[part for row in parts for part in row]]
+        batch["parts"] = torch.tensor([[*row, *[0] * (width - len(row))] for row in parts])
+        return batch
+
+
+class Trainer(SFTTrainer):
+    """trl.SFTTrainer; `method.step` computes the loss where there is one."""
+
+    def __init__(self, *, method: Method, method_config: Any, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.method, self.method_config = method, method_config
+        if method.needs_parts:
+            self.data_collator = PartsCollator(self.data_collator)
+
+    def _set_signature_columns_if_needed(self) -> None:
+        super()._set_signature_columns_if_needed()
+        if self.method.needs_parts and "parts" not in self._signature_columns:
+            self._signature_columns.append("parts")
+
+    def _get_num_items_in_batch(self, batch_samples: list[Any], device: torch.device) -> torch.Tensor | int | None:
+        if self.method.weigh is None:
+            return super()._get_num_items_in_batch(batch_samples, device)
+        total = sum(self.method.weigh(batch, self.method_config)[:, 1:].sum() for batch in batch_samples)
+        return self.accelerator.gather(torch.as_tensor(total).to(device)).sum()
+
+    def compute_loss(self, model: Any, inputs: dict[str, Any], return_outputs: bool = False, num_items_in_batch: Any = None) -> Any:
+        """The method's loss, scaled as Trainer expects it: gradients are averaged over ranks, tokens counted over all of them."""
+        if self.method.step is None:
+            return super().compute_loss(model, inputs, return_outputs, num_items_in_batch)
+        out = self.method.step(Context(model=model, tokens=num_items_in_batch), inputs, self.method_config)
+        for name, value in out.metrics.items():
+            self._metrics["train"][name].append(self.accelerator.gather(value).mean().item())
+        tokens = inputs["attention_mask"].sum() if "attention_mask" in inputs else torch.tensor(inputs["input_ids"].numel(), device=out.loss.device)
+        self._total_train_tokens += self.accelerator.gather(tokens).sum().item()
+        self._metrics["train"]["num_tokens"] = [self._total_train_tokens]
+        return out.loss * self.accelerator.num_processes

@@ -1,0 +1,50 @@
+"""What the Trainer logs, into metrics.jsonl and W&B under its own names."""
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+
+from eval_hooks.track import Tracker
+from trainers.recipe import Recipe
+
+
+def start_wandb(recipe: Recipe, folder: Path) -> Any:
+    """A W&B run in the run folder: offline unless the recipe or WANDB_MODE says otherwise; None where tracking is off.
+
+    WANDB_* variables win, as wandb's users expect.
+    """
+    section = recipe.wandb
+    if section is None:
+        return None
+    import wandb
+
+    mode = os.environ.get("WANDB_MODE") or section.mode
+    if mode == "disabled":
+        return None
+    return wandb.init(
+        project=os.environ.get("WANDB_PROJECT") or section.project,
+        entity=os.environ.get("WANDB_ENTITY") or section.entity,
+        group=os.environ.get("WANDB_RUN_GROUP") or section.group,
+        name=os.environ.get("WANDB_NAME") or section.name or folder.name,
+        tags=list(section.tags) or None,
+        mode=mode,
+        dir=str(folder),
+        config=dict(recipe.resolved),
+        settings=wandb.Settings(quiet=True, console="off"),
+    )
+
+
+class LogTrain(TrainerCallback):
+    """Passes each line the Trainer logs on as `train/*`."""
+
+    def __init__(self, tracker: Tracker) -> None:
+        self.tracker = tracker
+
+    def on_log(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, logs: Mapping[str, Any] | None = None, **kwargs: Any) -> None:
+        """One line to metrics.jsonl and W&B."""
+        if state.is_world_process_zero and logs:
+            numbers = {f"train/{key}": value for key, value in logs.items() if isinstance(value, int | float)}
+            self.tracker.log(state.global_step, numbers)
