@@ -1,0 +1,44 @@
+"""A data set of the Hugging Face hub, or a folder that `datasets` can load."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import islice
+from random import Random
+from typing import Any
+
+from data_mix import DataError
+
+
+@dataclass(frozen=True, kw_only=True)
+class Hub:
+    """Which data set."""
+
+    path: str
+    """Repository id."""
+    subset: str | None = None
+    """The data set's own configuration name."""
+    split: str = "train"
+    revision: str | None = None
+    n: int | None = None
+    """At most this many rows, the first ones; then only they are downloaded."""
+
+
+def rows(cfg: Hub, rng: Random) -> Iterator[dict[str, Any]]:
+    """Rows as they are. Raises DataError with the next step where the hub says no or cannot be reached."""
+    import datasets
+
+    try:
+        data = datasets.load_dataset(cfg.path, cfg.subset, split=cfg.split, revision=cfg.revision, streaming=cfg.n is not None)
+    except Exception as error:  # the hub raises a dozen classes for: this data cannot be had here
+        raise DataError(f"source hub {cfg.path!r} (subset {cfg.subset}, split {cfg.split!r}): {_next_step(error)}") from error
+    return islice((dict(row) for row in data), cfg.n)
+
+
+def _next_step(error: Exception) -> str:
+    text = f"{type(error).__name__}: {error}"
+    first = text.splitlines()[0][:200]
+    if "gated" in text.lower() or "401" in text or "403" in text:
+        return f"access refused; accept the licence on its page and run `hf auth login` ({first})"
+    if "Unknown split" in text or "BuilderConfig" in text:
+        return first
+    return f"cannot be loaded; check spelling and network, or download it and use source: jsonl or parquet with a path ({first})"

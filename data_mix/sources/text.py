@@ -1,0 +1,36 @@
+"""Plain text: files or a folder, a row a line, a paragraph or a file."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from random import Random
+from typing import Literal
+
+from data_mix.sources.files import lines, matching
+
+
+@dataclass(frozen=True, kw_only=True)
+class Text:
+    """Which text, cut how."""
+
+    path: str
+    """A .txt or .txt.gz file, a folder of them, or a glob."""
+    per: Literal["line", "paragraph", "file"] = "line"
+    """What one row is; blank ones are left out."""
+    n: int | None = None
+    """At most this many rows, the first ones."""
+
+
+def rows(cfg: Text, rng: Random) -> Iterator[dict[str, str]]:
+    """Rows {text}."""
+    texts = (text.strip() for file in matching(cfg.path, "txt") for text in _pieces(file, cfg.per))
+    return islice(({"text": text} for text in texts if text), cfg.n)
+
+
+def _pieces(file: Path, per: str) -> Iterator[str]:
+    if per == "line":
+        yield from (line for _, line in lines(file))
+    else:
+        whole = "".join(line for _, line in lines(file))
+        yield from whole.split("\n\n") if per == "paragraph" else [whole]
