@@ -1,0 +1,1 @@
+"""Whether confidence means anything: gaps, Brier, likelihood, ranking."""

@@ -1,0 +1,28 @@
+"""Whether confidence ranks right answers before wrong ones: AUROC, and the area under risk-coverage (Geifman et al. 2019, arXiv:1805.08206)."""
+
+import numpy as np
+from scipy.stats import rankdata
+
+
+def auroc(conf: np.ndarray, correct: np.ndarray) -> float | None:
+    """P(conf of a right item > conf of a wrong one) + half the ties; None if all are right or all wrong."""
+    right = int(correct.sum())
+    wrong = len(correct) - right
+    if not right or not wrong:
+        return None
+    ranks = rankdata(conf)
+    return float((ranks[correct > 0].sum() - right * (right + 1) / 2) / (right * wrong))
+
+
+def aurc(conf: np.ndarray, correct: np.ndarray) -> float:
+    """Mean over j of the errors among the j most confident, divided by j; inside a block of ties the expected value."""
+    order = np.argsort(-conf, kind="stable")
+    _, start, size = np.unique(-conf[order], return_index=True, return_counts=True)
+    block_error = np.add.reduceat(1.0 - correct[order], start) / size
+    errors = np.cumsum(np.repeat(block_error, size))
+    return float((errors / np.arange(1, len(conf) + 1)).mean())
+
+
+def e_aurc(conf: np.ndarray, correct: np.ndarray) -> float:
+    """AURC minus that of the ordering that puts every right item first."""
+    return aurc(conf, correct) - aurc(correct.astype(float), correct)

@@ -1,0 +1,99 @@
+"""What was lost: the same items before and after, paired."""
+
+import numpy as np
+import pyarrow as pa
+from scipy.special import betaln
+from scipy.stats import binom
+
+from eval_hooks.errors import EvalError
+from eval_hooks.estimate import Estimate, missing
+from eval_hooks.intervals import Z, bootstrap, bootstrap_mean, wilson
+from eval_hooks.table import column, kind_of
+
+POWER_80 = 2.80
+"""z(97.5 %) + z(80 %)."""
+
+
+def paired(before: pa.Table, after: pa.Table) -> None:
+    """Raise EvalError unless both tables hold the same items, in order, asked the same way."""
+    names = ("item_id", "gold", "variant", "shots") if kind_of(after) == "choice" else ("item_id", "gold")
+    for name in names:
+        a, b = before.column(name).to_pylist(), after.column(name).to_pylist()
+        if a != b:
+            first = next(((x, y) for x, y in zip(a, b, strict=False) if x != y), (len(a), len(b)))
+            raise EvalError(f"before and after differ in {name}: {first[0]!r} against {first[1]!r}; only the same items can be paired")
+
+
+def mcnemar_exact(lost: int, gained: int) -> float:
+    """Two-sided exact p: min(1, 2 P(Bin(lost + gained, 1/2) <= min)); 1 where nothing flipped (McNemar 1947)."""
+    return float(min(1.0, 2 * binom.cdf(min(lost, gained), lost + gained, 0.5)))
+
+
+def e_value(lost: int, gained: int) -> float:
+    """E = B(lost + 1, gained + 1) * 2^(lost + gained): uniform mixture over the flip probability; valid at any time, reject at 1/alpha."""
+    return float(np.exp(betaln(lost + 1, gained + 1) + (lost + gained) * np.log(2.0)))
+
+
+def minimum_detectable(flips: int, n: int) -> float:
+    """Smallest change seen with 80 % power at two-sided 5 %: 2.80 sqrt(p / n), p the Wilson upper bound of the share that flips."""
+    return float(POWER_80 * np.sqrt(wilson(flips, n)[1] / n))
+
+
+def chance_corrected(before: np.ndarray, after: np.ndarray, chance: float) -> Estimate:
+    """(acc after - chance) / (acc before - chance); missing where the base is not two standard errors above chance."""
+    n, base = len(before), before.mean()
+    if base <= chance + 2 * np.sqrt(base * (1 - base) / n):
+        return missing(f"base accuracy {base:.3f} is not clearly above chance {chance:.3f}", n)
+
+    def ratio(index: np.ndarray) -> float | None:
+        below = before[index].mean() - chance
+        return float((after[index].mean() - chance) / below) if below > 0 else None
+
+    return bootstrap(ratio, n)
+
+
+def verdict(delta: Estimate, margin: float) -> str:
+    """`dropped` if the interval lies below 0, `gained` if above, `kept` if above -margin, else `undecided`."""
+    if delta.low is None or delta.high is None:
+        return "undecided"
+    if delta.high < 0:
+        return "dropped"
+    if delta.low > 0:
+        return "gained"
+    return "kept" if delta.low > -margin else "undecided"
+
+
+def gold_logp(table: pa.Table) -> np.ndarray:
+    """Raw log-probability of the right option, (n,)."""
+    return np.array([logp[gold] for logp, gold in zip(table.column("logp").to_pylist(), table.column("gold").to_pylist(), strict=True)])
+
+
+def delta_estimate(before: np.ndarray, after: np.ndarray) -> Estimate:
+    """Mean of after - before with its paired interval; without a single flip the rule of three bounds it instead of width 0."""
+    estimate = bootstrap_mean(after.astype(float) - before.astype(float))
+    if len(before) and not (before != after).any():
+        bound = Z * Z / (len(before) + Z * Z)
+        return Estimate(value=0.0, low=-bound, high=bound, n=len(before), method="no item flipped: Wilson bound of the flip rate")
+    return estimate
+
+
+def retention(before: pa.Table, after: pa.Table, margin: float, chance: float, baseline_step: int = 0) -> dict[str, object]:
+    """The `retention` entry of a summary. Raises EvalError for tables that are no pair."""
+    paired(before, after)
+    a, b = column(before, "correct").astype(bool), column(after, "correct").astype(bool)
+    lost, gained = int((a & ~b).sum()), int((~a & b).sum())
+    delta = delta_estimate(a, b)
+    logp = bootstrap_mean(gold_logp(after) - gold_logp(before)) if kind_of(after) == "choice" else missing("no options to score", len(a))
+    return {
+        "baseline_step": baseline_step,
+        "lost": lost,
+        "gained": gained,
+        "delta": delta.as_dict(),
+        "mcnemar_p": mcnemar_exact(lost, gained),
+        "e_value": e_value(lost, gained),
+        "chance_corrected": chance_corrected(a, b, chance).as_dict(),
+        "delta_logp_gold": logp.as_dict(),
+        "minimum_detectable": minimum_detectable(lost + gained, len(a)),
+        "margin": margin,
+        "verdict": verdict(delta, margin),
+    }

@@ -1,0 +1,128 @@
+"""From per-item tables to the numbers of summary.json: nothing here has seen a model."""
+
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from eval_hooks.calibration.brier import brier, brier_top_label, decompose
+from eval_hooks.calibration.ece import ece, mce, reliability
+from eval_hooks.calibration.nll import clipped, nll
+from eval_hooks.calibration.ranking import auroc, aurc, e_aurc
+from eval_hooks.estimate import Estimate
+from eval_hooks.intervals import bootstrap, bootstrap_mean, share
+from eval_hooks.retention import retention
+from eval_hooks.table import column, kind_of, probabilities
+
+
+def summarise_task(
+    table: pa.Table,
+    *,
+    role: str,
+    baseline: pa.Table | None = None,
+    margin: float = 0.02,
+    prompt_hash: str = "",
+    first_prompt: str = "",
+    samples: int = 8,
+) -> dict[str, Any]:
+    """The entry of one task: accuracy, calibration, and retention where there is a baseline. Raises EvalError for tables that are no pair."""
+    kind = kind_of(table)
+    correct = column(table, "correct").astype(float)
+    n = len(correct)
+    entry: dict[str, Any] = {
+        "role": role,
+        "kind": kind,
+        "status": "ok",
+        "error": None,
+        "n": n,
+        "of": n,
+        "variant": table.column("variant")[0].as_py() if kind == "choice" else None,
+        "shots": table.column("shots")[0].as_py() if kind == "choice" else None,
+        "prompt_hash": prompt_hash,
+        "first_prompt": first_prompt,
+        "accuracy": share(correct).as_dict(),
+        "retention": retention(baseline, table, margin, chance(table)) if baseline is not None else None,
+    }
+    if kind == "generate":
+        return {**entry, "hit_limit": float(column(table, "hit_limit").mean()), "samples": table.slice(0, samples).to_pylist()}
+    if baseline is not None:
+        entry["retention"]["ece_rise"] = ece_rise(baseline, table).as_dict()
+    conf = column(table, "conf")
+    return {
+        **entry,
+        "chance": chance(table),
+        "accuracy_macro": macro(table).as_dict(),
+        "calibration": {name: e.as_dict() for name, e in calibration(table).items()},
+        "brier_terms": vars(decompose(conf, correct)),
+        "ties": int(column(table, "tie").sum()),
+        "nll_clipped": clipped(column(table, "p_gold")),
+        "letter_mass": None if table.column("letter_mass").null_count == n else float(np.nanmean(column(table, "letter_mass"))),
+        "by_subject": by_subject(table, baseline),
+        "reliability": reliability(conf, correct),
+    }
+
+
+def failed_task(role: str, error: str) -> dict[str, Any]:
+    """The entry of a task that could not be measured: visible, and without a number."""
+    return {"role": role, "status": "failed", "error": error, "n": 0, "accuracy": None, "retention": None}
+
+
+def summarise_loss(table: pa.Table) -> dict[str, Any]:
+    """Mean loss per trained token in nats, interval over resampled rows."""
+    total, tokens = column(table, "nll"), column(table, "n_tokens")
+
+    def mean(index: np.ndarray) -> float | None:
+        return float(total[index].sum() / tokens[index].sum()) if tokens[index].sum() else None
+
+    return {"loss": bootstrap(mean, table.num_rows).as_dict(), "n": table.num_rows, "tokens": int(tokens.sum())}
+
+
+def chance(table: pa.Table) -> float:
+    """Accuracy of guessing: mean of 1 / number of options; 0 for free answers."""
+    return float((1.0 / column(table, "n_options")).mean()) if kind_of(table) == "choice" else 0.0
+
+
+def macro(table: pa.Table) -> Estimate:
+    """Unweighted mean of the subjects' accuracies; interval with subjects fixed, items resampled within them (stratified, normal)."""
+    subjects, correct = column(table, "subject"), column(table, "correct").astype(float)
+    groups = [correct[subjects == name] for name in np.unique(subjects)]
+    value = float(np.mean([g.mean() for g in groups]))
+    if min(map(len, groups)) < 2:
+        return Estimate(value=value, n=len(correct), reason="a subject with one item has no spread, so no interval")
+    half = 1.96 * np.sqrt(sum(g.var(ddof=1) / len(g) for g in groups)) / len(groups)
+    return Estimate(value=value, low=float(value - half), high=float(value + half), n=len(correct), method="stratified by subject, normal")
+
+
+def calibration(table: pa.Table) -> dict[str, Estimate]:
+    """Every calibration number with its interval."""
+    conf, correct, p_gold = column(table, "conf"), column(table, "correct").astype(float), column(table, "p_gold")
+    n = len(conf)
+    return {
+        "ece": bootstrap(lambda i: ece(conf[i], correct[i]), n),
+        "ece_equal_mass": bootstrap(lambda i: ece(conf[i], correct[i], equal_mass=True), n),
+        "mce": bootstrap(lambda i: mce(conf[i], correct[i]), n),
+        "brier": bootstrap_mean(brier(probabilities(table), column(table, "gold"))),
+        "brier_top_label": bootstrap_mean(brier_top_label(conf, correct)),
+        "nll": bootstrap_mean(nll(p_gold)),
+        "auroc": bootstrap(lambda i: auroc(conf[i], correct[i]), n),
+        "aurc": bootstrap(lambda i: aurc(conf[i], correct[i]), n),
+        "e_aurc": bootstrap(lambda i: e_aurc(conf[i], correct[i]), n),
+    }
+
+
+def ece_rise(before: pa.Table, after: pa.Table) -> Estimate:
+    """ECE after minus before, the same items resampled together."""
+    a, b = ((column(t, "conf"), column(t, "correct").astype(float)) for t in (before, after))
+    return bootstrap(lambda i: ece(b[0][i], b[1][i]) - ece(a[0][i], a[1][i]), len(a[0]))
+
+
+def by_subject(table: pa.Table, baseline: pa.Table | None) -> dict[str, dict[str, Any]]:
+    """Per subject: n, accuracy, and how many items were lost and gained."""
+    subjects, after = column(table, "subject"), column(table, "correct").astype(bool)
+    before = column(baseline, "correct").astype(bool) if baseline is not None else after
+    out = {}
+    for name in dict.fromkeys(subjects.tolist()):
+        inside = subjects == name
+        a, b = before[inside], after[inside]
+        out[name] = {"n": int(inside.sum()), "accuracy": float(b.mean()), "lost": int((a & ~b).sum()), "gained": int((~a & b).sum())}
+    return out

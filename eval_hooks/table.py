@@ -1,0 +1,101 @@
+"""The per-item table: everything that is said of a model is a function of it."""
+
+import io
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from eval_hooks.errors import EvalError
+from eval_hooks.files import write_atomic
+
+CHOICE = pa.schema(
+    [("task", pa.string()), ("item_id", pa.string()), ("subject", pa.string()), ("variant", pa.string()), ("shots", pa.int32()),
+     ("gold", pa.int32()), ("pred", pa.int32()), ("n_options", pa.int32()), ("logp", pa.list_(pa.float32())), ("chars", pa.list_(pa.int32())),
+     ("correct", pa.bool_()), ("p_gold", pa.float64()), ("conf", pa.float64()), ("letter_mass", pa.float64()), ("tie", pa.bool_()),
+     ("prompt_tokens", pa.int32())]
+)  # fmt: skip
+GENERATE = pa.schema(
+    [("task", pa.string()), ("item_id", pa.string()), ("prompt", pa.string()), ("output", pa.string()), ("gold", pa.string()),
+     ("correct", pa.bool_()), ("reason", pa.string()), ("n_tokens", pa.int32()), ("hit_limit", pa.bool_())]
+)  # fmt: skip
+LOSS = pa.schema([("task", pa.string()), ("item_id", pa.string()), ("nll", pa.float64()), ("n_tokens", pa.int32())])
+
+
+def option_probabilities(logp: Sequence[float], chars: Sequence[int], cloze: bool) -> np.ndarray:
+    """Probabilities of one item's options, (K,): letters softmax(logp), cloze softmax(mean(chars) * logp / chars)."""
+    scores = np.asarray(logp, dtype=np.float64)
+    if cloze:
+        lengths = np.maximum(np.asarray(chars, dtype=np.float64), 1.0)
+        scores = lengths.mean() * scores / lengths
+    weights = np.exp(scores - scores.max())
+    return weights / weights.sum()
+
+
+def choice_table(rows: Sequence[Mapping[str, Any]]) -> pa.Table:
+    """From task, item_id, subject, variant, shots, gold, logp, chars, letter_mass (None in cloze), prompt_tokens to the whole table.
+
+    The first index wins a tie. Raises EvalError naming the item for NaN log-probabilities or a gold that is no option.
+    """
+    full = []
+    for row in rows:
+        logp = [float(np.float32(value)) for value in row["logp"]]
+        if not np.isfinite(logp).all():
+            raise EvalError(f"{row['task']}: item {row['item_id']} has log-probabilities {logp}; the model gives NaN or infinity")
+        if not 0 <= row["gold"] < len(logp):
+            raise EvalError(f"{row['task']}: item {row['item_id']}: gold {row['gold']} is none of its {len(logp)} options")
+        p = option_probabilities(logp, row["chars"], row["letter_mass"] is None)
+        pred = int(p.argmax())
+        full.append(
+            {**row, "logp": logp, "pred": pred, "n_options": len(logp), "correct": pred == row["gold"], "p_gold": float(p[row["gold"]]),
+             "conf": float(p[pred]), "tie": int((p == p[pred]).sum()) > 1}
+        )  # fmt: skip
+    return pa.Table.from_pylist(full, schema=CHOICE)
+
+
+def generate_table(rows: Sequence[Mapping[str, Any]]) -> pa.Table:
+    """The table of a generative task, from its columns."""
+    return pa.Table.from_pylist(list(rows), schema=GENERATE)
+
+
+def loss_table(rows: Sequence[Mapping[str, Any]]) -> pa.Table:
+    """The table of a held-out loss: summed nats and trained tokens per row."""
+    return pa.Table.from_pylist(list(rows), schema=LOSS)
+
+
+def kind_of(table: pa.Table) -> str:
+    """choice, generate or loss, by its columns."""
+    return "choice" if "logp" in table.column_names else "generate" if "output" in table.column_names else "loss"
+
+
+def column(table: pa.Table, name: str) -> np.ndarray:
+    """A column as numpy; nulls become NaN."""
+    return table.column(name).to_numpy(zero_copy_only=False)
+
+
+def probabilities(table: pa.Table) -> np.ndarray:
+    """Option probabilities (n, K), K the most options of an item, padded with zeros."""
+    rows = zip(table.column("logp").to_pylist(), table.column("chars").to_pylist(), table.column("letter_mass").to_pylist(), strict=True)
+    each = [option_probabilities(logp, chars, mass is None) for logp, chars, mass in rows]
+    out = np.zeros((len(each), max(map(len, each), default=0)))
+    for i, p in enumerate(each):
+        out[i, : len(p)] = p
+    return out
+
+
+def write_table(table: pa.Table, path: Path) -> None:
+    """Parquet, whole or not at all. Raises EvalError where it cannot be written."""
+    buffer = io.BytesIO()
+    pq.write_table(table, buffer)
+    write_atomic(path, buffer.getvalue())
+
+
+def read_table(path: Path) -> pa.Table:
+    """A table from disk. Raises EvalError for a missing or broken file."""
+    try:
+        return pq.read_table(path)
+    except (OSError, pa.ArrowInvalid) as error:
+        raise EvalError(f"{path}: not a readable table: {error}") from error
