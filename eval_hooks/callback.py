@@ -17,7 +17,7 @@ from eval_hooks.errors import EvalError
 from eval_hooks.evaluate import Pass, Reader, Ready, evaluate, ready
 from eval_hooks.forward import Progress, no_progress
 from eval_hooks.items import LossItem
-from eval_hooks.track import Tracker, flatten_summary
+from eval_hooks.track import Tracker, show_summary
 
 Entry = TaskSpec | Mapping[str, Any] | str
 
@@ -117,7 +117,7 @@ class CheckpointEval(TrainerCallback):
         tokens = getattr(state, "num_input_tokens_seen", None) or None
         summary = evaluate(run, model, self._reader, step, tokens, progress_bar if writes else silent_bar)
         if writes and self.tracker:
-            self.tracker.log(step, flatten_summary(summary))
+            show_summary(self.tracker, summary)
         if writes and self.on_summary:
             self.on_summary(summary)
         self._decide(summary, control)

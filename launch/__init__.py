@@ -1,5 +1,5 @@
 """From a YAML and key=value to a validated recipe and a running command."""
 
+from launch.problems import Problem, RecipeError
 
-class RecipeError(ValueError):
-    """A recipe or a command line is wrong; each problem has its path, the value and the remedy, one a line."""
+__all__ = ["Problem", "RecipeError"]

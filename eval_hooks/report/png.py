@@ -1,0 +1,120 @@
+"""report.png: learning curve, target, retention with its interval, reliability; one picture, readable at half size."""
+
+import io
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from eval_hooks.files import write_atomic
+from eval_hooks.report.view import RunView
+from eval_hooks.report.words import kept
+
+BLUE, ORANGE, GREY, GREEN = "#0072B2", "#D55E00", "#777777", "#009E73"  # Okabe and Ito's colours, told apart by everybody
+
+
+def write_png(run: RunView, path: Path) -> None:
+    """Draw the picture, 1600 x 1000 pixels, whole or not at all."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(16 / 1.5, 10 / 1.5), dpi=150, layout="constrained")
+    axes = figure.subplots(2, 2)
+    _learning(axes[0][0], run)
+    _accuracies(axes[0][1], run)
+    _retention(axes[1][0], run)
+    _reliability(axes[1][1], run)
+    figure.suptitle(f"{run.folder.name}: step {run.first['step']} to {run.last['step']}", fontsize=13, fontweight="bold")
+    write_atomic(path, picture(figure, "png"))
+
+
+def picture(figure: Any, kind: str, **how: Any) -> bytes:
+    """A figure as file content."""
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format=kind, **how)
+    return buffer.getvalue()
+
+
+def _finish(axis: Any, title: str, x: str, y: str) -> None:
+    axis.set_title(title, fontsize=10, loc="left", fontweight="bold")
+    axis.set_xlabel(x, fontsize=9)
+    axis.set_ylabel(y, fontsize=9)
+    axis.tick_params(labelsize=8)
+    axis.grid(alpha=0.25)
+    axis.spines[["top", "right"]].set_visible(False)
+    if axis.get_legend_handles_labels()[0]:
+        axis.legend(fontsize=8, frameon=False)
+
+
+def _learning(axis: Any, run: RunView) -> None:
+    if curve := run.curve("train/loss"):
+        axis.plot(*zip(*curve, strict=True), color=GREY, lw=1.5, label="training")
+    for colour, name in zip((BLUE, ORANGE, GREEN), run.last.get("validation", {}), strict=False):
+        points = run.curve(f"val/{name}/loss")
+        axis.plot(*zip(*points, strict=True), "o-", color=colour, lw=2, label=f"held-out {name}")
+    _finish(axis, "Learning: loss per token", "step", "nats")
+
+
+def _accuracies(axis: Any, run: RunView) -> None:
+    for colour, (name, entry) in zip((BLUE, ORANGE, GREEN, GREY), run.last["tasks"].items(), strict=False):
+        rows = [(s["step"], s["tasks"][name]["accuracy"]) for s in run.summaries if s["tasks"].get(name, {}).get("accuracy")]
+        if rows:
+            steps, values = zip(*[(step, [100 * e[key] for key in ("value", "low", "high")]) for step, e in rows], strict=True)
+            error = [[v[0] - v[1] for v in values], [v[2] - v[0] for v in values]]
+            axis.errorbar(steps, [v[0] for v in values], yerr=error, fmt="o-", capsize=3, color=colour, label=f"{name} ({entry['role']})")
+    axis.set_ylim(0, 100)
+    _finish(axis, "Accuracy, 95 % interval", "step", "%")
+
+
+def _retention(axis: Any, run: RunView) -> None:
+    title = "Retention: change against step 0"
+    for colour, (name, entry) in zip((BLUE, ORANGE, GREEN), [i for i in run.last["tasks"].items() if i[1]["role"] == "retain"], strict=False):
+        changes = [(s["step"], s["tasks"][name]["retention"]) for s in run.summaries if s["tasks"].get(name, {}).get("retention")]
+        if not changes:
+            continue
+        steps = [run.first["step"], *(step for step, _ in changes)]
+        values = [(0.0, 0.0, 0.0), *(tuple(100 * r["delta"][key] for key in ("value", "low", "high")) for _, r in changes)]
+        axis.fill_between(steps, [v[1] for v in values], [v[2] for v in values], color=colour, alpha=0.2)
+        axis.plot(steps, [v[0] for v in values], "o-", color=colour, label=name)
+        margin = 100 * entry["retention"]["margin"]
+        axis.axhline(-margin, color=ORANGE, ls="--", lw=1, label=f"allowed: -{margin:g} points")
+        title = f"{name} {kept(entry['retention'])}"
+    axis.axhline(0, color=GREY, lw=0.8)
+    _finish(axis, title, "step", "points")
+
+
+def _reliability(axis: Any, run: RunView) -> None:
+    name = next((n for n, t in run.last["tasks"].items() if t.get("reliability")), None)
+    if name is None:
+        axis.set_axis_off()
+        return
+    for colour, summary in ((GREY, run.first), (BLUE, run.last))[0 if run.first is not run.last else 1 :]:
+        if bins := summary["tasks"].get(name, {}).get("reliability"):
+            ece = summary["tasks"][name]["calibration"]["ece"]["value"]
+            draw_reliability(axis, bins, colour, f"step {summary['step']}: ECE {ece:.3f}")
+    _finish(axis, f"Calibration on {name}: is 70 % sure 70 % right?", "confidence", "share right")
+
+
+def draw_reliability(axis: Any, bins: Sequence[Mapping[str, Any]], colour: str, label: str) -> None:
+    """Accuracy against confidence with Wilson bands, and how many items each point stands for along the foot."""
+    axis.plot([0, 1], [0, 1], color="black", lw=0.8, ls=":")
+    x = [b["confidence"] for b in bins]
+    error = [[b["accuracy"] - b["accuracy_low"] for b in bins], [b["accuracy_high"] - b["accuracy"] for b in bins]]
+    axis.errorbar(x, [b["accuracy"] for b in bins], yerr=error, fmt="o-", ms=4, capsize=2, lw=1.2, color=colour, label=label)
+    most = max(b["n"] for b in bins)
+    axis.bar([b["low"] for b in bins], [0.18 * b["n"] / most for b in bins], width=[b["high"] - b["low"] for b in bins], align="edge",
+             color=colour, alpha=0.25)  # fmt: skip
+    for b in bins:
+        if colour != GREY:
+            axis.text((b["low"] + b["high"]) / 2, 0.18 * b["n"] / most + 0.01, str(b["n"]), ha="center", fontsize=6, color=colour)
+    axis.set_xlim(0, 1)
+    axis.set_ylim(0, 1.02)
+
+
+def reliability_figure(bins: Sequence[Mapping[str, Any]]) -> Any:
+    """One reliability diagram, for W&B."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(5, 4), dpi=120, layout="constrained")
+    axis = figure.subplots()
+    draw_reliability(axis, bins, BLUE, "")
+    _finish(axis, "Reliability", "confidence", "share right")
+    return figure

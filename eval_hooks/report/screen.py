@@ -1,0 +1,86 @@
+"""The last screen: three questions, answered with numbers and in words."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console, Group
+from rich.panel import Panel
+from rich.table import Table
+
+from eval_hooks.report.view import RunView, read_run
+from eval_hooks.report.words import calibrated, kept, percent, points
+
+COLOURS = {"dropped": "red", "gained": "green", "kept": "green", "undecided": "yellow"}
+
+
+def print_screen(folder: Path, console: Console | None = None) -> None:
+    """Show a run's answers on the terminal."""
+    (console or Console()).print(last_screen(read_run(folder)))
+
+
+def last_screen(run: RunView) -> Panel:
+    """Target up? Knowledge kept? Still calibrated? And where everything is."""
+    grid = Table.grid(padding=(0, 2))
+    grid.add_column(style="bold", no_wrap=True)
+    grid.add_column()
+    for question, answer in [*_targets(run), *_retained(run), *_calibration(run), *_failures(run)]:
+        grid.add_row(question, answer)
+    steps = f"step {run.first['step']} to {run.last['step']}"
+    return Panel(Group(grid, "", *_places(run)), title=f"[bold]{run.folder.name}[/bold]: {steps}", border_style="cyan", expand=False)
+
+
+def _tasks(run: RunView, role: str) -> Iterator[tuple[str, Any, Any]]:
+    for name, after in run.last["tasks"].items():
+        if after["role"] == role and after["status"] == "ok":
+            yield name, run.first["tasks"].get(name, {}), after
+
+
+def _targets(run: RunView) -> Iterator[tuple[str, str]]:
+    for name, before, after in _tasks(run, "target"):
+        change = after["retention"]
+        colour = COLOURS["undecided" if not change else "dropped" if change["verdict"] == "dropped" else "gained"] if change else "white"
+        word = {"gained": "yes", "dropped": "no, it fell"}.get(change["verdict"], "not proven") if change else "one evaluation only"
+        line = f"[{colour}]{word}[/{colour}]: {name} {percent(before.get('accuracy'))} -> {percent(after['accuracy'])}"
+        yield "Target up?", line + (f"\nchange {points(change['delta'])}, n = {after['n']}" if change else "")
+
+
+def _retained(run: RunView) -> Iterator[tuple[str, str]]:
+    for name, before, after in _tasks(run, "retain"):
+        change = after["retention"]
+        if not change:
+            yield "Knowledge kept?", f"{name} {percent(after['accuracy'])}, no later evaluation"
+            continue
+        colour = COLOURS[change["verdict"]]
+        yield "Knowledge kept?", (
+            f"[{colour}]{kept(change)}[/{colour}]\n"
+            f"{name} {percent(before.get('accuracy'))} -> {percent(after['accuracy'])}, n = {after['n']}\n"
+            f"lost {change['lost']}, gained {change['gained']}, McNemar p = {change['mcnemar_p']:.3g}; "
+            f"a change of {100 * change['minimum_detectable']:.1f} points could be seen"
+        )
+
+
+def _calibration(run: RunView) -> Iterator[tuple[str, str]]:
+    for name, before, after in _tasks(run, "retain"):
+        if after.get("calibration") and before.get("calibration"):
+            auroc = after["calibration"]["auroc"]
+            tail = f"; AUROC {auroc['value']:.2f}" if auroc["value"] is not None else ""
+            rise = (after["retention"] or {}).get("ece_rise")
+            yield "Still calibrated?", f"{name}: {calibrated(before['calibration']['ece'], after['calibration']['ece'], rise)}{tail}"
+
+
+def _failures(run: RunView) -> Iterator[tuple[str, str]]:
+    for summary in run.summaries:
+        for name, task in summary["tasks"].items():
+            if task["status"] == "failed":
+                yield "[red]Failed[/red]", f"[red]{name} at step {summary['step']}: {task['error']}[/red]"
+
+
+def _places(run: RunView) -> Iterator[str]:
+    checkpoints = sorted(run.folder.glob("checkpoints/checkpoint-*"), key=lambda f: int(f.name.rpartition("-")[2]))
+    if checkpoints:
+        yield f"[dim]checkpoint[/dim] {checkpoints[-1]}"
+    yield f"[dim]picture[/dim]    {run.folder / 'report.png'}"
+    yield f"[dim]report[/dim]     {run.folder / 'report.html'}"
+    if where := run.status.get("wandb_dir"):
+        yield f"[dim]W&B[/dim]        wandb sync {where}"

@@ -1,0 +1,101 @@
+"""Every logged number: always a line in metrics.jsonl, and the same keys in W&B where there is a run."""
+
+import json
+import math
+import time
+import warnings
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+
+class Tracker:
+    """Appends to `metrics.jsonl` of a folder and logs to a W&B run; the x axis is `train/global_step`.
+
+    Without a run of its own it uses the one that is active in the process, if any. A failing W&B is said once and never stops training.
+    """
+
+    def __init__(self, folder: Path, wandb_run: Any = None) -> None:
+        self.path = Path(folder) / "metrics.jsonl"
+        self.run = wandb_run if wandb_run is not None else _active_run()
+        self._warned = False
+        if self.run is not None:
+            self._try(lambda: self.run.define_metric("train/global_step"))
+            self._try(lambda: self.run.define_metric("*", step_metric="train/global_step"))
+
+    def log(self, step: int, values: Mapping[str, Any]) -> None:
+        """One line: step, time, and the values; NaN and infinity become null."""
+        clean = {key: None if isinstance(value, float) and not math.isfinite(value) else value for key, value in values.items()}
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        with self.path.open("a", encoding="utf-8") as handle:
+            handle.write(json.dumps({"step": step, "time": round(time.time(), 3), **clean}) + "\n")
+        self._send(step, {key: value for key, value in clean.items() if value is not None})
+
+    def table(self, step: int, key: str, columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
+        """A table in W&B."""
+        if self.run is not None:
+            import wandb
+
+            self._send(step, {key: wandb.Table(columns=list(columns), data=[list(row) for row in rows])})
+
+    def figure(self, step: int, key: str, figure: Any) -> None:
+        """A matplotlib figure as a picture in W&B."""
+        if self.run is not None:
+            import wandb
+
+            self._send(step, {key: wandb.Image(figure)})
+
+    def _send(self, step: int, values: Mapping[str, Any]) -> None:
+        if self.run is not None:
+            self._try(lambda: self.run.log({**values, "train/global_step": step}))
+
+    def _try(self, call: Callable[[], Any]) -> None:
+        try:
+            call()
+        except Exception as error:  # a tracker that is down must not end a run; everything is in metrics.jsonl
+            if not self._warned:
+                warnings.warn(f"W&B: {type(error).__name__}: {error}; the run goes on, every number is in {self.path}", stacklevel=2)
+            self._warned = True
+
+
+def _active_run() -> Any:
+    """The W&B run of the process, if wandb is in use at all."""
+    import sys
+
+    wandb = sys.modules.get("wandb")
+    return getattr(wandb, "run", None) if wandb is not None else None
+
+
+def flatten_summary(summary: Mapping[str, Any]) -> dict[str, Any]:
+    """A summary's numbers under their W&B keys; what could not be had is left out."""
+    out: dict[str, Any] = {}
+    for name, task in summary["tasks"].items():
+        out[f"eval/{name}/seconds"] = task.get("seconds")
+        out[f"eval/{name}/failed"] = float(task.get("status") != "ok")
+        out[f"eval/{name}/accuracy"] = (task.get("accuracy") or {}).get("value")
+        out[f"eval/{name}/hit_limit"] = task.get("hit_limit")
+        out |= {f"eval/{name}/calibration/{key}": value["value"] for key, value in (task.get("calibration") or {}).items()}
+        if kept := task.get("retention"):
+            delta = kept["delta"]
+            out |= {f"eval/{name}/retention/{key}": kept[key] for key in ("lost", "gained", "e_value")}
+            out |= {f"eval/{name}/retention/delta{end}": delta[key] for end, key in (("", "value"), ("_low", "low"), ("_high", "high"))}
+    for name, entry in summary.get("validation", {}).items():
+        out[f"val/{name}/loss"] = entry["loss"]["value"]
+    return {key: value for key, value in out.items() if value is not None}
+
+
+def show_summary(tracker: Tracker, summary: Mapping[str, Any]) -> None:
+    """The summary in W&B: numbers, a table by subject, the reliability diagram, sample generations."""
+    step = summary["step"]
+    tracker.log(step, flatten_summary(summary))
+    for name, task in summary["tasks"].items():
+        if task.get("by_subject"):
+            rows = [[subject, *entry.values()] for subject, entry in task["by_subject"].items()]
+            tracker.table(step, f"eval/{name}/by_subject", ["subject", "n", "accuracy", "lost", "gained"], rows)
+        if task.get("reliability") and tracker.run is not None:
+            from eval_hooks.report.png import reliability_figure
+
+            tracker.figure(step, f"eval/{name}/reliability", reliability_figure(task["reliability"]))
+        if task.get("samples"):
+            rows = [[s["item_id"], s["prompt"], s["output"], s["gold"], s["correct"]] for s in task["samples"]]
+            tracker.table(step, f"eval/{name}/samples", ["item", "prompt", "output", "gold", "correct"], rows)

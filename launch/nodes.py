@@ -1,0 +1,187 @@
+"""YAML as a tree that remembers where each value was written; the one place that knows what PyYAML does with it.
+
+PyYAML reads by YAML 1.1: `1e-5` is text, `no` is false, `010` is 8, `12:30:45` is 45045, `2024-01-01` a date, and a repeated key
+silently wins. Here scalars follow YAML 1.2's core schema (only true and false are booleans; 1e-5 is a number); a number with a leading
+zero and a repeated key are refused.
+"""
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from launch.problems import Problem, RecipeError, shown
+
+INT, FLOAT, BOOL, NULL, STR = (f"tag:yaml.org,2002:{name}" for name in ("int", "float", "bool", "null", "str"))
+MERGE = "tag:yaml.org,2002:merge"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Place:
+    """Where a value was written."""
+
+    file: Path | None = None
+    """None: on the command line."""
+    line: int = 0
+    """From 1."""
+    column: int = 0
+    """From 1."""
+
+    def __str__(self) -> str:
+        return f"{short(self.file)}:{self.line}" if self.file else "command line"
+
+    @property
+    def exact(self) -> str:
+        """With the column, where two places on one line must be told apart."""
+        return f"{self}:{self.column}" if self.file else str(self)
+
+    @property
+    def folder(self) -> Path:
+        """What a relative path written there is relative to."""
+        return self.file.parent if self.file else Path.cwd()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Node:
+    """A value of a recipe: a dict of nodes, a list of nodes, or a scalar."""
+
+    value: Any
+    place: Place
+    raw: str = ""
+    """A scalar as written: `1.0` where the value is 1.0, `1_000` where it is text."""
+
+
+def short(file: Path) -> str:
+    """A file as messages show it: from the current folder where it lies below."""
+    return str(file.relative_to(Path.cwd())) if file.is_absolute() and file.is_relative_to(Path.cwd()) else str(file)
+
+
+def plain(node: Node) -> Any:
+    """The value without its places: dicts, lists, scalars."""
+    if isinstance(node.value, dict):
+        return {key: plain(child) for key, child in node.value.items()}
+    return [plain(child) for child in node.value] if isinstance(node.value, list) else node.value
+
+
+class _Loader(yaml.SafeLoader):
+    """SafeLoader's parser with the scalars of YAML 1.2."""
+
+    yaml_implicit_resolvers: dict[str, list[tuple[str, re.Pattern[str]]]] = {}
+
+
+for _tag, _pattern, _first in (
+    (NULL, r"^(?:~|null|Null|NULL|)$", ["~", "n", "N", ""]),
+    (BOOL, r"^(?:true|True|TRUE|false|False|FALSE)$", list("tTfF")),
+    (INT, r"^(?:[-+]?[0-9]+|0o[0-7]+|0x[0-9a-fA-F]+)$", list("-+0123456789")),
+    (FLOAT, r"^[-+]?(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?$|^[-+]?\.(?:inf|Inf|INF)$|^\.(?:nan|NaN|NAN)$", list("-+.0123456789")),
+    (MERGE, r"^<<$", ["<"]),
+):  # fmt: skip
+    _Loader.add_implicit_resolver(_tag, re.compile(_pattern), _first)
+
+
+def _int(text: str) -> int:
+    return int(text, 0) if text[:2] in ("0x", "0o") else int(text)
+
+
+def _float(text: str) -> float:
+    return float(text.replace(".inf", "inf").replace(".nan", "nan").lower() if text[-1].isalpha() else text)
+
+
+SCALARS: Mapping[str, Callable[[str], Any]] = {
+    INT: _int,
+    FLOAT: _float,
+    BOOL: lambda text: text.lower() == "true",
+    NULL: lambda text: None,
+    STR: str,
+}
+
+
+def parse(text: str, file: Path | None = None) -> Node | None:
+    """The tree of one YAML document; None where there is nothing in it.
+
+    Raises RecipeError with file:line for what is not YAML, a repeated key, a key that is not text, a number with a leading zero, a tag.
+    """
+    try:
+        loader = _Loader(text)
+        try:
+            top = loader.get_single_node()
+        finally:
+            loader.dispose()
+    except yaml.YAMLError as error:
+        raise _syntax(error, file, text) from error
+    return _build(top, file, ()) if top is not None else None
+
+
+def _syntax(error: yaml.YAMLError, file: Path | None, text: str) -> RecipeError:
+    mark = getattr(error, "problem_mark", None)
+    place = Place(file=file, line=mark.line + 1, column=mark.column + 1) if mark else Place(file=file)
+    said = getattr(error, "problem", None) or getattr(error, "reason", None) or str(error)
+    if "'\\t'" in said:
+        said = "a tab; YAML is indented with spaces"
+    elif "expected a single document" in str(error) or "but found another document" in said:
+        said = "a second document (`---`); one recipe is one document"
+    elif file is None:
+        said = f"{said} in {shown(text)}"
+    return RecipeError(Problem(place=place.exact, text=f"not YAML: {said}"))
+
+
+def _build(node: yaml.Node, file: Path | None, above: tuple[int, ...]) -> Node:
+    place = Place(file=file, line=node.start_mark.line + 1, column=node.start_mark.column + 1)
+    if id(node) in above:
+        raise RecipeError(Problem(place=place.exact, text="an anchor that contains itself; write the value out"))
+    above = (*above, id(node))
+    if isinstance(node, yaml.MappingNode):
+        return Node(value=_mapping(node, file, above), place=place)
+    if isinstance(node, yaml.SequenceNode):
+        return Node(value=[_build(child, file, above) for child in node.value], place=place)
+    return Node(value=_scalar(node, place), place=place, raw=str(node.value))
+
+
+def _scalar(node: yaml.Node, place: Place) -> Any:
+    if node.tag not in SCALARS:
+        raise RecipeError(Problem(place=place.exact, text=f"tag {node.tag!r}: a recipe has plain values only; leave the tag out"))
+    text = str(node.value)
+    if node.tag == INT and re.match(r"[-+]?0[0-9]", text):
+        meant = str(int(text))
+        raise RecipeError(
+            Problem(place=place.exact, text=f'{text}: a number with a leading zero; write {meant}, or "{text}" for text')
+        )
+    try:
+        return SCALARS[node.tag](text)
+    except ValueError as error:  # a tag of one's own, as in `!!int x`
+        raise RecipeError(Problem(place=place.exact, text=f"{text!r} under tag {node.tag!r}: {error}")) from error
+
+
+def _mapping(node: yaml.MappingNode, file: Path | None, above: tuple[int, ...]) -> dict[str, Node]:
+    """Own keys over merged ones (`<<`), the first of several merged maps winning, as YAML's merge key says."""
+    own: dict[str, Node] = {}
+    merged: dict[str, Node] = {}
+    first: dict[str, Place] = {}
+    for key_node, value_node in node.value:
+        place = Place(file=file, line=key_node.start_mark.line + 1, column=key_node.start_mark.column + 1)
+        if key_node.tag == MERGE:
+            for source in _merge_sources(value_node, file, above, place):
+                merged = {**source, **merged}
+            continue
+        if not isinstance(key_node, yaml.ScalarNode) or key_node.tag != STR:
+            written = shown(getattr(key_node, "value", None))
+            raise RecipeError(Problem(place=place.exact, text=f"key {written} is not text; put it in quotes"))
+        key = str(key_node.value)
+        if key in first:
+            raise RecipeError(
+                Problem(place=place.exact, text=f"key {key!r} is there twice, first at {first[key].exact}; remove one of them")
+            )
+        first[key] = place
+        own[key] = _build(value_node, file, above)
+    return {**merged, **own}
+
+
+def _merge_sources(node: yaml.Node, file: Path | None, above: tuple[int, ...], place: Place) -> list[dict[str, Node]]:
+    built = _build(node, file, above)
+    sources = built.value if isinstance(built.value, list) else [built]
+    if not all(isinstance(source.value, dict) for source in sources):
+        raise RecipeError(Problem(place=place.exact, text="`<<` merges a map or a list of maps; name an anchor of a map"))
+    return [source.value for source in sources]

@@ -1,0 +1,47 @@
+"""What is wrong with a recipe: collected, then shown all at once."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from difflib import get_close_matches
+
+
+@dataclass(frozen=True, kw_only=True)
+class Problem:
+    """One thing to change."""
+
+    path: str = ""
+    """Dotted path of the key, as in `data.train.0.n`; empty where the file as a whole is meant."""
+    place: str = ""
+    """`file:line`, or `command line`."""
+    text: str
+    """The value and the remedy."""
+
+    def __str__(self) -> str:
+        return ": ".join(part for part in (self.place, self.path, self.text) if part)
+
+
+class RecipeError(ValueError):
+    """A recipe or a command line is wrong; each problem has its path, the value and the remedy, one a line."""
+
+    def __init__(self, problems: str | Problem | Sequence[Problem]) -> None:
+        if isinstance(problems, str):
+            problems = Problem(text=problems)
+        self.problems = [problems] if isinstance(problems, Problem) else list(problems)
+        super().__init__("\n".join(str(problem) for problem in self.problems))
+
+
+def nearest(name: str, known: Iterable[str], few: int = 12) -> str:
+    """The end of a sentence about an unknown name: the nearest known one, all of them where they are few, or nothing."""
+    names = sorted(known)
+    close = get_close_matches(name, names, n=1) or get_close_matches(
+        name.casefold(), [other for other in names if other.casefold() == name.casefold()], n=1
+    )
+    if close:
+        return f"; did you mean {close[0]!r}?"
+    return f"; there is: {', '.join(names)}" if names and len(names) <= few else ""
+
+
+def shown(value: object, width: int = 60) -> str:
+    """A value as a message shows it, cut where it is long."""
+    text = repr(value)
+    return text if len(text) <= width else text[: width - 4] + " ..."
