@@ -1,6 +1,6 @@
 """From files and key=value to one tree: `extends`, overrides, relative paths.
 
-Maps merge, lists replace, null deletes what the base has (where there is nothing to delete, the null stays, as a value).
+Maps merge, lists replace, null deletes what the base has; where there is nothing to delete, the null stays, as a value.
 """
 
 import os
@@ -9,13 +9,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from launch.nodes import Node, Place, parse, short
+from launch.nodes import Node, Place, parse, plain, short
 from launch.problems import Problem, RecipeError, shown
 from launch.recipes import find_recipe
 
 PATH_KEYS = frozenset({"path", "tables_path", "chat_template", "deepspeed", "plugins"})
 """Keys whose values may be paths."""
-FILE_ENDINGS = frozenset(".jsonl .json .csv .parquet .txt .gz .jinja .yaml .py".split())
+FILE_ENDINGS = frozenset([".jsonl", ".json", ".csv", ".parquet", ".txt", ".gz", ".jinja", ".yaml", ".py"])
 """A name that ends so is a file, there or not; anything else may be a hub id or the name of something shipped."""
 
 
@@ -33,7 +33,7 @@ def read(file: Path, above: tuple[Path, ...] = ()) -> Node:
         raise RecipeError(f"recipe {short(file)}: cannot be read: {error}") from error
     own = parse(text, file)
     if own is None or not isinstance(own.value, dict):
-        held = "empty" if own is None else f"{shown(own.value)} instead of sections"
+        held = "empty" if own is None else f"{shown(plain(own))} instead of sections"
         raise RecipeError(f"recipe {short(file)}: {held}; a recipe starts with `stage:` and `model:`")
     keys = dict(own.value)
     extends = keys.pop("extends", None)
@@ -85,7 +85,9 @@ def override(tree: Node, word: str) -> Node:
     if not equals or not path or not all(path.split(".")):
         raise RecipeError(Problem(place="command line", text=f"{word!r}: write section.key=value"))
     if path.split(".")[0] == "extends":
-        raise RecipeError(Problem(path="extends", place="command line", text="only a file can extend; name another recipe"))
+        raise RecipeError(
+            Problem(path="extends", place="command line", text="only a file can extend; name another recipe")
+        )
     value = parse(text) or Node(value=None, place=Place())
     return _set(tree, path.split("."), resolve_paths(value, path.split(".")[-1]), ())
 

@@ -56,7 +56,11 @@ def _docstrings(cls: type) -> dict[str, str]:
     assert isinstance(body, ast.ClassDef)
     docs = {}
     for statement, after in zip(body.body, body.body[1:], strict=False):
-        if isinstance(statement, ast.AnnAssign) and isinstance(statement.target, ast.Name) and isinstance(after, ast.Expr):
+        if (
+            isinstance(statement, ast.AnnAssign)
+            and isinstance(statement.target, ast.Name)
+            and isinstance(after, ast.Expr)
+        ):
             text = after.value.value if isinstance(after.value, ast.Constant) else None
             if isinstance(text, str):
                 docs[statement.target.id] = " ".join(text.split())

@@ -1,8 +1,8 @@
 """YAML as a tree that remembers where each value was written; the one place that knows what PyYAML does with it.
 
-PyYAML reads by YAML 1.1: `1e-5` is text, `no` is false, `010` is 8, `12:30:45` is 45045, `2024-01-01` a date, and a repeated key
-silently wins. Here scalars follow YAML 1.2's core schema (only true and false are booleans; 1e-5 is a number); a number with a leading
-zero and a repeated key are refused.
+PyYAML reads by YAML 1.1: `1e-5` is text, `no` is false, `010` is 8, `12:30:45` is 45045, `2024-01-01` a date, and a
+repeated key silently wins. Here scalars follow YAML 1.2's core schema (only true and false are booleans; 1e-5 is a
+number); a number with a leading zero and a repeated key are refused.
 """
 
 import re
@@ -72,13 +72,15 @@ class _Loader(yaml.SafeLoader):
     yaml_implicit_resolvers: dict[str, list[tuple[str, re.Pattern[str]]]] = {}
 
 
+NUMBER_STARTS = list("-+.0123456789")
 for _tag, _pattern, _first in (
     (NULL, r"^(?:~|null|Null|NULL|)$", ["~", "n", "N", ""]),
     (BOOL, r"^(?:true|True|TRUE|false|False|FALSE)$", list("tTfF")),
-    (INT, r"^(?:[-+]?[0-9]+|0o[0-7]+|0x[0-9a-fA-F]+)$", list("-+0123456789")),
-    (FLOAT, r"^[-+]?(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?$|^[-+]?\.(?:inf|Inf|INF)$|^\.(?:nan|NaN|NAN)$", list("-+.0123456789")),
+    (INT, r"^(?:[-+]?[0-9]+|0o[0-7]+|0x[0-9a-fA-F]+)$", NUMBER_STARTS),
+    (FLOAT, r"^[-+]?(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?$", NUMBER_STARTS),
+    (FLOAT, r"^(?:[-+]?\.(?:inf|Inf|INF)|\.(?:nan|NaN|NAN))$", NUMBER_STARTS),
     (MERGE, r"^<<$", ["<"]),
-):  # fmt: skip
+):
     _Loader.add_implicit_resolver(_tag, re.compile(_pattern), _first)
 
 
@@ -87,7 +89,7 @@ def _int(text: str) -> int:
 
 
 def _float(text: str) -> float:
-    return float(text.replace(".inf", "inf").replace(".nan", "nan").lower() if text[-1].isalpha() else text)
+    return float(text.lower().replace(".inf", "inf").replace(".nan", "nan"))
 
 
 SCALARS: Mapping[str, Callable[[str], Any]] = {
@@ -102,7 +104,8 @@ SCALARS: Mapping[str, Callable[[str], Any]] = {
 def parse(text: str, file: Path | None = None) -> Node | None:
     """The tree of one YAML document; None where there is nothing in it.
 
-    Raises RecipeError with file:line for what is not YAML, a repeated key, a key that is not text, a number with a leading zero, a tag.
+    Raises RecipeError with file:line for what is not YAML, a repeated key, a key that is not text, a number with a
+    leading zero, a tag.
     """
     try:
         loader = _Loader(text)
@@ -142,12 +145,16 @@ def _build(node: yaml.Node, file: Path | None, above: tuple[int, ...]) -> Node:
 
 def _scalar(node: yaml.Node, place: Place) -> Any:
     if node.tag not in SCALARS:
-        raise RecipeError(Problem(place=place.exact, text=f"tag {node.tag!r}: a recipe has plain values only; leave the tag out"))
+        raise RecipeError(
+            Problem(place=place.exact, text=f"tag {node.tag!r}: a recipe has plain values only; leave the tag out")
+        )
     text = str(node.value)
     if node.tag == INT and re.match(r"[-+]?0[0-9]", text):
         meant = str(int(text))
         raise RecipeError(
-            Problem(place=place.exact, text=f'{text}: a number with a leading zero; write {meant}, or "{text}" for text')
+            Problem(
+                place=place.exact, text=f'{text}: a number with a leading zero; write {meant}, or "{text}" for text'
+            )
         )
     try:
         return SCALARS[node.tag](text)
@@ -167,12 +174,16 @@ def _mapping(node: yaml.MappingNode, file: Path | None, above: tuple[int, ...]) 
                 merged = {**source, **merged}
             continue
         if not isinstance(key_node, yaml.ScalarNode) or key_node.tag != STR:
-            written = shown(getattr(key_node, "value", None))
-            raise RecipeError(Problem(place=place.exact, text=f"key {written} is not text; put it in quotes"))
+            written = shown(key_node.value) if isinstance(key_node, yaml.ScalarNode) else "in { } or [ ]"
+            text = f"key {written} is not text; put it in quotes"
+            raise RecipeError(Problem(place=place.exact, text=text))
         key = str(key_node.value)
         if key in first:
             raise RecipeError(
-                Problem(place=place.exact, text=f"key {key!r} is there twice, first at {first[key].exact}; remove one of them")
+                Problem(
+                    place=place.exact,
+                    text=f"key {key!r} is there twice, first at {first[key].exact}; remove one of them",
+                )
             )
         first[key] = place
         own[key] = _build(value_node, file, above)
@@ -183,5 +194,7 @@ def _merge_sources(node: yaml.Node, file: Path | None, above: tuple[int, ...], p
     built = _build(node, file, above)
     sources = built.value if isinstance(built.value, list) else [built]
     if not all(isinstance(source.value, dict) for source in sources):
-        raise RecipeError(Problem(place=place.exact, text="`<<` merges a map or a list of maps; name an anchor of a map"))
+        raise RecipeError(
+            Problem(place=place.exact, text="`<<` merges a map or a list of maps; name an anchor of a map")
+        )
     return [source.value for source in sources]

@@ -30,9 +30,9 @@ class RecipeError(ValueError):
         super().__init__("\n".join(str(problem) for problem in self.problems))
 
 
-def nearest(name: str, known: Iterable[str], few: int = 12) -> str:
-    """The end of a sentence about an unknown name: the nearest known one, all of them where they are few, or nothing."""
-    names = sorted(known)
+def nearest(name: str, known: Iterable[str], few: int = 30) -> str:
+    """The end of a sentence about an unknown name: the nearest known one, or all where they are few, or nothing."""
+    names = sorted(set(known))
     close = get_close_matches(name, names, n=1) or get_close_matches(
         name.casefold(), [other for other in names if other.casefold() == name.casefold()], n=1
     )

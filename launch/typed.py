@@ -1,7 +1,7 @@
 """From a tree of nodes to typed values: strict, every mismatch reported with its place and a remedy.
 
-Why not pydantic: it takes unknown keys of a plain dataclass without a word, returns an instance of a generated subclass, and names
-neither line nor remedy (measured with 2.13); the walk itself is short.
+Why not pydantic: it takes unknown keys of a plain dataclass without a word, returns an instance of a generated
+subclass, and names neither line nor remedy (measured with 2.13); the walk itself is short.
 """
 
 import dataclasses
@@ -46,7 +46,7 @@ class Report:
     def unknown(self, block: str, key: str, node: Node, known: Sequence[str]) -> None:
         """Note a key that no block of this kind has."""
         advice = self.explain(block, key)
-        tail = f"; {advice}" if advice else nearest(key, known)
+        tail = f"; {advice}" if advice else nearest(key, known) or "; `temper schema` lists the keys"
         value = f" (value {shown(plain(node), 40)})" if node.value is not None else ""
         self.add(join(block, key), node, f"no such key{value}{tail}")
 
@@ -60,33 +60,43 @@ def join(block: str, key: str | int) -> str:
     return f"{block}.{key}" if block else str(key)
 
 
-def build(cls: type, node: Node, path: str, report: Report, known: Sequence[str] = ()) -> Any:
+def build(
+    cls: type, node: Node, path: str, report: Report, known: Sequence[str] = (), given: Mapping[str, Any] | None = None
+) -> Any:
     """An instance of a dataclass from a map, or INVALID.
 
-    `known` are further keys of the block, which somebody else reads: named as near, not accepted.
+    `known` are further keys of the block, which somebody else reads: named as near, not accepted. `given` are fields
+    made elsewhere.
     """
     if not isinstance(node.value, dict):
-        report.add(path, node, f"{shown(plain(node))}: a map is due; write {join(path, 'key').rpartition('.')[0] or path}: {{key: value}}")
+        report.add(
+            path, node, f"{shown(plain(node))}: a map is due; its keys: {', '.join([*fields_of(cls), *known][:12])}"
+        )
         return INVALID
     fields = fields_of(cls)
     before = len(report.problems)
-    values = {}
+    values = dict(given or {})
     for key, child in node.value.items():
         if key in fields:
             values[key] = _field(cls, fields[key], child, join(path, key), report)
         else:
             report.unknown(path, key, child, [*fields, *known])
     for name, missing in fields.items():
-        if missing.required and name not in node.value:
-            report.add(join(path, name), node, f"missing; write {name}: {due(missing.hint)}" + (f" ({missing.about})" if missing.about else ""))
-    return construct(cls, values, node, path, report) if len(report.problems) == before else INVALID
+        if missing.required and name not in node.value and name not in values:
+            report.add(
+                join(path, name),
+                node,
+                f"missing; write {name}: {due(missing.hint)}" + (f" ({missing.about})" if missing.about else ""),
+            )
+    whole = len(report.problems) == before and all(value is not INVALID for value in values.values())
+    return construct(cls, values, node, path, report) if whole else INVALID
 
 
 def construct(cls: type, values: Mapping[str, Any], node: Node, path: str, report: Report) -> Any:
-    """The instance, its own checks reported under the block's path."""
+    """The instance; what its own checks refuse, or a package it lacks, is reported under the block's path."""
     try:
         return cls(**values)
-    except ValueError as error:
+    except (ValueError, ImportError) as error:
         report.add(path, node, str(error))
         return INVALID
 
@@ -115,7 +125,7 @@ def convert(hint: Any, node: Node, path: str, report: Report) -> Any:
     if _is(container, (dict, Mapping)) and isinstance(node.value, dict):
         of = arguments[1] if arguments else Any
         values = {key: convert(of, child, join(path, key), report) for key, child in node.value.items()}
-        return INVALID if INVALID in values.values() else values
+        return INVALID if any(value is INVALID for value in values.values()) else values
     value = _scalar(hint, node)
     if value is INVALID:
         report.add(path, node, f"{shown(plain(node))}: {due(hint)} is due{_remedy(hint, node)}")
@@ -132,15 +142,18 @@ def _sequence(container: Any, arguments: tuple[Any, ...], node: Node, path: str,
         report.add(path, node, f"{shown(plain(node))}: a list of {len(arguments)} is due")
         return INVALID
     hints = list(arguments) if fixed else [arguments[0] if arguments else Any] * len(node.value)
-    values = [convert(hint, child, join(path, i), report) for i, (hint, child) in enumerate(zip(hints, node.value, strict=True))]
+    values = [
+        convert(hint, child, join(path, i), report)
+        for i, (hint, child) in enumerate(zip(hints, node.value, strict=True))
+    ]
     if any(value is INVALID for value in values):
         return INVALID
     return tuple(values) if container is tuple else values
 
 
 def _union(members: tuple[Any, ...], node: Node, path: str, report: Report) -> Any:
-    """The member whose type is the value's own, else the first that takes it; the problems of the one that came nearest."""
-    members = _without_idle_text(members)
+    """The member whose type is the value's own, else the first that takes it; else the problems of the nearest one."""
+    members = without_idle_text(members)
     for member in sorted(members, key=lambda m: m is not type(node.value)):
         attempt = report.scratch()
         value = convert(member, node, path, attempt)
@@ -153,7 +166,7 @@ def _union(members: tuple[Any, ...], node: Node, path: str, report: Report) -> A
     return INVALID
 
 
-def _without_idle_text(members: tuple[Any, ...]) -> tuple[Any, ...]:
+def without_idle_text(members: tuple[Any, ...]) -> tuple[Any, ...]:
     """Without `str` beside an enum: transformers writes `SchedulerType | str` for the names of the enum's members."""
     has_enum = any(isinstance(member, type) and issubclass(member, Enum) for member in members)
     return tuple(member for member in members if member is not str) if has_enum else members
@@ -179,7 +192,10 @@ def _scalar(hint: Any, node: Node) -> Any:
 
 
 def _same(option: Any, value: Any) -> bool:
-    """Whether a value is an option: of the same type (True is not 1); `name_[hint]` stands for any text there, as PEFT writes it."""
+    """Whether a value is an option, of the same type (True is not 1).
+
+    PEFT writes `name_[hint]` for any text in the hint's place.
+    """
     if isinstance(option, str) and isinstance(value, str) and "[" in option:
         return re.fullmatch(re.sub(r"\\\[.*?\\\]", ".+", re.escape(option)), value) is not None
     return type(option) is type(value) and option == value
@@ -189,13 +205,25 @@ def due(hint: Any) -> str:
     """What a type asks for, in words."""
     origin, arguments = typing.get_origin(hint), typing.get_args(hint)
     if origin in (typing.Union, types.UnionType):
-        words = [due(member) for member in _without_idle_text(arguments)]
+        words = [due(member) for member in without_idle_text(arguments)]
         return ", ".join(words[:-1]) + f" or {words[-1]}" if len(words) > 1 else words[0]
     if origin is Literal:
-        return " or ".join(str(option) for option in arguments) if len(arguments) < 3 else f"one of {', '.join(map(str, arguments))}"
+        return (
+            " or ".join(str(option) for option in arguments)
+            if len(arguments) < 3
+            else f"one of {', '.join(map(str, arguments))}"
+        )
     if isinstance(hint, type) and issubclass(hint, Enum):
         return f"one of {', '.join(str(member.value) for member in hint)}"
-    names = {bool: "true or false", int: "a whole number", float: "a number", str: "text", Path: "a path", None: "null", type(None): "null"}
+    names = {
+        bool: "true or false",
+        int: "a whole number",
+        float: "a number",
+        str: "text",
+        Path: "a path",
+        None: "null",
+        type(None): "null",
+    }
     if hint in names:
         return names[hint]
     if _is(origin or hint, (list, tuple, Sequence)):
@@ -206,17 +234,22 @@ def due(hint: Any) -> str:
 def _remedy(hint: Any, node: Node) -> str:
     """How to write it, where the slip is a common one."""
     value, raw = node.value, node.raw
-    if hint is bool and isinstance(value, str) and value.lower() in ("yes", "no", "on", "off", "y", "n", "true", "false"):
+    if (
+        hint is bool
+        and isinstance(value, str)
+        and value.lower() in ("yes", "no", "on", "off", "y", "n", "true", "false")
+    ):
         return f"; write {'true' if value.lower() in ('yes', 'on', 'y', 'true') else 'false'}"
     if hint in (int, float) and isinstance(value, str):
-        number = re.fullmatch(r"[-+]?[0-9.]+(e[-+]?[0-9]+)?", value.replace("_", "").replace(",", "").strip(), re.IGNORECASE)
+        number = re.fullmatch(
+            r"[-+]?[0-9.]+(e[-+]?[0-9]+)?", value.replace("_", "").replace(",", "").strip(), re.IGNORECASE
+        )
         return f"; write {number.group()} without quotes" if number else ""
     if hint is str and isinstance(value, bool | int | float):
         return f'; write "{raw}" in quotes'
     if typing.get_origin(hint) is Literal or (isinstance(hint, type) and issubclass(hint, Enum)):
         options = typing.get_args(hint) or [member.value for member in typing.cast(type[Enum], hint)]
-        close = nearest(str(value), [str(option) for option in options], few=0)
-        return close
+        return nearest(str(value), [str(option) for option in options], few=0)
     if _is(typing.get_origin(hint) or hint, (list, tuple, Sequence)):
         return f"; write [{shown(plain(node))}]" if not isinstance(value, dict | list) else ""
     return ""

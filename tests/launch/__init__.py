@@ -1,0 +1,1 @@
+"""Loading, checking, listing and the command line."""

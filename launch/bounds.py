@@ -1,0 +1,24 @@
+"""What the numbers of a recipe must be, by config class and key."""
+
+from data_mix.config import SourceSpec
+from eval_hooks.config import Budget, EvalConfig, TaskSpec
+from launch.typed import Bound
+from trainers.recipe import LaunchSection
+
+ABOVE_0 = Bound(words="above 0", holds=lambda value: value > 0)
+COUNT = Bound(words="1 or more", holds=lambda value: value >= 1)
+NOT_NEGATIVE = Bound(words="0 or more", holds=lambda value: value >= 0)
+SHARE = Bound(words="between 0 and 1, both excluded", holds=lambda value: 0 < value < 1)
+MARGIN = Bound(words="at least 0 and below 1", holds=lambda value: 0 <= value < 1)
+EVERY = Bound(
+    words="a whole number of steps, a fraction of the run between 0 and 1, or epoch",
+    holds=lambda value: 0 < value < 1 or (isinstance(value, int) and value >= 1),
+)
+
+BOUNDS: dict[type, dict[str, Bound]] = {
+    SourceSpec: {"weight": ABOVE_0, "fraction": SHARE},
+    TaskSpec: {"shots": NOT_NEGATIVE, "limit": COUNT, "max_new_tokens": COUNT, "batch_tokens": COUNT},
+    EvalConfig: {"every": EVERY, "margin": MARGIN, "samples": NOT_NEGATIVE},
+    Budget: {"accuracy_drop": SHARE, "ece_rise": SHARE},
+    LaunchSection: {"nproc": COUNT},
+}

@@ -1,0 +1,213 @@
+"""What this machine can do: `temper doctor`. Each check looks at one thing and says what to do about it."""
+
+import os
+import shutil
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, requires, version
+from pathlib import Path
+from typing import Literal
+
+GIB = 2**30
+EMBEDDED = "smollm2-135m-instruct"
+SHOWN = ("torch", "transformers", "trl", "peft", "accelerate", "deepspeed", "datasets", "wandb")
+"""Packages that are listed though nothing is wrong with them."""
+MEMORY_GIB, DISK_GIB = 4, 3
+"""What the quickstart needs with room to spare: 1.6 GiB resident and 0.6 GB of weights, measured."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Finding:
+    """One line of the table."""
+
+    name: str
+    state: Literal["ok", "warn", "bad"]
+    """warn: works, with less; bad: training cannot work."""
+    found: str
+    remedy: str = ""
+
+
+def examine(hub: bool = False) -> list[Finding]:
+    """All findings, in order. With `hub`, the Hugging Face hub is asked as well (3 s at most)."""
+    found = [
+        python(),
+        *packages(),
+        processor(),
+        memory(),
+        disk(),
+        *accelerators(),
+        compiler(),
+        wandb_login(),
+        cache(),
+        embedded(),
+    ]
+    return [*found, hub_answers()] if hub else found
+
+
+def python() -> Finding:
+    """Python's version; pip has refused the ones that do not do."""
+    return Finding(name="python", state="ok", found=".".join(map(str, sys.version_info[:3])))
+
+
+def packages(distribution: str = "tempering") -> Iterator[Finding]:
+    """The installed versions against those the package asks for."""
+    from packaging.requirements import Requirement
+
+    try:
+        wanted = [Requirement(line) for line in requires(distribution) or []]
+    except PackageNotFoundError:
+        yield Finding(
+            name=distribution, state="warn", found="not installed, run from its folder", remedy="pip install -e ."
+        )
+        wanted = [Requirement(name) for name in SHOWN]
+    for requirement in wanted:
+        if requirement.marker is not None and not requirement.marker.evaluate({"extra": ""}):
+            continue
+        try:
+            there = version(requirement.name)
+        except PackageNotFoundError:
+            yield Finding(name=requirement.name, state="bad", found="missing", remedy=f"pip install '{requirement}'")
+            continue
+        if not requirement.specifier.contains(there, prereleases=True):
+            text = f"{there}, asked for is {requirement.specifier}"
+            yield Finding(name=requirement.name, state="bad", found=text, remedy=f"pip install '{requirement}'")
+        elif requirement.name in SHOWN:
+            yield Finding(name=requirement.name, state="ok", found=there)
+
+
+def processor() -> Finding:
+    """Cores this process may use, and the threads torch takes."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    try:
+        import torch
+    except ImportError:
+        return Finding(name="cpu", state="ok", found=f"{cores} cores")
+    threads = torch.get_num_threads()
+    found = f"{cores} cores, torch takes {threads} threads"
+    if threads > cores:
+        return Finding(
+            name="cpu", state="warn", found=found, remedy=f"more threads than cores is slow: OMP_NUM_THREADS={cores}"
+        )
+    return Finding(name="cpu", state="ok", found=found)
+
+
+def memory() -> Finding:
+    """Free memory."""
+    import psutil
+
+    free, total = psutil.virtual_memory().available / GIB, psutil.virtual_memory().total / GIB
+    found = f"{free:.1f} of {total:.1f} GiB free"
+    if free < MEMORY_GIB:
+        remedy = "close other programs, or lower train.per_device_train_batch_size and train.max_length"
+        return Finding(name="memory", state="warn", found=found, remedy=remedy)
+    return Finding(name="memory", state="ok", found=found)
+
+
+def disk() -> Finding:
+    """Free space where runs are written."""
+    free = shutil.disk_usage(Path.cwd()).free / GIB
+    found = f"{free:.1f} GiB free in {Path.cwd()}"
+    if free < DISK_GIB:
+        return Finding(name="disk", state="warn", found=found, remedy="free some space, or work in another folder")
+    return Finding(name="disk", state="ok", found=found)
+
+
+def accelerators() -> Iterator[Finding]:
+    """The GPUs torch sees."""
+    try:
+        import torch
+    except ImportError:
+        return
+    count = torch.cuda.device_count()
+    for index in range(count):
+        card = torch.cuda.get_device_properties(index)
+        yield Finding(name=f"gpu {index}", state="ok", found=f"{card.name}, {card.total_memory / GIB:.0f} GiB")
+    if count == 0 and shutil.which("nvidia-smi"):
+        remedy = "install a torch built for CUDA, see pytorch.org/get-started"
+        yield Finding(
+            name="gpu", state="warn", found=f"nvidia-smi is there, torch {torch.__version__} sees none", remedy=remedy
+        )
+    elif count == 0:
+        yield Finding(name="gpu", state="ok", found="none: training runs on the CPU")
+
+
+def compiler() -> Finding:
+    """What DeepSpeed needs to build an operation when it is first used."""
+    found = shutil.which(os.environ.get("CXX", "c++")) or shutil.which("g++")
+    if not found:
+        return Finding(
+            name="compiler", state="warn", found="none", remedy="for DeepSpeed's own optimizers: install g++"
+        )
+    return Finding(name="compiler", state="ok", found=found)
+
+
+def wandb_login() -> Finding:
+    """Whether W&B would accept an upload from here; without it runs stay offline, which is the default anyway."""
+    import netrc
+
+    if os.environ.get("WANDB_API_KEY"):
+        return Finding(name="w&b", state="ok", found="logged in by WANDB_API_KEY")
+    try:
+        known = "api.wandb.ai" in netrc.netrc().hosts
+    except (OSError, netrc.NetrcParseError):
+        known = False
+    if known:
+        return Finding(name="w&b", state="ok", found="logged in")
+    return Finding(
+        name="w&b", state="ok", found="not logged in: runs are kept offline", remedy="wandb login, to upload"
+    )
+
+
+def cache() -> Finding:
+    """The folder of fetched models and tokenised data."""
+    from trainers.fetch import cache_dir
+
+    folder = cache_dir()
+    there = next(parent for parent in (folder, *folder.parents) if parent.is_dir())
+    if not os.access(there, os.W_OK):
+        return Finding(
+            name="cache", state="bad", found=f"{folder} cannot be written", remedy="TEMPERING_CACHE=another folder"
+        )
+    return Finding(name="cache", state="ok", found=str(folder))
+
+
+def embedded() -> Finding:
+    """The model the quickstart trains."""
+    from trainers.fetch import model_dir
+
+    folder = model_dir(EMBEDDED)
+    if not folder.is_dir():
+        return Finding(name=EMBEDDED, state="warn", found="not fetched", remedy=f"temper fetch {EMBEDDED}")
+    return Finding(name=EMBEDDED, state="ok", found=str(folder))
+
+
+def hub_answers(timeout_s: float = 3.0) -> Finding:
+    """Whether the Hugging Face hub can be reached."""
+    from urllib.error import URLError
+    from urllib.request import Request, urlopen
+
+    address = os.environ.get("HF_ENDPOINT", "https://huggingface.co")
+    remedy = "models and data by local path, or the embedded ones, work without it"
+    if os.environ.get("HF_HUB_OFFLINE", "0").lower() in ("1", "true", "yes", "on"):
+        return Finding(name="hub", state="warn", found="HF_HUB_OFFLINE is set", remedy=remedy)
+    try:
+        urlopen(Request(address, method="HEAD"), timeout=timeout_s).close()
+    except (URLError, OSError) as error:
+        return Finding(name="hub", state="warn", found=f"{address} does not answer: {error}", remedy=remedy)
+    return Finding(name="hub", state="ok", found=address)
+
+
+def print_findings(findings: list[Finding]) -> None:
+    """The table, on standard output."""
+    from rich.console import Console
+    from rich.markup import escape
+    from rich.table import Table
+
+    table = Table(box=None, pad_edge=False)
+    for heading in ("", "what", "found", "what to do"):
+        table.add_column(heading, overflow="fold")
+    for finding in findings:
+        colour = {"ok": "green", "warn": "yellow", "bad": "red"}[finding.state]
+        table.add_row(f"[{colour}]{finding.state}[/]", finding.name, escape(finding.found), escape(finding.remedy))
+    Console().print(table)

@@ -1,0 +1,148 @@
+"""Entries whose keys depend on a name in them: a source, a task, a method; the other keys are that row's own."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+from data_mix.config import SourceSpec
+from eval_hooks.config import TaskSpec
+from launch.fields import fields_of
+from launch.nodes import Node, Place, plain
+from launch.problems import nearest, shown
+from launch.tables import Tables
+from launch.typed import INVALID, Report, build, join
+
+GENERATIVE_KEYS = ("task", "name", "split", "limit", "max_new_tokens", "chat_template")
+"""Keys of TaskSpec in an entry whose items are rows of a data source; all others are the source's."""
+CHOICE_UNREAD = ("source", "max_new_tokens")
+"""Fields of TaskSpec that a multiple-choice task does not read."""
+
+
+def named(
+    node: Node, key: str, table: Mapping[str, Any], path: str, report: Report, default: str | None = None
+) -> str | None:
+    """The row of a table that an entry names, or None after reporting that it names none."""
+    if not isinstance(node.value, dict):
+        report.add(
+            path,
+            node,
+            f"{shown(plain(node))}: a map is due; write {{{key}: NAME}}, with NAME one of {', '.join(table)}",
+        )
+        return None
+    child = node.value.get(key)
+    if child is None or child.value is None:
+        if default is None:
+            report.add(join(path, key), node, f"missing; there is: {', '.join(table)}")
+        return default
+    if child.value in table and isinstance(child.value, str):
+        return child.value
+    report.add(join(path, key), child, f"{shown(child.value)}: no such {key}{nearest(str(child.value), table, few=99)}")
+    return None
+
+
+def part(node: Node, keys: Mapping[str, str]) -> Node:
+    """The map with only these keys, called as the values say."""
+    return replace(node, value={new: node.value[old] for old, new in keys.items() if old in node.value})
+
+
+def without(node: Node, keys: Any) -> Node:
+    """The map without these keys."""
+    return replace(node, value={key: child for key, child in node.value.items() if key not in keys})
+
+
+def source(node: Node, path: str, tables: Tables, report: Report, seed: Node | None = None) -> Any:
+    """One entry of data.train or data.validation as a SourceSpec, or INVALID.
+
+    `seed` is the data section's, for a source that takes one where the entry names none.
+    """
+    own = {name: name for name in fields_of(SourceSpec) if name not in ("config", "split_from")} | {
+        "from": "split_from"
+    }
+    if isinstance(node.value, dict) and "from" in node.value:
+        return _held_out(node, path, own, report)
+    name = named(node, "source", tables.sources, path, report)
+    if name is None:
+        return INVALID
+    if (fraction := node.value.get("fraction")) is not None:
+        report.add(
+            join(path, "fraction"),
+            fraction,
+            "only read with from: train; write {from: train, fraction: ...}, or leave it out",
+        )
+    config_class = tables.sources[name].config
+    rest = without(node, own)
+    if seed is not None and "seed" in fields_of(config_class) and "seed" not in rest.value:
+        rest = replace(rest, value={**rest.value, "seed": seed})
+    config = build(config_class, rest, path, report, known=list(own))
+    keys = part(node, own)
+    keys.value.setdefault("name", Node(value=name, place=node.place, raw=name))
+    spec = build(SourceSpec, keys, path, report, known=list(fields_of(config_class)))
+    return replace(spec, config=config) if spec is not INVALID and config is not INVALID else INVALID
+
+
+def _held_out(node: Node, path: str, own: Mapping[str, str], report: Report) -> Any:
+    origin = node.value["from"]
+    if origin.value != "train":
+        report.add(
+            join(path, "from"), origin, f"{shown(plain(origin))}: only the train rows can be split; write from: train"
+        )
+    allowed = ("from", "fraction", "name")
+    for key, child in node.value.items():
+        if key not in allowed:
+            report.add(
+                join(path, key),
+                child,
+                "not read with from: train, which takes fraction and name; remove it, or name a source",
+            )
+    if "fraction" not in node.value:
+        report.add(
+            join(path, "fraction"), node, "missing; write the share of the train rows to hold out, as fraction: 0.02"
+        )
+    keys = part(node, {key: own[key] for key in allowed})
+    keys.value.setdefault("name", Node(value="held_out", place=node.place, raw="held_out"))
+    return build(SourceSpec, keys, path, report)
+
+
+def task(node: Node, path: str, tables: Tables, report: Report) -> Any:
+    """One entry of eval.target or eval.retain as a TaskSpec, or INVALID."""
+    name = named(node, "task", tables.tasks, path, report)
+    if name is None:
+        return INVALID
+    called = {"name": Node(value=name, place=node.place, raw=name)}
+    node = replace(node, value={**called, **node.value})
+    row = tables.tasks[name]
+    if row.source is None:
+        unread = [key for key in node.value if key in CHOICE_UNREAD]
+        for key in unread:
+            report.add(join(path, key), node.value[key], f"task {name} scores options and does not read it; remove it")
+        return build(TaskSpec, without(node, unread), path, report)
+    config_class = tables.sources[row.source].config
+    rest = without(node, GENERATIVE_KEYS)
+    if "split" in fields_of(config_class):
+        rest.value["split"] = node.value.get("split", Node(value="test", place=node.place, raw="test"))
+    config = build(config_class, rest, path, report, known=GENERATIVE_KEYS)
+    spec = build(TaskSpec, part(node, {key: key for key in GENERATIVE_KEYS}), path, report)
+    if spec is INVALID or config is INVALID:
+        return INVALID
+    return replace(spec, source={key: getattr(config, key) for key in fields_of(config_class)})
+
+
+def method(node: Node | None, stage: str | None, tables: Tables, report: Report) -> tuple[str, Any] | None:
+    """(name, config instance) of the method section, by default the stage's own method; None after a problem."""
+    default = tables.stages[stage].default_method if stage else None
+    node = node if node is not None and node.value is not None else Node(value={}, place=Place())
+    name = named(node, "name", tables.methods, "method", report, default) if default or node.value else None
+    if name is None:
+        return None
+    row = tables.methods[name]
+    if stage is not None and row.stage != stage:
+        mine = [other for other, candidate in tables.methods.items() if candidate.stage == stage]
+        where = node.value.get("name", node)
+        report.add(
+            "method.name",
+            where,
+            f"{name!r} is a method of stage {row.stage}, the recipe's stage is {stage}; there is: {', '.join(mine)}",
+        )
+        return None
+    config = build(row.config, without(node, ("name",)), "method", report, known=["name"])
+    return None if config is INVALID else (name, config)

@@ -1,0 +1,34 @@
+"""The catalogs in words, for `temper list`."""
+
+from typing import Literal
+
+Kind = Literal["recipes", "methods", "tasks", "sources"]
+
+
+def listing(kind: Kind) -> list[tuple[str, str]]:
+    """(name, one line about it) of every row of a catalog, in the catalog's order."""
+    if kind == "recipes":
+        from launch.recipes import list_recipes
+
+        return list(list_recipes().items())
+    if kind == "sources":
+        from data_mix.catalog import SOURCES
+
+        return [(name, source.about) for name, source in SOURCES.items()]
+    if kind == "tasks":
+        from eval_hooks.catalog import TASKS
+
+        return [(name, f"{task.about} ({task.kind})") for name, task in TASKS.items()]
+    from trainers.catalog import METHODS
+
+    return [(name, f"{method.stage}: {method.about}{_paper(method.source.arxiv)}") for name, method in METHODS.items()]
+
+
+def _paper(arxiv: str | None) -> str:
+    return f" (arXiv:{arxiv})" if arxiv else ""
+
+
+def table(rows: list[tuple[str, str]]) -> str:
+    """Two aligned columns."""
+    width = max((len(name) for name, _ in rows), default=0)
+    return "\n".join(f"{name:<{width}}  {about}" for name, about in rows)

@@ -1,0 +1,68 @@
+"""What `temper eval` and `--resume` ask for, checked as a recipe is."""
+
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from eval_hooks.config import TaskSpec
+from launch import entries
+from launch.bounds import BOUNDS
+from launch.compose import tree_of
+from launch.load import with_words
+from launch.problems import RecipeError
+from launch.tables import Tables, shipped
+from launch.typed import Report, build
+from trainers.recipe import ModelSection
+
+NEWEST = "newest"
+"""What `--resume` without a value means."""
+
+
+def evaluation(
+    model: str, task: str, options: Mapping[str, Any], words: Sequence[str] = (), tables: Tables | None = None
+) -> tuple[ModelSection, TaskSpec]:
+    """The model and the one task of `temper eval`.
+
+    `options` are the command's own (None: not given); words are `model.dtype=float32` for the model, and any other key
+    for the task.
+    Raises RecipeError with all problems.
+    """
+    tables = tables or shipped()
+    given = {key: value for key, value in options.items() if value is not None}
+    placed = [word if word.startswith("model.") else f"task.{word}" for word in words]
+    tree = with_words(tree_of({"model": {"path": model}, "task": {"task": task, **given}}), placed)
+    report = Report(bounds=BOUNDS)
+    section = build(ModelSection, tree.value["model"], "model", report)
+    spec = entries.task(tree.value["task"], "task", tables, report)
+    if report.problems:
+        raise RecipeError(report.problems)
+    return section, spec
+
+
+def resumed_folder(word: str, run_dir: Path | None, runs: Path = Path("runs")) -> Path | None:
+    """The run folder that `--resume` means; None: the recipe's own.
+
+    RUN:STEP must name the newest checkpoint: going on from an older one would overwrite what was measured after it.
+    Raises RecipeError with the steps that are there.
+    """
+    if word == NEWEST:
+        return run_dir
+    match = re.fullmatch(r"(.+):(\d+)", word)
+    if match is None:
+        raise RecipeError(f"--resume {word!r}: write --resume alone for the newest checkpoint, or --resume RUN:STEP")
+    name, step = match[1], int(match[2])
+    folder = next((candidate for candidate in (Path(name), runs / name) if candidate.is_dir()), None)
+    if folder is None:
+        raise RecipeError(f"--resume {word}: no run folder {name!r} here or under {runs}/")
+    if run_dir is not None and run_dir.resolve() != folder.resolve():
+        raise RecipeError(f"--resume {word}: --run-dir {run_dir} is another folder; leave --run-dir out")
+    steps = sorted(int(file.name.rpartition("-")[2]) for file in folder.glob("checkpoints/checkpoint-*"))
+    if not steps or step not in steps:
+        raise RecipeError(
+            f"--resume {word}: no checkpoint at step {step}; there is: {', '.join(map(str, steps)) or 'none'}"
+        )
+    if step != steps[-1]:
+        advice = f"resume that, or start a new run with model.path={name}:{step}"
+        raise RecipeError(f"--resume {word}: the run's newest checkpoint is {steps[-1]}; {advice}")
+    return folder

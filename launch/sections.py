@@ -1,0 +1,211 @@
+"""The sections that need more than their dataclass: checked, typed, problems reported."""
+
+import dataclasses
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from data_mix.config import DataConfig
+from eval_hooks.config import EvalConfig
+from launch import entries
+from launch.bounds import COUNT
+from launch.fields import Field, fields_of
+from launch.habits import NOT_YET, OWNED_ADAPTER, OWNED_TRAIN
+from launch.nodes import Node, plain
+from launch.problems import nearest, shown
+from launch.tables import Tables
+from launch.typed import INVALID, Report, build, construct, convert, join
+from trainers.recipe import AdapterSection, WandbSection
+
+GLOBAL_BATCH = Field(
+    name="global_batch_size",
+    hint=int,
+    required=False,
+    default=None,
+    about="Rows per optimizer step over all ranks; gradient accumulation follows from it.",
+)
+"""Our one key under `train:`."""
+
+
+def section(tree: Node, name: str, report: Report) -> Node | None:
+    """A section as a map; an absent one, or null, is an empty map. None after reporting anything else."""
+    node = tree.value.get(name)
+    if node is None or node.value is None:
+        return Node(value={}, place=node.place if node else tree.place)
+    if not isinstance(node.value, dict):
+        report.add(name, node, f"{shown(plain(node))}: a map is due; write {name}: {{key: value}}")
+        return None
+    return node
+
+
+def library_values(
+    nodes: Mapping[str, Node], fields: Mapping[str, Field], owned: Mapping[str, str], block: str, report: Report
+) -> dict[str, Any]:
+    """Values of a block whose keys a library's config class names; what is set elsewhere (`owned`) is refused."""
+    values = {}
+    for key, node in nodes.items():
+        if key in owned:
+            report.add(join(block, key), node, f"not set here; {owned[key]}")
+        elif key in fields:
+            values[key] = convert(fields[key].hint, node, join(block, key), report)
+        else:
+            report.unknown(block, key, node, [name for name in fields if name not in owned])
+    return values
+
+
+def train(node: Node, stage_class: type | None, report: Report) -> dict[str, Any]:
+    """Arguments of the stage's config class, as written; nothing can be said of them where the stage is unknown."""
+    if stage_class is None:
+        return {}
+    keys = {key: child for key, child in node.value.items() if key != GLOBAL_BATCH.name}
+    fields = {**fields_of(stage_class), GLOBAL_BATCH.name: GLOBAL_BATCH}
+    return library_values(keys, fields, OWNED_TRAIN, "train", report)
+
+
+def global_batch_size(node: Node, report: Report) -> int | None:
+    """Rows per optimizer step over all ranks; it excludes gradient_accumulation_steps, which follows from it."""
+    written = node.value.get(GLOBAL_BATCH.name)
+    if written is None or written.value is None:
+        return None
+    path = join("train", GLOBAL_BATCH.name)
+    size = convert(int, written, path, report)
+    if isinstance(size, int) and not COUNT.holds(size):
+        report.add(path, written, f"{size}: must be {COUNT.words}")
+    if accumulation := node.value.get("gradient_accumulation_steps"):
+        text = "follows from train.global_batch_size and the number of ranks; remove one of the two"
+        report.add("train.gradient_accumulation_steps", accumulation, text)
+    return size
+
+
+def adapter_fields() -> Mapping[str, Field]:
+    """The keys of `adapter:` besides kind: peft.LoraConfig's, but for those that are not a recipe's."""
+    from peft import LoraConfig
+
+    return {name: field for name, field in fields_of(LoraConfig).items() if name not in OWNED_ADAPTER}
+
+
+def adapter(node: Node, report: Report) -> Any:
+    """The adapter section, or INVALID; peft is imported only where a LoRA is asked for."""
+    made = build(AdapterSection, entries.part(node, {"kind": "kind"}), "adapter", report)
+    options = entries.without(node, ("kind",)).value
+    if not options:
+        return made
+    kind = Field(name="kind", hint=str, required=False, default="none", about="")
+    values = library_values(options, {**adapter_fields(), "kind": kind}, OWNED_ADAPTER, "adapter", report)
+    if made is INVALID or any(value is INVALID for value in values.values()):
+        return INVALID
+    if made.kind == "none" and values:
+        key = next(iter(values))
+        report.add(join("adapter", key), options[key], "read only by a LoRA; write adapter.kind: lora, or remove it")
+        return INVALID
+    from peft import LoraConfig
+
+    ready = construct(LoraConfig, values, node, "adapter", report)
+    return INVALID if ready is INVALID else dataclasses.replace(made, options=values)
+
+
+def data(node: Node, tables: Tables, report: Report) -> Any:
+    """The data section as a DataConfig, or INVALID."""
+    sides: dict[str, tuple[Any, ...]] = {}
+    for side in ("train", "validation"):
+        listed = _listed(node, side, "data", report)
+        seed = node.value.get("seed")
+        sides[side] = tuple(
+            entries.source(entry, f"data.{side}.{i}", tables, report, seed) for i, entry in enumerate(listed)
+        )
+        _distinct(
+            [
+                (spec.name, entry, f"data.{side}.{i}")
+                for i, (spec, entry) in enumerate(zip(sides[side], listed, strict=True))
+                if spec is not INVALID
+            ],
+            report,
+        )
+    if not _written(node, "train"):
+        where = node.value.get("train", node)
+        report.add(
+            "data.train", where, f"no sources; write - {{source: NAME}}, with NAME one of {', '.join(tables.sources)}"
+        )
+    for i, spec in enumerate(sides["train"]):
+        if spec is not INVALID and spec.split_from:
+            report.add(
+                f"data.train.{i}.from", node, "only validation rows can be held out of the train rows; name a source"
+            )
+    whole = {side: INVALID if any(spec is INVALID for spec in specs) else specs for side, specs in sides.items()}
+    return build(DataConfig, entries.without(node, sides), "data", report, known=tuple(sides), given=whole)
+
+
+def evaluation(node: Node, tables: Tables, report: Report) -> Any:
+    """The eval section as an EvalConfig, or INVALID."""
+    sides: dict[str, tuple[Any, ...]] = {}
+    taken = []
+    for role in ("target", "retain"):
+        listed = _listed(node, role, "eval", report)
+        sides[role] = tuple(entries.task(entry, f"eval.{role}.{i}", tables, report) for i, entry in enumerate(listed))
+        taken += [
+            (spec.name or spec.task, entry, f"eval.{role}.{i}")
+            for i, (spec, entry) in enumerate(zip(sides[role], listed, strict=True))
+            if spec is not INVALID
+        ]
+    _distinct(taken, report)
+    later = {key: child for key, child in node.value.items() if f"eval.{key}" in NOT_YET}
+    for key, child in later.items():
+        if child.value is not None:
+            report.add(f"eval.{key}", child, f"not available yet; {NOT_YET[f'eval.{key}']}")
+    whole = {role: INVALID if any(spec is INVALID for spec in specs) else specs for role, specs in sides.items()}
+    return build(EvalConfig, entries.without(node, (*sides, *later)), "eval", report, known=tuple(sides), given=whole)
+
+
+def _written(node: Node, key: str) -> bool:
+    child = node.value.get(key)
+    return child is not None and child.value not in (None, [])
+
+
+def _listed(node: Node, key: str, block: str, report: Report) -> Sequence[Node]:
+    child = node.value.get(key)
+    if child is None or child.value is None:
+        return []
+    if not isinstance(child.value, list):
+        report.add(join(block, key), child, f"{shown(plain(child))}: a list of entries is due; write {key}: [{{...}}]")
+        return []
+    return child.value
+
+
+def _distinct(named: Sequence[tuple[str, Node, str]], report: Report) -> None:
+    """Two entries of one name would write the same files and keys."""
+    first: dict[str, str] = {}
+    for name, node, path in named:
+        if name in first:
+            report.add(
+                f"{path}.name", node, f"{name!r}: {first[name]} has that name too; give one of them a name of its own"
+            )
+        first.setdefault(name, path)
+
+
+def deepspeed(node: Node | None, tables: Tables, report: Report) -> Path | None:
+    """The DeepSpeed JSON of a shipped name or a path."""
+    if node is None or node.value is None:
+        return None
+    if isinstance(node.value, str) and node.value in tables.deepspeed:
+        return tables.deepspeed[node.value]
+    if not isinstance(node.value, str) or not Path(node.value).is_file():
+        advice = nearest(str(node.value), tables.deepspeed, few=99)
+        report.add("deepspeed", node, f"{shown(plain(node))}: no such file, nor a name in recipes/deepspeed{advice}")
+        return None
+    try:
+        json.loads(Path(node.value).read_text("utf-8"))
+    except ValueError as error:
+        report.add("deepspeed", node, f"{node.value}: not JSON: {error}")
+    return Path(node.value)
+
+
+def wandb(node: Node, report: Report) -> Any:
+    """W&B's part of the track section; None where nothing is tracked but metrics.jsonl."""
+    for key, child in node.value.items():
+        if key != "wandb":
+            report.unknown("track", key, child, ["wandb"])
+    child = node.value.get("wandb")
+    if child is None or child.value is None:
+        return None
+    return build(WandbSection, child, "track.wandb", report)
