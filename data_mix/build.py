@@ -75,7 +75,12 @@ def plain(things: Sequence[Any], description: str) -> Sequence[Any]:
 
 
 def build(
-    config: DataConfig, tokenizer: Any, how: Rendering, cache: Path, packing: Packing | None = None, progress: Progress = plain
+    config: DataConfig,
+    tokenizer: Any,
+    how: Rendering,
+    cache: Path,
+    packing: Packing | None = None,
+    progress: Progress = plain,
 ) -> Mix:
     """Build the mix, or take it from the cache where data, template text and settings are the same.
 
@@ -92,14 +97,22 @@ def build(
         from datasets import load_from_disk
 
         manifest = json.loads((folder / "manifest.json").read_text("utf-8"))
-        return Mix(train=load_from_disk(str(folder / "train")), validation={n: p.rows for n, p in held.items()}, manifest=manifest, cached=True)
+        return Mix(
+            train=load_from_disk(str(folder / "train")),
+            validation={n: p.rows for n, p in held.items()},
+            manifest=manifest,
+            cached=True,
+        )
     for part in train:
         _tokenise_part(part, tokenizer, how, progress)
     order = _order(config, train)
     dataset = _dataset([train[source].rows[row] for source, row in order], packing, how.keep_parts)
     manifest = {
         "hash": key,
-        "train": {p.spec.name: {**p.facts(), "epochs": epochs} for p, epochs in zip(train, epochs_over(order, [len(p.rows) for p in train]), strict=True)},
+        "train": {
+            p.spec.name: {**p.facts(), "epochs": epochs}
+            for p, epochs in zip(train, epochs_over(order, [len(p.rows) for p in train]), strict=True)
+        },
         "validation": {name: part.facts() for name, part in held.items()},
         "mix": {"rows": len(order), "packed_rows": len(dataset), "tokens": sum(map(len, dataset["input_ids"]))},
     }
@@ -125,7 +138,10 @@ def read(config: DataConfig) -> tuple[list[Part], list[Part]]:
             held += [row for i, row in enumerate(part.raw) if i in chosen]
             part.raw = [row for i, row in enumerate(part.raw) if i not in chosen]
         if not held or not any(part.raw for part in train):
-            raise DataError(f"data.validation.{spec.name}: fraction {spec.fraction} of the train rows leaves one side empty; give more rows or another fraction")
+            raise DataError(
+                f"data.validation.{spec.name}: fraction {spec.fraction} of the train rows leaves one side empty; give "
+                "more rows or another fraction"
+            )
         validation.append(Part(spec=spec, raw=held))
     return train, validation
 
@@ -153,7 +169,10 @@ def _tokenise_part(part: Part, tokenizer: Any, how: Rendering, progress: Progres
             else:
                 part.rows.append(result)
     if not part.rows:
-        raise DataError(f"data source {part.spec.name}: none of {len(part.raw)} rows can be trained on: {dict(part.dropped)}; raise train.max_length or change the data")
+        raise DataError(
+            f"data source {part.spec.name}: none of {len(part.raw)} rows can be trained on: {dict(part.dropped)}; "
+            "raise train.max_length or change the data"
+        )
 
 
 def _order(config: DataConfig, train: Sequence[Part]) -> list[tuple[int, int]]:
@@ -171,7 +190,10 @@ def _order(config: DataConfig, train: Sequence[Part]) -> list[tuple[int, int]]:
 def _dataset(rows: Sequence[TokenRow], packing: Packing | None, keep_parts: bool) -> "Dataset":
     from datasets import Dataset
 
-    columns: dict[str, list[Any]] = {"input_ids": [row.input_ids for row in rows], "labels": [row.labels for row in rows]}
+    columns: dict[str, list[Any]] = {
+        "input_ids": [row.input_ids for row in rows],
+        "labels": [row.labels for row in rows],
+    }
     if keep_parts:
         columns["parts"] = [[int(part) for part in row.parts] for row in rows]
     dataset = Dataset.from_dict(columns)
@@ -219,4 +241,6 @@ def _save(dataset: "Dataset", manifest: Mapping[str, Any], folder: Path) -> None
         finally:
             shutil.rmtree(scratch, ignore_errors=True)
     except OSError as error:
-        raise DataError(f"data cache {folder}: {error.strerror or error}; free some space or point TEMPERING_CACHE at another disk") from error
+        raise DataError(
+            f"data cache {folder}: {error.strerror or error}; free some space or point TEMPERING_CACHE at another disk"
+        ) from error

@@ -1,6 +1,6 @@
 """The sources that exist. A row is a name, a config dataclass and a function; nothing registers itself."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from random import Random
 from typing import Any
@@ -23,11 +23,15 @@ class Source:
 
 
 SOURCES: dict[str, Source] = {
-    "jsonl": Source(config=files.Files, rows=files.reader("jsonl"), about="JSON lines, plain or .gz: a file, a folder or a glob"),
+    "jsonl": Source(
+        config=files.Files, rows=files.reader("jsonl"), about="JSON lines, plain or .gz: a file, a folder or a glob"
+    ),
     "json": Source(config=files.Files, rows=files.reader("json"), about="a JSON list of objects, plain or .gz"),
     "csv": Source(config=files.Files, rows=files.reader("csv"), about="CSV with a header, plain or .gz"),
     "parquet": Source(config=files.Files, rows=files.reader("parquet"), about="Parquet"),
     "text": Source(config=text.Text, rows=text.rows, about="plain text, a row a line, a paragraph or a file"),
     "hub": Source(config=hub.Hub, rows=hub.rows, about="a data set of the Hugging Face hub"),
-    "sql": Source(config=sql.Sql, rows=sql.rows, about="embedded: SQL queries on small tables, with the engine's own results"),
+    "sql": Source(
+        config=sql.Sql, rows=sql.rows, about="embedded: SQL queries on small tables, with the engine's own results"
+    ),
 }

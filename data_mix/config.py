@@ -32,7 +32,10 @@ class SourceSpec:
     tools: str | None = None
     """Column that holds the tool descriptions (a list, or JSON text); default `tools` where there is one."""
     split_from: str | None = None
-    """Validation only (`from: train` in the recipe): hold out `fraction` of the train rows instead of reading a source."""
+    """Validation only (`from: train` in the recipe).
+
+    Hold out `fraction` of the train rows instead of reading a source.
+    """
     fraction: float | None = None
     """Share of the train rows held out, with `from: train`."""
 

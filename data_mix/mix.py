@@ -15,10 +15,11 @@ def draw_order(
 ) -> list[tuple[int, int]]:
     """(source, row) in training order.
 
-    Without weights every source is used whole, all shuffled together. With weights the next row comes from the source that is
-    furthest behind its share (so shares hold within one row throughout); within a source rows are shuffled, and again each
-    time round. The mix ends when a source without `repeat` is used up. With `tokens_per_row` (mean tokens of a row, per source) shares
-    are of tokens. Raises DataError where some sources have a weight and others none, or where all repeat for ever.
+    Without weights every source is used whole, all shuffled together. With weights the next row comes from the source
+    that is furthest behind its share (so shares hold within one row throughout); within a source rows are shuffled, and
+    again each time round. The mix ends when a source without `repeat` is used up. With `tokens_per_row` (mean tokens of
+    a row, per source) shares are of tokens. Raises DataError where some sources have a weight and others none, or where
+    all repeat for ever.
     """
     given = [weight for weight in weights if weight is not None]
     if not given:
@@ -26,13 +27,19 @@ def draw_order(
         rng.shuffle(order)
         return order
     if len(given) < len(weights):
-        raise DataError(f"data.train: {len(given)} of {len(weights)} sources have a weight; give all of them one, or none")
+        raise DataError(
+            f"data.train: {len(given)} of {len(weights)} sources have a weight; give all of them one, or none"
+        )
     if all(repeats):
-        raise DataError("data.train: every source has repeat: true, so the mix would never end; leave it out for one of them")
+        raise DataError(
+            "data.train: every source has repeat: true, so the mix would never end; leave it out for one of them"
+        )
     return _weighted(sizes, given, repeats, rng, tokens_per_row or [1.0] * len(sizes))
 
 
-def _weighted(sizes: Sequence[int], weights: Sequence[float], repeats: Sequence[bool], rng: Random, cost: Sequence[float]) -> list[tuple[int, int]]:
+def _weighted(
+    sizes: Sequence[int], weights: Sequence[float], repeats: Sequence[bool], rng: Random, cost: Sequence[float]
+) -> list[tuple[int, int]]:
     total = sum(weights)
     shares = [weight / total for weight in weights]
     bags: list[list[int]] = [rng.sample(range(size), size) for size in sizes]

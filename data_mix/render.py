@@ -8,7 +8,6 @@ from typing import Any
 from data_mix import DataError
 from data_mix.spans import Message, Part, Rendered, conversation
 
-
 ANSWERS = (Part.COMPLETION,)
 """Instruction tuning: answers are trained, the rest is context."""
 WORDS = (Part.INSTRUCTION, Part.COMPLETION)
@@ -77,14 +76,23 @@ def _plain_pair(prompt: str, completion: str, tokenizer: Any) -> Rendered:
     return Rendered(text=text, spans=((0, len(prompt), Part.INSTRUCTION), (len(prompt), len(text), Part.COMPLETION)))
 
 
-def _chat(row: Mapping[str, Any], messages: Sequence[Message], tokenizer: Any, trained: tuple[Part, ...], how: Rendering) -> list[Rendered]:
+def _chat(
+    row: Mapping[str, Any], messages: Sequence[Message], tokenizer: Any, trained: tuple[Part, ...], how: Rendering
+) -> list[Rendered]:
     if not tokenizer.chat_template:
-        raise DataError("the row is a conversation and the tokenizer has no chat template; set model.chat_template, or use an instruct model")
-    answers = [i for i, message in enumerate(messages) if message["role"] == "assistant" and message.get("train") is not False]
+        raise DataError(
+            "the row is a conversation and the tokenizer has no chat template; set model.chat_template, or use an "
+            "instruct model"
+        )
+    answers = [
+        i for i, message in enumerate(messages) if message["role"] == "assistant" and message.get("train") is not False
+    ]
     if not answers:
         return []
     clean = [{key: value for key, value in message.items() if key != "train"} for message in messages]
-    template = ChatTemplate(tokenizer, {**how.template_kwargs, **(row.get("chat_template_kwargs") or {})}, row.get("tools"))
+    template = ChatTemplate(
+        tokenizer, {**how.template_kwargs, **(row.get("chat_template_kwargs") or {})}, row.get("tools")
+    )
     return conversation(clean, template, answers, instructions=trained == WORDS)
 
 
@@ -115,9 +123,14 @@ class ChatTemplate:
 
         settings = {**self.tokenizer.special_tokens_map, **self.kwargs, **how}
         try:
-            texts, spans = render_jinja_template([list(messages)], tools=self.tools, chat_template=self._source(), **settings)
+            texts, spans = render_jinja_template(
+                [list(messages)], tools=self.tools, chat_template=self._source(), **settings
+            )
         except TemplateError as error:
-            raise DataError(f"the chat template refuses the conversation up to message {len(messages)} ({messages[-1]['role']}): {error}") from error
+            raise DataError(
+                f"the chat template refuses the conversation up to message {len(messages)} ({messages[-1]['role']}): "
+                f"{error}"
+            ) from error
         return texts[0], spans[0] if spans else []
 
 
@@ -156,9 +169,15 @@ def _parts(offsets: Sequence[tuple[int, int]], spans: Sequence[tuple[int, int, P
 
 
 def _whole_answers(parts: Sequence[Part], max_length: int) -> int:
-    """Length of the longest beginning, at most max_length, that ends where an answer ends; plain text is cut anywhere."""
+    """Length of the longest beginning, at most max_length, that ends where an answer ends.
+
+    Plain text is cut anywhere.
+    """
     if all(part == Part.COMPLETION for part in parts):
         return max_length
-    ends = [i for i in range(1, max_length + 1) if parts[i - 1] == Part.COMPLETION and (i == len(parts) or parts[i] != Part.COMPLETION)]
+    ends = [
+        i
+        for i in range(1, max_length + 1)
+        if parts[i - 1] == Part.COMPLETION and (i == len(parts) or parts[i] != Part.COMPLETION)
+    ]
     return ends[-1] if ends else 0
-

@@ -1,6 +1,7 @@
 """The shapes rows come in, brought to one: `messages`, `prompt` + `completion`, or `text`.
 
-Recognised: OpenAI messages, ShareGPT (`conversations` of from/value), Alpaca (instruction, input, output), prompt + completion as text or messages.
+Recognised: OpenAI messages, ShareGPT (`conversations` of from/value), Alpaca (instruction, input, output), prompt +
+completion as text or messages.
 """
 
 import json
@@ -11,15 +12,18 @@ from data_mix import DataError
 from data_mix.config import SourceSpec
 
 ROLES = {
-    "system": "system", "developer": "system", "user": "user", "human": "user", "assistant": "assistant", "gpt": "assistant", "bot": "assistant",
-    "model": "assistant", "chatgpt": "assistant", "tool": "tool", "observation": "tool", "function": "tool", "function_call": "assistant",
+    "system": "system", "developer": "system", "user": "user", "human": "user", "assistant": "assistant",
+    "gpt": "assistant", "bot": "assistant",
+    "model": "assistant", "chatgpt": "assistant", "tool": "tool", "observation": "tool",
+    "function": "tool", "function_call": "assistant",
 }  # fmt: skip
 
 
 def normalise(row: Mapping[str, Any], spec: SourceSpec, where: str) -> dict[str, Any]:
     """One row in TRL's columns, with `tools` and `chat_template_kwargs` where there are any.
 
-    Raises DataError naming row, message and remedy: unknown shape or role, no completion, a conversation that begins with the assistant.
+    Raises DataError naming row, message and remedy: unknown shape or role, no completion, a conversation that begins
+    with the assistant.
     """
     row = _renamed(row, spec, where)
     extra = {key: row[key] for key in ("chat_template_kwargs",) if row.get(key)}
@@ -33,13 +37,22 @@ def normalise(row: Mapping[str, Any], spec: SourceSpec, where: str) -> dict[str,
         return {**_pair(row["prompt"], row["completion"], spec, where), **extra}
     if "instruction" in row and "output" in row:
         words = [text for text in (row["instruction"], row.get("input")) if text]
-        return {**_pair([{"role": "user", "content": "\n\n".join(words)}], [{"role": "assistant", "content": row["output"]}], spec, where), **extra}
+        return {
+            **_pair(
+                [{"role": "user", "content": "\n\n".join(words)}],
+                [{"role": "assistant", "content": row["output"]}],
+                spec,
+                where,
+            ),
+            **extra,
+        }
     if "text" in row:
         if not isinstance(row["text"], str) or not row["text"].strip():
             raise DataError(f"{where}: text is empty")
         return {"text": row["text"]}
     raise DataError(
-        f"{where}: columns {sorted(row)} are no shape that is known (messages; conversations; prompt + completion; instruction + output; text); "
+        f"{where}: columns {sorted(row)} are no shape that is known (messages; conversations; prompt + completion; "
+        "instruction + output; text); "
         "name yours in the recipe, as columns: {prompt: question, completion: answer}"
     )
 
@@ -49,7 +62,10 @@ def _renamed(row: Mapping[str, Any], spec: SourceSpec, where: str) -> dict[str, 
     if absent := [theirs for theirs in spec.columns.values() if theirs not in row]:
         raise DataError(f"{where}: columns names {absent}, the row has {sorted(row)}")
     taken = set(spec.columns.values())
-    return {**{key: value for key, value in row.items() if key not in taken}, **{ours: row[theirs] for ours, theirs in spec.columns.items()}}
+    return {
+        **{key: value for key, value in row.items() if key not in taken},
+        **{ours: row[theirs] for ours, theirs in spec.columns.items()},
+    }
 
 
 def _messages(value: Any, spec: SourceSpec, where: str) -> list[dict[str, Any]]:
@@ -67,7 +83,9 @@ def _message(message: Any, spec: SourceSpec, where: str) -> dict[str, Any]:
     said = message.get(role_key)
     role = spec.roles.get(str(said)) or ROLES.get(str(said))
     if role is None:
-        raise DataError(f"{where}: role {said!r} is not known; map it in the recipe, as roles: {{{said}: user}} (or set role_key)")
+        raise DataError(
+            f"{where}: role {said!r} is not known; map it in the recipe, as roles: {{{said}: user}} (or set role_key)"
+        )
     if content_key not in message and not message.get("tool_calls"):
         raise DataError(f"{where}: no {content_key!r}; it has {sorted(message)} (set content_key)")
     rest = {key: value for key, value in message.items() if key not in (role_key, content_key)}
@@ -75,7 +93,9 @@ def _message(message: Any, spec: SourceSpec, where: str) -> dict[str, Any]:
 
 
 def _with_system(messages: list[dict[str, Any]], system: str | None) -> list[dict[str, Any]]:
-    return [{"role": "system", "content": system}, *messages] if system and messages[0]["role"] != "system" else messages
+    return (
+        [{"role": "system", "content": system}, *messages] if system and messages[0]["role"] != "system" else messages
+    )
 
 
 def _checked(messages: list[dict[str, Any]], where: str) -> list[dict[str, Any]]:
@@ -95,8 +115,14 @@ def _pair(prompt: Any, completion: Any, spec: SourceSpec, where: str) -> dict[st
         raise DataError(f"{where}: no completion; leave the row out or fill it")
     if isinstance(prompt, str) and isinstance(completion, str):
         return {"prompt": prompt, "completion": completion}
-    context = [{"role": "user", "content": prompt}] if isinstance(prompt, str) else _messages(prompt, spec, f"{where} prompt")
-    answer = [{"role": "assistant", "content": completion}] if isinstance(completion, str) else _messages(completion, spec, f"{where} completion")
+    context = (
+        [{"role": "user", "content": prompt}] if isinstance(prompt, str) else _messages(prompt, spec, f"{where} prompt")
+    )
+    answer = (
+        [{"role": "assistant", "content": completion}]
+        if isinstance(completion, str)
+        else _messages(completion, spec, f"{where} completion")
+    )
     whole = _checked([*_with_system(context, spec.system), *answer], where)
     return {"prompt": whole[: -len(answer)], "completion": answer}
 

@@ -2,11 +2,13 @@
 
 Nothing is assumed about a template: it is asked by rendering.
 - Answers: `{% generation %}` markers say it where the template has them. Else the conversation up to a turn,
-  with the generation prompt, must be a prefix of the conversation with that turn: what lies between is what the model has to write, end
-  of turn included (a `<think>` block that the template adds too).
-- Other messages: every content is replaced by a marker, and the template's own text read off between the markers; put together again
+  with the generation prompt, must be a prefix of the conversation with that turn: what lies between is what the model
+  has to write, end of turn included (a `<think>` block that the template adds too).
+- Other messages: every content is replaced by a marker, and the template's own text read off between the markers; put
+together again
   with the contents it must give the rendering, or the message is named and refused.
-A template that rewrites history (reasoning models drop earlier thinking) fails the prefix test; then each answer becomes a row of its own.
+A template that rewrites history (reasoning models drop earlier thinking) fails the prefix test; then each answer
+becomes a row of its own.
 """
 
 from collections.abc import Mapping, Sequence
@@ -45,11 +47,13 @@ class Rendered:
     spans: tuple[tuple[int, int, Part], ...]
 
 
-def conversation(messages: Sequence[Message], template: Template, answers: Sequence[int], instructions: bool) -> list[Rendered]:
+def conversation(
+    messages: Sequence[Message], template: Template, answers: Sequence[int], instructions: bool
+) -> list[Rendered]:
     """The training rows of a conversation: one, or one per trained assistant turn where the template rewrites history.
 
-    `answers` are the indices of the trained turns. With `instructions` the contents of the other messages are marked too.
-    Raises DataError naming the message whose place cannot be found.
+    `answers` are the indices of the trained turns. With `instructions` the contents of the other messages are marked
+    too. Raises DataError naming the message whose place cannot be found.
     """
     text = template.text(messages)
     turns = [i for i, message in enumerate(messages) if message["role"] == "assistant"]
@@ -78,8 +82,10 @@ def _last_turn(messages: Sequence[Message], template: Template, instructions: bo
     span, text = _answer(messages, len(messages) - 1, template)
     if span is None or span[0] == span[1]:
         raise DataError(
-            f"message {len(messages)} (assistant): the chat template does not render it as a continuation of the messages before it, "
-            "so its tokens cannot be found; give model.chat_template a template with {% generation %} markers, or prompt+completion rows"
+            f"message {len(messages)} (assistant): the chat template does not render it as a continuation of the "
+            "messages before it, "
+            "so its tokens cannot be found; give model.chat_template a template with {% generation %} markers, or "
+            "prompt+completion rows"
         )
     return Rendered(text=text, spans=_with_contents(messages, text, [(*span, Part.COMPLETION)], template, instructions))
 
@@ -90,7 +96,11 @@ def _with_contents(
     if not instructions:
         return tuple(answers)
     others = [(*span, Part.INSTRUCTION) for span in contents(messages, text, template)]
-    return tuple(sorted([*answers, *(other for other in others if not any(a < other[1] and other[0] < b for a, b, _ in answers))]))
+    return tuple(
+        sorted(
+            [*answers, *(other for other in others if not any(a < other[1] and other[0] < b for a, b, _ in answers))]
+        )
+    )
 
 
 def contents(messages: Sequence[Message], text: str, template: Template) -> list[tuple[int, int]]:
@@ -100,19 +110,32 @@ def contents(messages: Sequence[Message], text: str, template: Template) -> list
     """
     spots = [i for i, message in enumerate(messages) if message["role"] != "assistant" and message.get("content")]
     marks = {i: f"\x02{i}\x03" for i in spots}
-    marked = template.text([{**message, "content": marks[i]} if i in marks else message for i, message in enumerate(messages)])
+    marked = template.text(
+        [{**message, "content": marks[i]} if i in marks else message for i, message in enumerate(messages)]
+    )
     spans, cursor, rest = [], 0, marked
     for i in spots:
         literal, found, rest = rest.partition(marks[i])
-        content = next((form for form in (messages[i]["content"], messages[i]["content"].strip()) if text.startswith(literal + form, cursor)), None)
+        content = next(
+            (
+                form
+                for form in (messages[i]["content"], messages[i]["content"].strip())
+                if text.startswith(literal + form, cursor)
+            ),
+            None,
+        )
         if not found or content is None:
             raise DataError(
-                f"message {i + 1} ({messages[i]['role']}): the chat template changes its text, so its tokens cannot be told from the "
+                f"message {i + 1} ({messages[i]['role']}): the chat template changes its text, so its tokens cannot "
+                "be told from the "
                 "template's; use method nll, or a template that prints contents as they are"
             )
         begin = cursor + len(literal)
         spans.append((begin, begin + len(content)))
         cursor = begin + len(content)
     if text[cursor:] != rest:
-        raise DataError(f"message {len(messages)}: the chat template renders what follows it differently when contents differ; use method nll")
+        raise DataError(
+            f"message {len(messages)}: the chat template renders what follows it differently when contents differ; "
+            "use method nll"
+        )
     return spans

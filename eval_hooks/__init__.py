@@ -1,4 +1,7 @@
-"""From a model to per-item scores, retention, calibration, a report and W&B. Usable alone, in any transformers or TRL trainer."""
+"""From a model to per-item scores, retention, calibration, a report and W&B.
+
+Usable alone, in any transformers or TRL trainer.
+"""
 
 from typing import TYPE_CHECKING, Any
 

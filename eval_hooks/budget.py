@@ -9,7 +9,8 @@ from eval_hooks.config import Budget
 def crossed(budget: Budget, summary: Mapping[str, Any]) -> list[str]:
     """One sentence for each limit that is proven to be broken; empty where none is.
 
-    Accuracy: the whole interval of the paired change lies below -accuracy_drop. ECE: the lower bound of its rise lies above ece_rise.
+    Accuracy: the whole interval of the paired change lies below -accuracy_drop. ECE: the lower bound of its rise lies
+    above ece_rise.
     """
     reasons = []
     for name, task in summary["tasks"].items():

@@ -1,7 +1,7 @@
 """CheckpointEval: measure a model while it trains, in anybody's Trainer.
 
-    from eval_hooks import CheckpointEval
-    trainer.add_callback(CheckpointEval(retain=[{"task": "pocket", "variant": "olmes_cf", "shots": 0}], every=100))
+from eval_hooks import CheckpointEval
+trainer.add_callback(CheckpointEval(retain=[{"task": "pocket", "variant": "olmes_cf", "shots": 0}], every=100))
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -23,11 +23,12 @@ Entry = TaskSpec | Mapping[str, Any] | str
 
 
 class CheckpointEval(TrainerCallback):
-    """Scores tasks at step 0, every so often and at the end; pairs each with step 0; writes evals/, metrics.jsonl and W&B.
+    """Scores tasks at step 0, every so often and at the end; each is paired with step 0.
 
-    Needs no recipe: tasks are names, mappings or TaskSpecs. Rows of a task that scores a data source are handed in by name (`rows`), and
-    so are the tokenised validation sets (`losses`). `on_summary` is called on the writing rank with each summary.
-    Raises EvalError at construction for a task that cannot be, at the start of training for items that cannot be rendered.
+    Needs no recipe: tasks are names, mappings or TaskSpecs. Rows of a task that scores a data source are handed in by
+    name (`rows`), and so are the tokenised validation sets (`losses`). `on_summary` is called on the writing rank with
+    each summary. Raises EvalError at construction for a task that cannot be, at the start of training for items that
+    cannot be rendered.
     """
 
     def __init__(
@@ -47,14 +48,23 @@ class CheckpointEval(TrainerCallback):
         tracker: Tracker | None = None,
         on_summary: Callable[[dict[str, Any]], None] | None = None,
     ) -> None:
-        self.entries: list[tuple[TaskSpec, Role]] = [*((_spec(t), "target") for t in target), *((_spec(t), "retain") for t in retain)]
+        self.entries: list[tuple[TaskSpec, Role]] = [
+            *((_spec(t), "target") for t in target),
+            *((_spec(t), "retain") for t in retain),
+        ]
         names = [spec.name or spec.task for spec, _ in self.entries]
         if twice := {name for name in names if names.count(name) > 1}:
             raise EvalError(f"two tasks are called {sorted(twice)}; give one of them a `name`")
         self.every, self.out = every, Path(out)
         self.rows, self.losses = rows or {}, losses or {}
         self.budget = budget or Budget()
-        self.margin = margin if margin is not None else self.budget.accuracy_drop if self.budget.accuracy_drop is not None else 0.02
+        self.margin = (
+            margin
+            if margin is not None
+            else self.budget.accuracy_drop
+            if self.budget.accuracy_drop is not None
+            else 0.02
+        )
         self.on_error, self.samples = on_error, samples
         self.template_kwargs = template_kwargs or {}
         self.tracker, self.on_summary = tracker, on_summary
@@ -64,13 +74,17 @@ class CheckpointEval(TrainerCallback):
         self._reader: Reader | None = None
         self._last: int | None = None
 
-    def on_train_begin(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
+    def on_train_begin(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
         """Render every item once and measure the base, unless a resumed run has it on disk."""
         model = kwargs["model"]
         tokenizer = getattr(kwargs["processing_class"], "tokenizer", kwargs["processing_class"])
         limit = getattr(model.config.get_text_config(), "max_position_embeddings", None) or 2048
         self._reader = Reader(tokenizer=tokenizer, template_kwargs=self.template_kwargs, max_length=limit)
-        self.tasks = [ready(spec, role, self._reader, self.rows.get(spec.name or spec.task)) for spec, role in self.entries]
+        self.tasks = [
+            ready(spec, role, self._reader, self.rows.get(spec.name or spec.task)) for spec, role in self.entries
+        ]
         if self.tracker is None and state.is_world_process_zero:
             self.tracker = Tracker(self.out)
         if state.global_step == 0 or not (self.out / "evals" / "step-0" / "summary.json").is_file():
@@ -82,12 +96,16 @@ class CheckpointEval(TrainerCallback):
         if period and state.global_step % period == 0:
             self._evaluate(kwargs["model"], state, control)
 
-    def on_epoch_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
+    def on_epoch_end(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
         """Measure after an epoch, where that was asked for."""
         if self.every == "epoch":
             self._evaluate(kwargs["model"], state, control)
 
-    def on_train_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
+    def on_train_end(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
         """Measure the final weights, unless the last step was measured."""
         self._evaluate(kwargs["model"], state, control)
 
@@ -149,7 +167,10 @@ def _spec(entry: Entry) -> TaskSpec:
     try:
         return TaskSpec(task=entry) if isinstance(entry, str) else TaskSpec(**entry)
     except TypeError as error:
-        raise EvalError(f"task entry {entry!r}: {str(error).removeprefix('TaskSpec.__init__() ')}; keys are those of eval_hooks.config.TaskSpec") from error
+        raise EvalError(
+            f"task entry {entry!r}: {str(error).removeprefix('TaskSpec.__init__() ')}; keys are those of "
+            "eval_hooks.config.TaskSpec"
+        ) from error
 
 
 @contextmanager
@@ -165,4 +186,3 @@ def progress_bar(total: int, description: str) -> Iterator[Progress]:
 def silent_bar(total: int, description: str) -> Iterator[Progress]:
     """For the ranks that nobody watches."""
     yield no_progress
-

@@ -25,6 +25,15 @@ class Task:
 
 TASKS: dict[str, Task] = {
     "mmlu": Task(kind="choice", about="MMLU, 57 subjects: from the hub (cais/mmlu) or by path", load=mmlu.load),
-    "pocket": Task(kind="choice", about="pocket bank: 570 embedded questions over MMLU's subjects, in no training set", load=pocket.load),
-    "sql": Task(kind="generate", about="SQL execution: the result of a query on a small table", judge=sql.denotation_match, source="sql"),
+    "pocket": Task(
+        kind="choice",
+        about="pocket bank: 570 embedded questions over MMLU's subjects, in no training set",
+        load=pocket.load,
+    ),
+    "sql": Task(
+        kind="generate",
+        about="SQL execution: the result of a query on a small table",
+        judge=sql.denotation_match,
+        source="sql",
+    ),
 }

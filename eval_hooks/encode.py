@@ -35,17 +35,33 @@ class Encoded:
         return len(self.shared) + sum(len(branch) - 1 for branch in self.branches)
 
 
-def encode(data: ChoiceSet, spec: TaskSpec, tokenizer: Any, max_length: int, template_kwargs: dict[str, Any] | None = None) -> list[Encoded]:
+def encode(
+    data: ChoiceSet, spec: TaskSpec, tokenizer: Any, max_length: int, template_kwargs: dict[str, Any] | None = None
+) -> list[Encoded]:
     """All items of a task entry, in order.
 
-    Raises EvalError where a chat template is asked for and missing, an option has no tokens of its own, or letters share a token.
+    Raises EvalError where a chat template is asked for and missing, an option has no tokens of its own, or letters
+    share a token.
     """
     if spec.chat_template and not tokenizer.chat_template:
-        raise EvalError(f"{spec.name or spec.task}: chat_template: true, but the tokenizer has no chat template; set model.chat_template or write false")
-    return [_encode_item(item, data.dev.get(item.subject, ()), spec, tokenizer, max_length, template_kwargs or {}) for item in data.items]
+        raise EvalError(
+            f"{spec.name or spec.task}: chat_template: true, but the tokenizer has no chat template; set "
+            "model.chat_template or write false"
+        )
+    return [
+        _encode_item(item, data.dev.get(item.subject, ()), spec, tokenizer, max_length, template_kwargs or {})
+        for item in data.items
+    ]
 
 
-def _encode_item(item: ChoiceItem, shots: Sequence[ChoiceItem], spec: TaskSpec, tokenizer: Any, max_length: int, template_kwargs: dict[str, Any]) -> Encoded:
+def _encode_item(
+    item: ChoiceItem,
+    shots: Sequence[ChoiceItem],
+    spec: TaskSpec,
+    tokenizer: Any,
+    max_length: int,
+    template_kwargs: dict[str, Any],
+) -> Encoded:
     shots = shots[: spec.shots]
     cut = 0
     while True:
@@ -59,9 +75,15 @@ def _encode_item(item: ChoiceItem, shots: Sequence[ChoiceItem], spec: TaskSpec, 
         context, wholes, cut = context[over:], [whole[over:] for whole in wholes], over
     scored = tuple(len(whole) - len(context) for whole in wholes)
     if min(scored) < 1 or not context:
-        raise EvalError(f"{spec.name or spec.task}: {item.item_id}: an option has no tokens of its own after the prompt: {item.choices}")
-    if not FORMS[spec.variant].cloze and len({tuple(whole[len(context):]) for whole in wholes}) < len(wholes):
-        raise EvalError(f"{spec.name or spec.task}: {item.item_id}: two option letters have the same tokens; use variant olmes_cf with this tokenizer")
+        raise EvalError(
+            f"{spec.name or spec.task}: {item.item_id}: an option has no tokens of its own after the prompt: "
+            f"{item.choices}"
+        )
+    if not FORMS[spec.variant].cloze and len({tuple(whole[len(context) :]) for whole in wholes}) < len(wholes):
+        raise EvalError(
+            f"{spec.name or spec.task}: {item.item_id}: two option letters have the same tokens; use variant olmes_cf "
+            "with this tokenizer"
+        )
     shared = min(_common_prefix(wholes), len(context))
     return Encoded(
         item=item,
@@ -73,18 +95,22 @@ def _encode_item(item: ChoiceItem, shots: Sequence[ChoiceItem], spec: TaskSpec, 
     )
 
 
-def _tokenise(text: str, item: ChoiceItem, spec: TaskSpec, tokenizer: Any, template_kwargs: dict[str, Any]) -> tuple[list[int], list[list[int]]]:
+def _tokenise(
+    text: str, item: ChoiceItem, spec: TaskSpec, tokenizer: Any, template_kwargs: dict[str, Any]
+) -> tuple[list[int], list[list[int]]]:
     """Ids of the context alone and of context + option, for each option (the pair encoding of lm-evaluation-harness).
 
-    With a chat template the context is the rendered user turn with the generation prompt, options lose their leading space, and the
-    template's own special tokens are the only ones.
+    With a chat template the context is the rendered user turn with the generation prompt, options lose their leading
+    space, and the template's own special tokens are the only ones.
     """
     answers = continuations(item, spec.variant)
     if spec.chat_template:
         messages = [{"role": "user", "content": text}]
         text = tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True, **template_kwargs)
         answers = [answer.lstrip() for answer in answers]
-    encoded = tokenizer([text, *(text + answer for answer in answers)], add_special_tokens=not spec.chat_template)["input_ids"]
+    encoded = tokenizer([text, *(text + answer for answer in answers)], add_special_tokens=not spec.chat_template)[
+        "input_ids"
+    ]
     ids = [_without_end(list(row), tokenizer) for row in encoded]
     return ids[0], ids[1:]
 

@@ -1,4 +1,7 @@
-"""One evaluation of a live model: every task scored into a per-item table, every table summarised, all of it on disk."""
+"""One evaluation of a live model.
+
+Every task scored into a per-item table, every table summarised, all of it on disk.
+"""
 
 import hashlib
 import json
@@ -69,7 +72,9 @@ def ready(spec: TaskSpec, role: Role, reader: Reader, rows: Sequence[Mapping[str
     if task is None:
         raise EvalError(f"task {spec.task!r}: no such task; there are: {', '.join(TASKS)}")
     if task.load is not None:
-        encoded = tuple(encode(task.load(spec), spec, reader.tokenizer, reader.max_length, dict(reader.template_kwargs)))
+        encoded = tuple(
+            encode(task.load(spec), spec, reader.tokenizer, reader.max_length, dict(reader.template_kwargs))
+        )
         texts = [item.prompt for item in encoded]
         digest = _hash([[item.shared, item.branches, item.scored] for item in encoded])
         return Ready(spec=spec, role=role, choices=encoded, first_prompt=texts[0], prompt_hash=digest)
@@ -77,7 +82,13 @@ def ready(spec: TaskSpec, role: Role, reader: Reader, rows: Sequence[Mapping[str
         raise EvalError(f"task {spec.task!r}: needs the rows of data source {task.source!r}, and got none")
     prompts = tuple(_generate_item(row, f"{spec.split}/{i}") for i, row in enumerate(rows))[: spec.limit]
     texts = [render(item, reader.tokenizer, dict(reader.template_kwargs)) for item in prompts]
-    return Ready(spec=spec, role=role, prompts=prompts, first_prompt=texts[0], prompt_hash=_hash([texts, [p.gold for p in prompts], spec.max_new_tokens]))
+    return Ready(
+        spec=spec,
+        role=role,
+        prompts=prompts,
+        first_prompt=texts[0],
+        prompt_hash=_hash([texts, [p.gold for p in prompts], spec.max_new_tokens]),
+    )
 
 
 def _generate_item(row: Mapping[str, Any], item_id: str) -> GenerateItem:
@@ -115,14 +126,25 @@ def measure(task: Ready, model: Any, reader: Reader, progress: Progress = no_pro
         )
     judge = TASKS[task.spec.task].judge
     assert judge is not None
-    written = answers(model, reader.tokenizer, task.prompts, task.spec.max_new_tokens, dict(reader.template_kwargs), progress=progress)
+    written = answers(
+        model, reader.tokenizer, task.prompts, task.spec.max_new_tokens, dict(reader.template_kwargs), progress=progress
+    )
     rows = []
     for item, answer in zip(task.prompts, written, strict=True):
         right, reason = judge(answer.text, item.gold)
         rows.append(
-            {**common, "item_id": item.item_id, "prompt": answer.prompt, "output": answer.text, "gold": item.gold, "correct": right,
-             "reason": reason, "n_tokens": answer.n_tokens, "hit_limit": answer.hit_limit}
-        )  # fmt: skip
+            {
+                **common,
+                "item_id": item.item_id,
+                "prompt": answer.prompt,
+                "output": answer.text,
+                "gold": item.gold,
+                "correct": right,
+                "reason": reason,
+                "n_tokens": answer.n_tokens,
+                "hit_limit": answer.hit_limit,
+            }
+        )
     return generate_table(rows)
 
 
@@ -145,7 +167,8 @@ class Pass:
 def evaluate(run: Pass, model: Any, reader: Reader, step: int, tokens: int | None, bar: Bar) -> dict[str, Any]:
     """Score everything and return summary.json's content; tables and summary are written where `run.folder` says.
 
-    Every rank makes the same forward passes; where `run.folder` is None nothing is summarised and the entries are empty.
+    Every rank makes the same forward passes; where `run.folder` is None nothing is summarised and the entries are
+    empty.
     """
     begin = time.monotonic()
     summary: dict[str, Any] = {"step": step, "tokens": tokens, "tasks": {}, "validation": {}}
@@ -156,7 +179,12 @@ def evaluate(run: Pass, model: Any, reader: Reader, step: int, tokens: int | Non
     for name, items in run.losses.items():
         with bar(len(items), f"val {name} @{step}") as progress:
             losses = token_losses(model, items, progress=progress)
-        table = loss_table([{"task": name, "item_id": item.item_id, "nll": nll, "n_tokens": n} for item, (nll, n) in zip(items, losses, strict=True)])
+        table = loss_table(
+            [
+                {"task": name, "item_id": item.item_id, "nll": nll, "n_tokens": n}
+                for item, (nll, n) in zip(items, losses, strict=True)
+            ]
+        )
         if run.folder:
             write_table(table, run.folder / f"val.{name}.parquet")
             summary["validation"][name] = summarise_loss(table)
@@ -196,5 +224,8 @@ def _baseline(run: Pass, task: Ready) -> "pa.Table | None":
     if before.get("status") != "ok":
         return None
     if before["prompt_hash"] != task.prompt_hash:
-        raise EvalError(f"{task.name}: {run.baseline} was scored with other prompts (hash {before['prompt_hash']}, now {task.prompt_hash}); a pair needs the same")
+        raise EvalError(
+            f"{task.name}: {run.baseline} was scored with other prompts (hash {before['prompt_hash']}, now "
+            f"{task.prompt_hash}); a pair needs the same"
+        )
     return read_table(run.baseline / f"{task.name}.parquet")

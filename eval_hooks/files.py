@@ -25,4 +25,6 @@ def write_atomic(path: Path, data: bytes) -> None:
     except OSError as error:
         if scratch and os.path.exists(scratch):
             os.unlink(scratch)
-        raise EvalError(f"{path}: cannot be written: {error.strerror or error}; free some space or choose a writable folder") from error
+        raise EvalError(
+            f"{path}: cannot be written: {error.strerror or error}; free some space or choose a writable folder"
+        ) from error

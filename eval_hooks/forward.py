@@ -18,7 +18,10 @@ def no_progress(done: int) -> None:
 
 @dataclass
 class Row:
-    """Items laid side by side in one row of tokens, each a tree: a stem, and branches that see the stem and themselves."""
+    """Items laid side by side in one row of tokens, each a tree.
+
+    A stem, and branches that see the stem and themselves.
+    """
 
     ids: list[int] = field(default_factory=list)
     position: list[int] = field(default_factory=list)

@@ -1,7 +1,8 @@
 """Greedy answers, batched and left-padded, with every generation setting ours.
 
-A model folder may carry a repetition penalty, a minimum length or sampling in its generation_config; `generate` fills whatever is
-left unset from there. So the model's own configuration is set aside while ours is in force, and put back afterwards.
+A model folder may carry a repetition penalty, a minimum length or sampling in its generation_config; `generate` fills
+whatever is left unset from there. So the model's own configuration is set aside while ours is in force, and put back
+afterwards.
 """
 
 from collections.abc import Iterator, Sequence
@@ -36,9 +37,15 @@ def answers(
     batch_tokens: int = 4096,
     progress: Progress = no_progress,
 ) -> list[Answer]:
-    """Greedy continuation of every prompt, in order. Rows are batched by length, so the layout depends on the items alone."""
+    """Greedy continuation of every prompt, in order.
+
+    Rows are batched by length, so the layout depends on the items alone.
+    """
     prompts = [render(item, tokenizer, template_kwargs or {}) for item in items]
-    ids = [tokenizer(text, add_special_tokens=isinstance(item.prompt, str))["input_ids"] for text, item in zip(prompts, items, strict=True)]
+    ids = [
+        tokenizer(text, add_special_tokens=isinstance(item.prompt, str))["input_ids"]
+        for text, item in zip(prompts, items, strict=True)
+    ]
     order = sorted(range(len(items)), key=lambda i: (len(ids[i]), i))
     out: dict[int, Answer] = {}
     stops = stop_ids(model, tokenizer)
@@ -58,8 +65,13 @@ def render(item: GenerateItem, tokenizer: Any, template_kwargs: dict[str, Any]) 
     if isinstance(item.prompt, str):
         return item.prompt
     if not tokenizer.chat_template:
-        raise EvalError(f"{item.item_id}: the prompt is a conversation and the tokenizer has no chat template; set model.chat_template")
-    return tokenizer.apply_chat_template(list(item.prompt), tokenize=False, add_generation_prompt=True, **template_kwargs)
+        raise EvalError(
+            f"{item.item_id}: the prompt is a conversation and the tokenizer has no chat template; set "
+            "model.chat_template"
+        )
+    return tokenizer.apply_chat_template(
+        list(item.prompt), tokenize=False, add_generation_prompt=True, **template_kwargs
+    )
 
 
 def stop_ids(model: Any, tokenizer: Any) -> tuple[int, ...]:

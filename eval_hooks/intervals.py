@@ -35,11 +35,22 @@ def bootstrap_mean(values: np.ndarray, resamples: int = 10_000, seed: int = 0) -
     rng = np.random.default_rng(seed)
     means = np.concatenate([values[rng.integers(0, n, (1000, n))].mean(axis=1) for _ in range(resamples // 1000)])
     low, high = np.quantile(means, [0.025, 0.975])
-    return Estimate(value=float(values.mean()), low=float(low), high=float(high), n=n, method=f"paired bootstrap, {resamples} resamples")
+    return Estimate(
+        value=float(values.mean()),
+        low=float(low),
+        high=float(high),
+        n=n,
+        method=f"paired bootstrap, {resamples} resamples",
+    )
 
 
-def bootstrap(statistic: Callable[[np.ndarray], float | None], n: int, resamples: int = 1000, seed: int = 0) -> Estimate:
-    """Any statistic of item indices (n,), with a percentile interval over resampled items; resamples where it is undefined are left out."""
+def bootstrap(
+    statistic: Callable[[np.ndarray], float | None], n: int, resamples: int = 1000, seed: int = 0
+) -> Estimate:
+    """Any statistic of item indices (n,), with a percentile interval over resampled items.
+
+    Resamples where it is undefined are left out.
+    """
     if n == 0:
         return missing("no items")
     value = statistic(np.arange(n))
@@ -49,4 +60,6 @@ def bootstrap(statistic: Callable[[np.ndarray], float | None], n: int, resamples
     drawn = [statistic(rng.integers(0, n, n)) for _ in range(resamples)]
     kept = [d for d in drawn if d is not None and np.isfinite(d)]
     low, high = np.quantile(kept, [0.025, 0.975])
-    return Estimate(value=float(value), low=float(low), high=float(high), n=n, method=f"bootstrap, {resamples} resamples")
+    return Estimate(
+        value=float(value), low=float(low), high=float(high), n=n, method=f"bootstrap, {resamples} resamples"
+    )

@@ -60,7 +60,9 @@ def choice_item(row: Mapping[str, Any], where: str, order: int) -> ChoiceItem:
     if choices is None:
         choices = [row[letter] for letter in LETTERS if row.get(letter) is not None]
     if not isinstance(question, str) or not isinstance(choices, list | tuple) or len(choices) < 2:
-        raise EvalError(f"{where}: a row needs `question` and at least two `choices` (or columns A, B, ...); it has {sorted(row)}")
+        raise EvalError(
+            f"{where}: a row needs `question` and at least two `choices` (or columns A, B, ...); it has {sorted(row)}"
+        )
     subject = str(row.get("subject") or "all")
     return ChoiceItem(
         item_id=f"{subject}/{row.get('idx', order)}",
@@ -76,7 +78,10 @@ def _gold_index(answer: Any, n: int, where: str) -> int:
     text = str(answer).strip()
     index = LETTERS.find(text) if len(text) == 1 and text.isalpha() else int(text) if text.isdecimal() else -1
     if not 0 <= index < n:
-        raise EvalError(f"{where}: answer {answer!r} is none of the {n} options; write a letter {LETTERS[0]} to {LETTERS[n - 1]} or an index 0 to {n - 1}")
+        raise EvalError(
+            f"{where}: answer {answer!r} is none of the {n} options; write a letter {LETTERS[0]} to {LETTERS[n - 1]} "
+            f"or an index 0 to {n - 1}"
+        )
     return index
 
 

@@ -10,8 +10,13 @@ if TYPE_CHECKING:
     import torch
 
 
-def token_losses(model: Any, items: Sequence[LossItem], batch_tokens: int = 1024, progress: Progress = no_progress) -> list[tuple[float, int]]:
-    """(sum of -log p over the labelled tokens, number of labelled tokens) per item, in nats, fp32. The model is left as it was."""
+def token_losses(
+    model: Any, items: Sequence[LossItem], batch_tokens: int = 1024, progress: Progress = no_progress
+) -> list[tuple[float, int]]:
+    """(sum of -log p over the labelled tokens, number of labelled tokens) per item, in nats, fp32.
+
+    The model is left as it was.
+    """
     losses: list[tuple[float, int]] = []
     shared = takes_block_mask(model)
     with scoring_mode(model):

@@ -1,8 +1,9 @@
 """Log-probabilities of options: a question runs once, its options ride on it.
 
-Several items lie in one row (`forward.Row`): nothing is copied, nothing padded, and the head meets the scored positions only. Where a
-model cannot take the block mask this needs (FlashAttention, sliding windows, recurrent layers) each option runs as a row of its own:
-the same numbers, more tokens. The layout is a function of the items alone, so it is the same at every checkpoint.
+Several items lie in one row (`forward.Row`): nothing is copied, nothing padded, and the head meets the scored positions
+only. Where a model cannot take the block mask this needs (FlashAttention, sliding windows, recurrent layers) each
+option runs as a row of its own: the same numbers, more tokens. The layout is a function of the items alone, so it is
+the same at every checkpoint.
 """
 
 from collections.abc import Sequence
@@ -26,8 +27,13 @@ class Scores:
     """Sum of the options' probabilities; the letter mass where each option is a letter."""
 
 
-def score(model: Any, items: Sequence[Encoded], batch_tokens: int = 1024, progress: Progress = no_progress) -> list[Scores]:
-    """Scores of all items, in order; `progress` is called with the number of items done. The model is left as it was."""
+def score(
+    model: Any, items: Sequence[Encoded], batch_tokens: int = 1024, progress: Progress = no_progress
+) -> list[Scores]:
+    """Scores of all items, in order; `progress` is called with the number of items done.
+
+    The model is left as it was.
+    """
     scores: list[Scores] = []
     score_batch = _score_shared if takes_block_mask(model) else _score_alone
     with scoring_mode(model):
@@ -49,7 +55,10 @@ def _score_shared(model: Any, items: Sequence[Encoded]) -> list[Scores]:
     keep = sorted({place for options in wanted for places, _ in options for place in places})
     logits = row.logits(model, keep)
     row_of = {place: row for row, place in enumerate(keep)}
-    return [_sums(logits, [([row_of[place] for place in places], tokens) for places, tokens in options]) for options in wanted]
+    return [
+        _sums(logits, [([row_of[place] for place in places], tokens) for places, tokens in options])
+        for options in wanted
+    ]
 
 
 def _score_alone(model: Any, items: Sequence[Encoded]) -> list[Scores]:

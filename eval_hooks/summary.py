@@ -8,7 +8,7 @@ import pyarrow as pa
 from eval_hooks.calibration.brier import brier, brier_top_label, decompose
 from eval_hooks.calibration.ece import ece, mce, reliability
 from eval_hooks.calibration.nll import clipped, nll
-from eval_hooks.calibration.ranking import auroc, aurc, e_aurc
+from eval_hooks.calibration.ranking import aurc, auroc, e_aurc
 from eval_hooks.estimate import Estimate
 from eval_hooks.intervals import bootstrap, bootstrap_mean, share
 from eval_hooks.retention import retention
@@ -25,7 +25,10 @@ def summarise_task(
     first_prompt: str = "",
     samples: int = 8,
 ) -> dict[str, Any]:
-    """The entry of one task: accuracy, calibration, and retention where there is a baseline. Raises EvalError for tables that are no pair."""
+    """The entry of one task: accuracy, calibration, and retention where there is a baseline.
+
+    Raises EvalError for tables that are no pair.
+    """
     kind = kind_of(table)
     correct = column(table, "correct").astype(float)
     n = len(correct)
@@ -44,7 +47,11 @@ def summarise_task(
         "retention": retention(baseline, table, margin, chance(table)) if baseline is not None else None,
     }
     if kind == "generate":
-        return {**entry, "hit_limit": float(column(table, "hit_limit").mean()), "samples": table.slice(0, samples).to_pylist()}
+        return {
+            **entry,
+            "hit_limit": float(column(table, "hit_limit").mean()),
+            "samples": table.slice(0, samples).to_pylist(),
+        }
     if baseline is not None:
         entry["retention"]["ece_rise"] = ece_rise(baseline, table).as_dict()
     conf = column(table, "conf")
@@ -56,7 +63,9 @@ def summarise_task(
         "brier_terms": vars(decompose(conf, correct)),
         "ties": int(column(table, "tie").sum()),
         "nll_clipped": clipped(column(table, "p_gold")),
-        "letter_mass": None if table.column("letter_mass").null_count == n else float(np.nanmean(column(table, "letter_mass"))),
+        "letter_mass": None
+        if table.column("letter_mass").null_count == n
+        else float(np.nanmean(column(table, "letter_mass"))),
         "by_subject": by_subject(table, baseline),
         "reliability": reliability(conf, correct),
     }
@@ -83,14 +92,23 @@ def chance(table: pa.Table) -> float:
 
 
 def macro(table: pa.Table) -> Estimate:
-    """Unweighted mean of the subjects' accuracies; interval with subjects fixed, items resampled within them (stratified, normal)."""
+    """Unweighted mean of the subjects' accuracies.
+
+    Interval with subjects fixed, items resampled within them (stratified, normal).
+    """
     subjects, correct = column(table, "subject"), column(table, "correct").astype(float)
     groups = [correct[subjects == name] for name in np.unique(subjects)]
     value = float(np.mean([g.mean() for g in groups]))
     if min(map(len, groups)) < 2:
         return Estimate(value=value, n=len(correct), reason="a subject with one item has no spread, so no interval")
     half = 1.96 * np.sqrt(sum(g.var(ddof=1) / len(g) for g in groups)) / len(groups)
-    return Estimate(value=value, low=float(value - half), high=float(value + half), n=len(correct), method="stratified by subject, normal")
+    return Estimate(
+        value=value,
+        low=float(value - half),
+        high=float(value + half),
+        n=len(correct),
+        method="stratified by subject, normal",
+    )
 
 
 def calibration(table: pa.Table) -> dict[str, Estimate]:
@@ -124,5 +142,10 @@ def by_subject(table: pa.Table, baseline: pa.Table | None) -> dict[str, dict[str
     for name in dict.fromkeys(subjects.tolist()):
         inside = subjects == name
         a, b = before[inside], after[inside]
-        out[name] = {"n": int(inside.sum()), "accuracy": float(b.mean()), "lost": int((a & ~b).sum()), "gained": int((~a & b).sum())}
+        out[name] = {
+            "n": int(inside.sum()),
+            "accuracy": float(b.mean()),
+            "lost": int((a & ~b).sum()),
+            "gained": int((~a & b).sum()),
+        }
     return out

@@ -13,15 +13,38 @@ from eval_hooks.errors import EvalError
 from eval_hooks.files import write_atomic
 
 CHOICE = pa.schema(
-    [("task", pa.string()), ("item_id", pa.string()), ("subject", pa.string()), ("variant", pa.string()), ("shots", pa.int32()),
-     ("gold", pa.int32()), ("pred", pa.int32()), ("n_options", pa.int32()), ("logp", pa.list_(pa.float32())), ("chars", pa.list_(pa.int32())),
-     ("correct", pa.bool_()), ("p_gold", pa.float64()), ("conf", pa.float64()), ("letter_mass", pa.float64()), ("tie", pa.bool_()),
-     ("prompt_tokens", pa.int32())]
-)  # fmt: skip
+    [
+        ("task", pa.string()),
+        ("item_id", pa.string()),
+        ("subject", pa.string()),
+        ("variant", pa.string()),
+        ("shots", pa.int32()),
+        ("gold", pa.int32()),
+        ("pred", pa.int32()),
+        ("n_options", pa.int32()),
+        ("logp", pa.list_(pa.float32())),
+        ("chars", pa.list_(pa.int32())),
+        ("correct", pa.bool_()),
+        ("p_gold", pa.float64()),
+        ("conf", pa.float64()),
+        ("letter_mass", pa.float64()),
+        ("tie", pa.bool_()),
+        ("prompt_tokens", pa.int32()),
+    ]
+)
 GENERATE = pa.schema(
-    [("task", pa.string()), ("item_id", pa.string()), ("prompt", pa.string()), ("output", pa.string()), ("gold", pa.string()),
-     ("correct", pa.bool_()), ("reason", pa.string()), ("n_tokens", pa.int32()), ("hit_limit", pa.bool_())]
-)  # fmt: skip
+    [
+        ("task", pa.string()),
+        ("item_id", pa.string()),
+        ("prompt", pa.string()),
+        ("output", pa.string()),
+        ("gold", pa.string()),
+        ("correct", pa.bool_()),
+        ("reason", pa.string()),
+        ("n_tokens", pa.int32()),
+        ("hit_limit", pa.bool_()),
+    ]
+)
 LOSS = pa.schema([("task", pa.string()), ("item_id", pa.string()), ("nll", pa.float64()), ("n_tokens", pa.int32())])
 
 
@@ -36,23 +59,36 @@ def option_probabilities(logp: Sequence[float], chars: Sequence[int], cloze: boo
 
 
 def choice_table(rows: Sequence[Mapping[str, Any]]) -> pa.Table:
-    """From task, item_id, subject, variant, shots, gold, logp, chars, letter_mass (None in cloze), prompt_tokens to the whole table.
+    """The whole table from what was scored.
 
-    The first index wins a tie. Raises EvalError naming the item for NaN log-probabilities or a gold that is no option.
+    Each row: task, item_id, subject, variant, shots, gold, logp, chars, letter_mass (None in cloze), prompt_tokens. The
+    first index wins a tie. Raises EvalError naming the item for NaN log-probabilities or a gold that is no option.
     """
     full = []
     for row in rows:
         logp = [float(np.float32(value)) for value in row["logp"]]
         if not np.isfinite(logp).all():
-            raise EvalError(f"{row['task']}: item {row['item_id']} has log-probabilities {logp}; the model gives NaN or infinity")
+            raise EvalError(
+                f"{row['task']}: item {row['item_id']} has log-probabilities {logp}; the model gives NaN or infinity"
+            )
         if not 0 <= row["gold"] < len(logp):
-            raise EvalError(f"{row['task']}: item {row['item_id']}: gold {row['gold']} is none of its {len(logp)} options")
+            raise EvalError(
+                f"{row['task']}: item {row['item_id']}: gold {row['gold']} is none of its {len(logp)} options"
+            )
         p = option_probabilities(logp, row["chars"], row["letter_mass"] is None)
         pred = int(p.argmax())
         full.append(
-            {**row, "logp": logp, "pred": pred, "n_options": len(logp), "correct": pred == row["gold"], "p_gold": float(p[row["gold"]]),
-             "conf": float(p[pred]), "tie": int((p == p[pred]).sum()) > 1}
-        )  # fmt: skip
+            {
+                **row,
+                "logp": logp,
+                "pred": pred,
+                "n_options": len(logp),
+                "correct": pred == row["gold"],
+                "p_gold": float(p[row["gold"]]),
+                "conf": float(p[pred]),
+                "tie": int((p == p[pred]).sum()) > 1,
+            }
+        )
     return pa.Table.from_pylist(full, schema=CHOICE)
 
 
@@ -78,7 +114,12 @@ def column(table: pa.Table, name: str) -> np.ndarray:
 
 def probabilities(table: pa.Table) -> np.ndarray:
     """Option probabilities (n, K), K the most options of an item, padded with zeros."""
-    rows = zip(table.column("logp").to_pylist(), table.column("chars").to_pylist(), table.column("letter_mass").to_pylist(), strict=True)
+    rows = zip(
+        table.column("logp").to_pylist(),
+        table.column("chars").to_pylist(),
+        table.column("letter_mass").to_pylist(),
+        strict=True,
+    )
     each = [option_probabilities(logp, chars, mass is None) for logp, chars, mass in rows]
     out = np.zeros((len(each), max(map(len, each), default=0)))
     for i, p in enumerate(each):

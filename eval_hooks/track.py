@@ -12,7 +12,8 @@ from typing import Any
 class Tracker:
     """Appends to `metrics.jsonl` of a folder and logs to a W&B run; the x axis is `train/global_step`.
 
-    Without a run of its own it uses the one that is active in the process, if any. A failing W&B is said once and never stops training.
+    Without a run of its own it uses the one that is active in the process, if any. A failing W&B is said once and never
+    stops training.
     """
 
     def __init__(self, folder: Path, wandb_run: Any = None) -> None:
@@ -25,7 +26,10 @@ class Tracker:
 
     def log(self, step: int, values: Mapping[str, Any]) -> None:
         """One line: step, time, and the values; NaN and infinity become null."""
-        clean = {key: None if isinstance(value, float) and not math.isfinite(value) else value for key, value in values.items()}
+        clean = {
+            key: None if isinstance(value, float) and not math.isfinite(value) else value
+            for key, value in values.items()
+        }
         self.path.parent.mkdir(parents=True, exist_ok=True)
         with self.path.open("a", encoding="utf-8") as handle:
             handle.write(json.dumps({"step": step, "time": round(time.time(), 3), **clean}) + "\n")
@@ -54,7 +58,10 @@ class Tracker:
             call()
         except Exception as error:  # a tracker that is down must not end a run; everything is in metrics.jsonl
             if not self._warned:
-                warnings.warn(f"W&B: {type(error).__name__}: {error}; the run goes on, every number is in {self.path}", stacklevel=2)
+                warnings.warn(
+                    f"W&B: {type(error).__name__}: {error}; the run goes on, every number is in {self.path}",
+                    stacklevel=2,
+                )
             self._warned = True
 
 
@@ -74,11 +81,16 @@ def flatten_summary(summary: Mapping[str, Any]) -> dict[str, Any]:
         out[f"eval/{name}/failed"] = float(task.get("status") != "ok")
         out[f"eval/{name}/accuracy"] = (task.get("accuracy") or {}).get("value")
         out[f"eval/{name}/hit_limit"] = task.get("hit_limit")
-        out |= {f"eval/{name}/calibration/{key}": value["value"] for key, value in (task.get("calibration") or {}).items()}
+        out |= {
+            f"eval/{name}/calibration/{key}": value["value"] for key, value in (task.get("calibration") or {}).items()
+        }
         if kept := task.get("retention"):
             delta = kept["delta"]
             out |= {f"eval/{name}/retention/{key}": kept[key] for key in ("lost", "gained", "e_value")}
-            out |= {f"eval/{name}/retention/delta{end}": delta[key] for end, key in (("", "value"), ("_low", "low"), ("_high", "high"))}
+            out |= {
+                f"eval/{name}/retention/delta{end}": delta[key]
+                for end, key in (("", "value"), ("_low", "low"), ("_high", "high"))
+            }
     for name, entry in summary.get("validation", {}).items():
         out[f"val/{name}/loss"] = entry["loss"]["value"]
     return {key: value for key, value in out.items() if value is not None}

@@ -1,9 +1,12 @@
 """The four public ways of asking a multiple-choice question, byte for byte.
 
-- `hendrycks`: the original scorer (Hendrycks et al. 2021, arXiv:2009.03300, their evaluate.py). Two spaces after "about"; nothing
+- `hendrycks`: the original scorer (Hendrycks et al. 2021, arXiv:2009.03300, their evaluate.py). Two spaces after
+"about"; nothing
   is stripped; where a prompt is too long the last shots go first.
-- `lm_eval`: lm-evaluation-harness, task `mmlu`. One space after "about", the question stripped; too long: cut from the left.
-- `olmes_mcf`: OLMES multiple choice (Gu et al. 2024, arXiv:2406.08446): `Question: `, and a space before each option's letter.
+- `lm_eval`: lm-evaluation-harness, task `mmlu`. One space after "about", the question stripped; too long: cut from the
+left.
+- `olmes_mcf`: OLMES multiple choice (Gu et al. 2024, arXiv:2406.08446): `Question: `, and a space before each option's
+letter.
 - `olmes_cf`: OLMES cloze: the option texts themselves are scored, per character; no letters are shown.
 
 All four put the header before every item, at 0 shots too. Options are scored with a leading space.

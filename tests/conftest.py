@@ -29,8 +29,18 @@ def tokenizer(smollm2: Path) -> Any:
 def tiny_llama(vocab_size: int = 49152, seed: int = 0, **config: Any) -> LlamaForCausalLM:
     """A random Llama of 2 layers, width 32; 1.6M parameters with SmolLM2's vocabulary, tied head."""
     torch.manual_seed(seed)
-    settings = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2, "num_attention_heads": 4, "num_key_value_heads": 2,
-                "max_position_embeddings": 2048, "tie_word_embeddings": True, "bos_token_id": 1, "eos_token_id": 2, "pad_token_id": 2}  # fmt: skip
+    settings = {
+        "hidden_size": 32,
+        "intermediate_size": 64,
+        "num_hidden_layers": 2,
+        "num_attention_heads": 4,
+        "num_key_value_heads": 2,
+        "max_position_embeddings": 2048,
+        "tie_word_embeddings": True,
+        "bos_token_id": 1,
+        "eos_token_id": 2,
+        "pad_token_id": 2,
+    }
     return LlamaForCausalLM(LlamaConfig(vocab_size=vocab_size, **{**settings, **config})).eval()
 
 

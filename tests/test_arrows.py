@@ -14,7 +14,19 @@ MAY_USE = {
 }
 OURS = set(MAY_USE) | {"tests"}
 LIGHT = ("launch/cli.py", "launch/__init__.py", "launch/__main__.py")
-HEAVY = {"torch", "transformers", "trl", "peft", "datasets", "wandb", "deepspeed", "pydantic", "matplotlib", "numpy", "pyarrow"}
+HEAVY = {
+    "torch",
+    "transformers",
+    "trl",
+    "peft",
+    "datasets",
+    "wandb",
+    "deepspeed",
+    "pydantic",
+    "matplotlib",
+    "numpy",
+    "pyarrow",
+}
 
 
 def imported(file: Path, top_level_only: bool = False) -> set[str]:
@@ -47,8 +59,16 @@ def test_the_command_line_imports_nothing_heavy_at_its_top(file: str) -> None:
 def test_no_method_is_known_by_name_outside_its_own_file_and_the_table() -> None:
     from trainers.catalog import METHODS
 
-    for file in [*(ROOT / "trainers").rglob("*.py"), *(ROOT / "launch").rglob("*.py"), *(ROOT / "eval_hooks").rglob("*.py")]:
+    for file in [
+        *(ROOT / "trainers").rglob("*.py"),
+        *(ROOT / "launch").rglob("*.py"),
+        *(ROOT / "eval_hooks").rglob("*.py"),
+    ]:
         if file.name == "catalog.py" or file.stem in METHODS:
             continue
-        strings = {node.value for node in ast.walk(ast.parse(file.read_text("utf-8"))) if isinstance(node, ast.Constant) and isinstance(node.value, str)}
+        strings = {
+            node.value
+            for node in ast.walk(ast.parse(file.read_text("utf-8")))
+            if isinstance(node, ast.Constant) and isinstance(node.value, str)
+        }
         assert not strings & set(METHODS), file

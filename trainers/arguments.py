@@ -58,19 +58,24 @@ def training_arguments(recipe: Recipe, folder: Path) -> Any:
 def accumulation(global_batch_size: int, per_device: int, ranks: int | None = None) -> dict[str, int]:
     """Micro-batch and accumulation steps that make a global batch: per device x accumulation x ranks.
 
-    A global batch smaller than one micro-batch a rank shrinks the micro-batch. Raises TrainError naming the nearest sizes that divide.
+    A global batch smaller than one micro-batch a rank shrinks the micro-batch. Raises TrainError naming the nearest
+    sizes that divide.
     """
     ranks = ranks or world_size()
     if global_batch_size % ranks:
         below = global_batch_size - global_batch_size % ranks
-        raise TrainError(f"train.global_batch_size {global_batch_size}: does not divide over {ranks} ranks; nearest: {below or ranks} or {below + ranks}")
+        raise TrainError(
+            f"train.global_batch_size {global_batch_size}: does not divide over {ranks} ranks; nearest: "
+            f"{below or ranks} or {below + ranks}"
+        )
     share = global_batch_size // ranks
     micro = min(per_device, share)
     if share % micro:
         sizes = [size for size in range(1, share + 1) if share % size == 0]
         nearest = min(sizes, key=lambda size: abs(size - micro))
         raise TrainError(
-            f"train.global_batch_size {global_batch_size}: {share} rows a rank do not divide into micro-batches of {micro}; "
+            f"train.global_batch_size {global_batch_size}: {share} rows a rank do not divide into micro-batches of "
+            f"{micro}; "
             f"per_device_train_batch_size {nearest} does"
         )
     return {"per_device_train_batch_size": micro, "gradient_accumulation_steps": share // micro}
@@ -83,7 +88,7 @@ def save_steps(recipe: Recipe) -> int | float:
 
 
 def starts_deepspeed(recipe: Recipe) -> None:
-    """Bring up DeepSpeed's communication before any weights are loaded, as ZeRO-3 on a CPU needs; any launcher, or none."""
+    """Bring up DeepSpeed's communication before any weights are loaded (ZeRO-3 needs it); any launcher, or none."""
     if recipe.deepspeed is None:
         return
     import torch

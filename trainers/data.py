@@ -12,17 +12,26 @@ from trainers.recipe import Recipe
 
 
 def build_mix(recipe: Recipe, tokenizer: Any, arguments: Any, show: bool = True) -> Mix:
-    """The rows to train and validate on. Ranks of one machine take turns: the first builds, the others find it in the cache.
+    """The rows to train and validate on.
 
-    `arguments` are the stage's (max_length, packing, packing_strategy, seed). Raises DataError for rows that cannot be used.
+    Ranks of one machine take turns: the first builds, the others find it in the cache.
+
+    `arguments` are the stage's (max_length, packing, packing_strategy, seed). Raises DataError for rows that cannot be
+    used.
     """
     from filelock import FileLock
 
-    packing = Packing(length=arguments.max_length, strategy=arguments.packing_strategy, seed=arguments.seed) if arguments.packing else None
+    packing = (
+        Packing(length=arguments.max_length, strategy=arguments.packing_strategy, seed=arguments.seed)
+        if arguments.packing
+        else None
+    )
     cache = cache_dir()
     cache.mkdir(parents=True, exist_ok=True)
     with FileLock(cache / "data.lock"):
-        mix = build(recipe.data, tokenizer, rendering(recipe, arguments.max_length), cache, packing, bar if show else plain_bar)
+        mix = build(
+            recipe.data, tokenizer, rendering(recipe, arguments.max_length), cache, packing, bar if show else plain_bar
+        )
     if show:
         for line in manifest_lines(mix.manifest):
             announce(line)
@@ -50,7 +59,10 @@ def manifest_lines(manifest: Mapping[str, Any]) -> list[str]:
             share = facts["supervised_tokens"] / facts["tokens"]
             epochs = f", {facts['epochs']:.2f} epochs in the mix" if "epochs" in facts else ""
             dropped = "".join(f"; dropped {n}: {reason}" for reason, n in facts["dropped"].items())
-            lines.append(f"data      {side} {name}: {facts['rows']:,} rows, {facts['tokens']:,} tokens, {share:.0%} supervised{epochs}{dropped}")
+            lines.append(
+                f"data      {side} {name}: {facts['rows']:,} rows, {facts['tokens']:,} tokens, {share:.0%} "
+                f"supervised{epochs}{dropped}"
+            )
     mix = manifest["mix"]
     packed = f" in {mix['packed_rows']:,} packed rows" if mix["packed_rows"] != mix["rows"] else ""
     return [*lines, f"data      mix {manifest['hash']}: {mix['rows']:,} rows{packed}, {mix['tokens']:,} tokens"]

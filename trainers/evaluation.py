@@ -1,4 +1,4 @@
-"""The recipe's evaluation, through eval_hooks: rows of data sources are handed in, so that those two packages stay apart."""
+"""The recipe's evaluation, through eval_hooks: rows of data sources are handed in, to keep packages apart."""
 
 from pathlib import Path
 from random import Random
@@ -14,7 +14,9 @@ from eval_hooks.track import Tracker
 from trainers.recipe import Recipe
 
 
-def checkpoint_eval(recipe: Recipe, folder: Path, mix: Mix, tokenizer: Any, wandb_run: Any, main: bool) -> tuple[CheckpointEval, Tracker | None]:
+def checkpoint_eval(
+    recipe: Recipe, folder: Path, mix: Mix, tokenizer: Any, wandb_run: Any, main: bool
+) -> tuple[CheckpointEval, Tracker | None]:
     """The callback that measures at step 0, every `eval.every` and at the end, and the tracker it writes through."""
     tracker = Tracker(folder, wandb_run) if main else None
     section = recipe.eval
@@ -23,7 +25,11 @@ def checkpoint_eval(recipe: Recipe, folder: Path, mix: Mix, tokenizer: Any, wand
         retain=section.retain,
         every=section.every,
         out=folder,
-        rows={spec.name or spec.task: source_rows(spec) for spec in (*section.target, *section.retain) if TASKS[spec.task].source},
+        rows={
+            spec.name or spec.task: source_rows(spec)
+            for spec in (*section.target, *section.retain)
+            if TASKS[spec.task].source
+        },
         losses={name: [loss_item(name, i, row) for i, row in enumerate(rows)] for name, rows in mix.validation.items()},
         margin=section.kept_margin,
         budget=section.budget,
@@ -38,7 +44,9 @@ def checkpoint_eval(recipe: Recipe, folder: Path, mix: Mix, tokenizer: Any, wand
 def source_rows(spec: TaskSpec) -> list[dict[str, Any]]:
     """Rows of the data source that a task scores, seeded by the entry itself."""
     source = SOURCES[TASKS[spec.task].source or ""]
-    return list(source.rows(source.config(**{"split": spec.split, **spec.source}), Random(f"eval/{spec.name or spec.task}")))
+    return list(
+        source.rows(source.config(**{"split": spec.split, **spec.source}), Random(f"eval/{spec.name or spec.task}"))
+    )
 
 
 def loss_item(name: str, index: int, row: Any) -> LossItem:

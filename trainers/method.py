@@ -1,7 +1,7 @@
 """The contract of a method: a frozen dataclass of hyperparameters and a few plain functions, gathered in one value.
 
-A method that TRL already has is a row that only names TRL's argument (`trl`); then the trainer's own loss is used and `step` is None.
-Trainers know no method by name: they call what is here.
+A method that TRL already has is a row that only names TRL's argument (`trl`); then the trainer's own loss is used and
+`step` is None. Trainers know no method by name: they call what is here.
 """
 
 from collections.abc import Callable, Mapping

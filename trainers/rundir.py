@@ -51,7 +51,7 @@ def write_json(path: Path, value: Mapping[str, Any]) -> None:
 
 
 def set_status(folder: Path, state: str, code: int | None = None, **more: Any) -> None:
-    """status.json: what is known so far, with `state` (running, done, stopped, failed, interrupted) and the exit code."""
+    """status.json: what is known so far, `state` (running, done, stopped, failed, interrupted) and the exit code."""
     path = folder / "status.json"
     before = json.loads(path.read_text("utf-8")) if path.is_file() else {"started": time.time()}
     write_json(path, {**before, "state": state, "code": code, "updated": time.time(), "pid": os.getpid(), **more})

@@ -43,7 +43,14 @@ class LogTrain(TrainerCallback):
     def __init__(self, tracker: Tracker) -> None:
         self.tracker = tracker
 
-    def on_log(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, logs: Mapping[str, Any] | None = None, **kwargs: Any) -> None:
+    def on_log(
+        self,
+        args: TrainingArguments,
+        state: TrainerState,
+        control: TrainerControl,
+        logs: Mapping[str, Any] | None = None,
+        **kwargs: Any,
+    ) -> None:
         """One line to metrics.jsonl and W&B."""
         if state.is_world_process_zero and logs:
             numbers = {f"train/{key}": value for key, value in logs.items() if isinstance(value, int | float)}

@@ -54,7 +54,11 @@ def matching(path: str, ending: str) -> list[Path]:
 
 def open_text(file: Path) -> IO[str]:
     """UTF-8 text, unpacked where the name ends in .gz."""
-    return gzip.open(file, "rt", encoding="utf-8", newline="") if file.suffix == ".gz" else file.open(encoding="utf-8", newline="")
+    return (
+        gzip.open(file, "rt", encoding="utf-8", newline="")
+        if file.suffix == ".gz"
+        else file.open(encoding="utf-8", newline="")
+    )
 
 
 def lines(file: Path) -> Iterator[tuple[int, str]]:
@@ -73,7 +77,10 @@ def _jsonl(file: Path) -> Iterator[dict[str, Any]]:
         try:
             row = json.loads(line)
         except json.JSONDecodeError as error:
-            raise DataError(f"{file}:{number}: not JSON: {error.msg} at column {error.colno} in {line[:60].strip()!r}; mend or delete the line") from error
+            raise DataError(
+                f"{file}:{number}: not JSON: {error.msg} at column {error.colno} in {line[:60].strip()!r}; mend or "
+                "delete the line"
+            ) from error
         if not isinstance(row, dict):
             raise DataError(f"{file}:{number}: a row must be an object, got {type(row).__name__}")
         yield row

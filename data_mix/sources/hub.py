@@ -28,9 +28,13 @@ def rows(cfg: Hub, rng: Random) -> Iterator[dict[str, Any]]:
     import datasets
 
     try:
-        data = datasets.load_dataset(cfg.path, cfg.subset, split=cfg.split, revision=cfg.revision, streaming=cfg.n is not None)
+        data = datasets.load_dataset(
+            cfg.path, cfg.subset, split=cfg.split, revision=cfg.revision, streaming=cfg.n is not None
+        )
     except Exception as error:  # the hub raises a dozen classes for: this data cannot be had here
-        raise DataError(f"source hub {cfg.path!r} (subset {cfg.subset}, split {cfg.split!r}): {_next_step(error)}") from error
+        raise DataError(
+            f"source hub {cfg.path!r} (subset {cfg.subset}, split {cfg.split!r}): {_next_step(error)}"
+        ) from error
     return islice((dict(row) for row in data), cfg.n)
 
 
@@ -41,4 +45,7 @@ def _next_step(error: Exception) -> str:
         return f"access refused; accept the licence on its page and run `hf auth login` ({first})"
     if "Unknown split" in text or "BuilderConfig" in text:
         return first
-    return f"cannot be loaded; check spelling and network, or download it and use source: jsonl or parquet with a path ({first})"
+    return (
+        "cannot be loaded; check spelling and network, or download it and use source: jsonl or parquet with a path "
+        f"({first})"
+    )

@@ -1,4 +1,7 @@
-"""Brier scores (Brier 1950) and their decomposition (Murphy 1973; with the within-bin terms of Stephenson et al. 2008)."""
+"""Brier scores (Brier 1950) and their decomposition.
+
+Murphy 1973, with the within-bin terms of Stephenson, Coelho and Jolliffe 2008.
+"""
 
 from dataclasses import dataclass
 
@@ -42,5 +45,10 @@ def decompose(conf: np.ndarray, correct: np.ndarray, bins: int = BINS) -> Decomp
         res += w * (y.mean() - base) ** 2
         wbv += w * ((c - c.mean()) ** 2).mean()
         wbc += w * 2 * ((c - c.mean()) * (y - y.mean())).mean()
-    return Decomposition(reliability=float(rel), resolution=float(res), uncertainty=float(base * (1 - base)), within_variance=float(wbv),
-                         within_covariance=float(wbc))  # fmt: skip
+    return Decomposition(
+        reliability=float(rel),
+        resolution=float(res),
+        uncertainty=float(base * (1 - base)),
+        within_variance=float(wbv),
+        within_covariance=float(wbc),
+    )

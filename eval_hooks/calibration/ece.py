@@ -1,9 +1,11 @@
 """Expected calibration error: the mean gap between confidence and accuracy, over bins.
 
-    ECE = sum_m |B_m| / n * |acc(B_m) - conf(B_m)|       (Naeini et al. 2015; Guo et al. 2017, arXiv:1706.04599, equation 3)
+    ECE = sum_m |B_m| / n * |acc(B_m) - conf(B_m)|       (Naeini et al. 2015; Guo et al. 2017, arXiv:1706.04599,
+    equation 3)
 
-Equal width: bins ((m-1)/M, m/M], 0 goes to the first. Equal mass: sorted by confidence (stable), M groups of size floor or ceil(n/M). The plug-in
-estimate is biased up by noise of the order sqrt(M/n), so its interval covers the estimate's spread, not the true error.
+Equal width: bins ((m-1)/M, m/M], 0 goes to the first. Equal mass: sorted by confidence (stable), M groups of size floor
+or ceil(n/M). The plug-in estimate is biased up by noise of the order sqrt(M/n), so its interval covers the estimate's
+spread, not the true error.
 """
 
 from typing import Any

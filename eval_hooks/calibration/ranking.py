@@ -1,4 +1,7 @@
-"""Whether confidence ranks right answers before wrong ones: AUROC, and the area under risk-coverage (Geifman et al. 2019, arXiv:1805.08206)."""
+"""Whether confidence ranks right answers before wrong ones.
+
+AUROC, and the area under the risk-coverage curve (Geifman et al. 2019, arXiv:1805.08206).
+"""
 
 import numpy as np
 from scipy.stats import rankdata

@@ -9,17 +9,26 @@ from eval_hooks.report.view import RunView
 
 
 def write_html(run: RunView, path: Path) -> None:
-    """Render the page; every text from a model or a recipe is escaped. The picture beside it (report.png) is carried inside."""
+    """Render the page; every text from a model or a recipe is escaped.
+
+    The picture beside it (report.png) is carried inside.
+    """
     from jinja2 import Environment, FileSystemLoader
 
-    environment = Environment(loader=FileSystemLoader(Path(__file__).parent), autoescape=True, trim_blocks=True, lstrip_blocks=True)
+    environment = Environment(
+        loader=FileSystemLoader(Path(__file__).parent), autoescape=True, trim_blocks=True, lstrip_blocks=True
+    )
     image = path.with_name("report.png")
     page = environment.get_template("report.html.j2").render(
         run=run,
         words=words,
         picture=base64.b64encode(image.read_bytes()).decode() if image.is_file() else None,
         samples=list(_samples(run)),
-        flips={name: _flips(task) for name, task in run.last["tasks"].items() if task.get("by_subject") and task.get("retention")},
+        flips={
+            name: _flips(task)
+            for name, task in run.last["tasks"].items()
+            if task.get("by_subject") and task.get("retention")
+        },
     )
     write_atomic(path, page.encode())
 

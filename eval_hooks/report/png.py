@@ -9,7 +9,12 @@ from eval_hooks.files import write_atomic
 from eval_hooks.report.view import RunView
 from eval_hooks.report.words import kept
 
-BLUE, ORANGE, GREY, GREEN = "#0072B2", "#D55E00", "#777777", "#009E73"  # Okabe and Ito's colours, told apart by everybody
+BLUE, ORANGE, GREY, GREEN = (
+    "#0072B2",
+    "#D55E00",
+    "#777777",
+    "#009E73",
+)  # Okabe and Ito's colours, told apart by everybody
 
 
 def write_png(run: RunView, path: Path) -> None:
@@ -22,7 +27,9 @@ def write_png(run: RunView, path: Path) -> None:
     _accuracies(axes[0][1], run)
     _retention(axes[1][0], run)
     _reliability(axes[1][1], run)
-    figure.suptitle(f"{run.folder.name}: step {run.first['step']} to {run.last['step']}", fontsize=13, fontweight="bold")
+    figure.suptitle(
+        f"{run.folder.name}: step {run.first['step']} to {run.last['step']}", fontsize=13, fontweight="bold"
+    )
     write_atomic(path, picture(figure, "png"))
 
 
@@ -55,23 +62,44 @@ def _learning(axis: Any, run: RunView) -> None:
 
 def _accuracies(axis: Any, run: RunView) -> None:
     for colour, (name, entry) in zip((BLUE, ORANGE, GREEN, GREY), run.last["tasks"].items(), strict=False):
-        rows = [(s["step"], s["tasks"][name]["accuracy"]) for s in run.summaries if s["tasks"].get(name, {}).get("accuracy")]
+        rows = [
+            (s["step"], s["tasks"][name]["accuracy"]) for s in run.summaries if s["tasks"].get(name, {}).get("accuracy")
+        ]
         if rows:
-            steps, values = zip(*[(step, [100 * e[key] for key in ("value", "low", "high")]) for step, e in rows], strict=True)
+            steps, values = zip(
+                *[(step, [100 * e[key] for key in ("value", "low", "high")]) for step, e in rows], strict=True
+            )
             error = [[v[0] - v[1] for v in values], [v[2] - v[0] for v in values]]
-            axis.errorbar(steps, [v[0] for v in values], yerr=error, fmt="o-", capsize=3, color=colour, label=f"{name} ({entry['role']})")
+            axis.errorbar(
+                steps,
+                [v[0] for v in values],
+                yerr=error,
+                fmt="o-",
+                capsize=3,
+                color=colour,
+                label=f"{name} ({entry['role']})",
+            )
     axis.set_ylim(0, 100)
     _finish(axis, "Accuracy, 95 % interval", "step", "%")
 
 
 def _retention(axis: Any, run: RunView) -> None:
     title = "Retention: change against step 0"
-    for colour, (name, entry) in zip((BLUE, ORANGE, GREEN), [i for i in run.last["tasks"].items() if i[1]["role"] == "retain"], strict=False):
-        changes = [(s["step"], s["tasks"][name]["retention"]) for s in run.summaries if s["tasks"].get(name, {}).get("retention")]
+    for colour, (name, entry) in zip(
+        (BLUE, ORANGE, GREEN), [i for i in run.last["tasks"].items() if i[1]["role"] == "retain"], strict=False
+    ):
+        changes = [
+            (s["step"], s["tasks"][name]["retention"])
+            for s in run.summaries
+            if s["tasks"].get(name, {}).get("retention")
+        ]
         if not changes:
             continue
         steps = [run.first["step"], *(step for step, _ in changes)]
-        values = [(0.0, 0.0, 0.0), *(tuple(100 * r["delta"][key] for key in ("value", "low", "high")) for _, r in changes)]
+        values = [
+            (0.0, 0.0, 0.0),
+            *(tuple(100 * r["delta"][key] for key in ("value", "low", "high")) for _, r in changes),
+        ]
         axis.fill_between(steps, [v[1] for v in values], [v[2] for v in values], color=colour, alpha=0.2)
         axis.plot(steps, [v[0] for v in values], "o-", color=colour, label=name)
         margin = 100 * entry["retention"]["margin"]
@@ -98,13 +126,28 @@ def draw_reliability(axis: Any, bins: Sequence[Mapping[str, Any]], colour: str, 
     axis.plot([0, 1], [0, 1], color="black", lw=0.8, ls=":")
     x = [b["confidence"] for b in bins]
     error = [[b["accuracy"] - b["accuracy_low"] for b in bins], [b["accuracy_high"] - b["accuracy"] for b in bins]]
-    axis.errorbar(x, [b["accuracy"] for b in bins], yerr=error, fmt="o-", ms=4, capsize=2, lw=1.2, color=colour, label=label)
+    axis.errorbar(
+        x, [b["accuracy"] for b in bins], yerr=error, fmt="o-", ms=4, capsize=2, lw=1.2, color=colour, label=label
+    )
     most = max(b["n"] for b in bins)
-    axis.bar([b["low"] for b in bins], [0.18 * b["n"] / most for b in bins], width=[b["high"] - b["low"] for b in bins], align="edge",
-             color=colour, alpha=0.25)  # fmt: skip
+    axis.bar(
+        [b["low"] for b in bins],
+        [0.18 * b["n"] / most for b in bins],
+        width=[b["high"] - b["low"] for b in bins],
+        align="edge",
+        color=colour,
+        alpha=0.25,
+    )
     for b in bins:
         if colour != GREY:
-            axis.text((b["low"] + b["high"]) / 2, 0.18 * b["n"] / most + 0.01, str(b["n"]), ha="center", fontsize=6, color=colour)
+            axis.text(
+                (b["low"] + b["high"]) / 2,
+                0.18 * b["n"] / most + 0.01,
+                str(b["n"]),
+                ha="center",
+                fontsize=6,
+                color=colour,
+            )
     axis.set_xlim(0, 1)
     axis.set_ylim(0, 1.02)
 

@@ -27,7 +27,12 @@ def last_screen(run: RunView) -> Panel:
     for question, answer in [*_targets(run), *_retained(run), *_calibration(run), *_failures(run)]:
         grid.add_row(question, answer)
     steps = f"step {run.first['step']} to {run.last['step']}"
-    return Panel(Group(grid, "", *_places(run)), title=f"[bold]{run.folder.name}[/bold]: {steps}", border_style="cyan", expand=False)
+    return Panel(
+        Group(grid, "", *_places(run)),
+        title=f"[bold]{run.folder.name}[/bold]: {steps}",
+        border_style="cyan",
+        expand=False,
+    )
 
 
 def _tasks(run: RunView, role: str) -> Iterator[tuple[str, Any, Any]]:
@@ -39,8 +44,16 @@ def _tasks(run: RunView, role: str) -> Iterator[tuple[str, Any, Any]]:
 def _targets(run: RunView) -> Iterator[tuple[str, str]]:
     for name, before, after in _tasks(run, "target"):
         change = after["retention"]
-        colour = COLOURS["undecided" if not change else "dropped" if change["verdict"] == "dropped" else "gained"] if change else "white"
-        word = {"gained": "yes", "dropped": "no, it fell"}.get(change["verdict"], "not proven") if change else "one evaluation only"
+        colour = (
+            COLOURS["undecided" if not change else "dropped" if change["verdict"] == "dropped" else "gained"]
+            if change
+            else "white"
+        )
+        word = (
+            {"gained": "yes", "dropped": "no, it fell"}.get(change["verdict"], "not proven")
+            if change
+            else "one evaluation only"
+        )
         line = f"[{colour}]{word}[/{colour}]: {name} {percent(before.get('accuracy'))} -> {percent(after['accuracy'])}"
         yield "Target up?", line + (f"\nchange {points(change['delta'])}, n = {after['n']}" if change else "")
 
@@ -52,11 +65,14 @@ def _retained(run: RunView) -> Iterator[tuple[str, str]]:
             yield "Knowledge kept?", f"{name} {percent(after['accuracy'])}, no later evaluation"
             continue
         colour = COLOURS[change["verdict"]]
-        yield "Knowledge kept?", (
-            f"[{colour}]{kept(change)}[/{colour}]\n"
-            f"{name} {percent(before.get('accuracy'))} -> {percent(after['accuracy'])}, n = {after['n']}\n"
-            f"lost {change['lost']}, gained {change['gained']}, McNemar p = {change['mcnemar_p']:.3g}; "
-            f"a change of {100 * change['minimum_detectable']:.1f} points could be seen"
+        yield (
+            "Knowledge kept?",
+            (
+                f"[{colour}]{kept(change)}[/{colour}]\n"
+                f"{name} {percent(before.get('accuracy'))} -> {percent(after['accuracy'])}, n = {after['n']}\n"
+                f"lost {change['lost']}, gained {change['gained']}, McNemar p = {change['mcnemar_p']:.3g}; "
+                f"a change of {100 * change['minimum_detectable']:.1f} points could be seen"
+            ),
         )
 
 
@@ -66,7 +82,10 @@ def _calibration(run: RunView) -> Iterator[tuple[str, str]]:
             auroc = after["calibration"]["auroc"]
             tail = f"; AUROC {auroc['value']:.2f}" if auroc["value"] is not None else ""
             rise = (after["retention"] or {}).get("ece_rise")
-            yield "Still calibrated?", f"{name}: {calibrated(before['calibration']['ece'], after['calibration']['ece'], rise)}{tail}"
+            yield (
+                "Still calibrated?",
+                f"{name}: {calibrated(before['calibration']['ece'], after['calibration']['ece'], rise)}{tail}",
+            )
 
 
 def _failures(run: RunView) -> Iterator[tuple[str, str]]:

@@ -42,7 +42,10 @@ def read_run(folder: Path) -> RunView:
     """Read a run folder. Raises EvalError for a folder without any evaluation."""
     summaries = [json.loads(file.read_text("utf-8")) for file in Path(folder).glob("evals/step-*/summary.json")]
     if not summaries:
-        raise EvalError(f"{folder}: no run folder, or no evaluation in it yet (evals/step-*/summary.json); name the folder that `temper train` printed")
+        raise EvalError(
+            f"{folder}: no run folder, or no evaluation in it yet (evals/step-*/summary.json); name the folder that "
+            "`temper train` printed"
+        )
     return RunView(
         folder=Path(folder),
         summaries=tuple(sorted(summaries, key=lambda summary: summary["step"])),

@@ -18,7 +18,9 @@ def number(estimate: E | None) -> str:
     """0.061 (0.045 to 0.102)."""
     if not estimate or estimate["value"] is None:
         return "not measured" + (f" ({estimate['reason']})" if estimate and estimate.get("reason") else "")
-    return f"{estimate['value']:.3f}" + (f" ({estimate['low']:.3f} to {estimate['high']:.3f})" if estimate["low"] is not None else "")
+    return f"{estimate['value']:.3f}" + (
+        f" ({estimate['low']:.3f} to {estimate['high']:.3f})" if estimate["low"] is not None else ""
+    )
 
 
 def points(estimate: E) -> str:
@@ -35,7 +37,8 @@ def kept(retention: Mapping[str, Any] | None) -> str:
         return f"not measured ({delta['reason']})"
     low, high = 100 * delta["low"], 100 * delta["high"]
     return {
-        "dropped": f"dropped: {-100 * delta['value']:.1f} points lost, the loss is real ({max(0.0, -high):.1f} to {-low:.1f})",
+        "dropped": f"dropped: {-100 * delta['value']:.1f} points lost, the loss is real "
+        f"({max(0.0, -high):.1f} to {-low:.1f})",
         "gained": f"gained: {100 * delta['value']:.1f} points, the gain is real ({low:.1f} to {high:.1f})",
         "kept": f"kept: at most {max(0.0, -low):.1f} points lost, {margin:.1f} are allowed",
         "undecided": f"undecided: between {low:+.1f} and {high:+.1f} points; up to {margin:.1f} lost would be allowed",
@@ -47,4 +50,5 @@ def calibrated(before: E, after: E, rise: E | None) -> str:
     if rise is None or rise["value"] is None:
         return f"ECE {number(after)}"
     change = "worse" if rise["low"] > 0 else "better" if rise["high"] < 0 else "no proven change"
-    return f"ECE {before['value']:.3f} -> {after['value']:.3f}: {change} (change {rise['value']:+.3f}, {rise['low']:+.3f} to {rise['high']:+.3f})"
+    by = f"change {rise['value']:+.3f}, {rise['low']:+.3f} to {rise['high']:+.3f}"
+    return f"ECE {before['value']:.3f} -> {after['value']:.3f}: {change} ({by})"

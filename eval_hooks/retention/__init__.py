@@ -21,7 +21,10 @@ def paired(before: pa.Table, after: pa.Table) -> None:
         a, b = before.column(name).to_pylist(), after.column(name).to_pylist()
         if a != b:
             first = next(((x, y) for x, y in zip(a, b, strict=False) if x != y), (len(a), len(b)))
-            raise EvalError(f"before and after differ in {name}: {first[0]!r} against {first[1]!r}; only the same items can be paired")
+            raise EvalError(
+                f"before and after differ in {name}: {first[0]!r} against {first[1]!r}; only the same items can be "
+                "paired"
+            )
 
 
 def mcnemar_exact(lost: int, gained: int) -> float:
@@ -30,12 +33,18 @@ def mcnemar_exact(lost: int, gained: int) -> float:
 
 
 def e_value(lost: int, gained: int) -> float:
-    """E = B(lost + 1, gained + 1) * 2^(lost + gained): uniform mixture over the flip probability; valid at any time, reject at 1/alpha."""
+    """E = B(lost + 1, gained + 1) * 2^(lost + gained): uniform mixture over the flip probability.
+
+    Valid at any time, reject at 1/alpha.
+    """
     return float(np.exp(betaln(lost + 1, gained + 1) + (lost + gained) * np.log(2.0)))
 
 
 def minimum_detectable(flips: int, n: int) -> float:
-    """Smallest change seen with 80 % power at two-sided 5 %: 2.80 sqrt(p / n), p the Wilson upper bound of the share that flips."""
+    """Smallest change seen with 80 % power at two-sided 5 %.
+
+    2.80 sqrt(p / n), p the Wilson upper bound of the share that flips.
+    """
     return float(POWER_80 * np.sqrt(wilson(flips, n)[1] / n))
 
 
@@ -65,25 +74,41 @@ def verdict(delta: Estimate, margin: float) -> str:
 
 def gold_logp(table: pa.Table) -> np.ndarray:
     """Raw log-probability of the right option, (n,)."""
-    return np.array([logp[gold] for logp, gold in zip(table.column("logp").to_pylist(), table.column("gold").to_pylist(), strict=True)])
+    return np.array(
+        [
+            logp[gold]
+            for logp, gold in zip(table.column("logp").to_pylist(), table.column("gold").to_pylist(), strict=True)
+        ]
+    )
 
 
 def delta_estimate(before: np.ndarray, after: np.ndarray) -> Estimate:
-    """Mean of after - before with its paired interval; without a single flip the rule of three bounds it instead of width 0."""
+    """Mean of after - before with its paired interval.
+
+    Without a single flip the rule of three bounds it instead of width 0.
+    """
     estimate = bootstrap_mean(after.astype(float) - before.astype(float))
     if len(before) and not (before != after).any():
         bound = Z * Z / (len(before) + Z * Z)
-        return Estimate(value=0.0, low=-bound, high=bound, n=len(before), method="no item flipped: Wilson bound of the flip rate")
+        return Estimate(
+            value=0.0, low=-bound, high=bound, n=len(before), method="no item flipped: Wilson bound of the flip rate"
+        )
     return estimate
 
 
-def retention(before: pa.Table, after: pa.Table, margin: float, chance: float, baseline_step: int = 0) -> dict[str, object]:
+def retention(
+    before: pa.Table, after: pa.Table, margin: float, chance: float, baseline_step: int = 0
+) -> dict[str, object]:
     """The `retention` entry of a summary. Raises EvalError for tables that are no pair."""
     paired(before, after)
     a, b = column(before, "correct").astype(bool), column(after, "correct").astype(bool)
     lost, gained = int((a & ~b).sum()), int((~a & b).sum())
     delta = delta_estimate(a, b)
-    logp = bootstrap_mean(gold_logp(after) - gold_logp(before)) if kind_of(after) == "choice" else missing("no options to score", len(a))
+    logp = (
+        bootstrap_mean(gold_logp(after) - gold_logp(before))
+        if kind_of(after) == "choice"
+        else missing("no options to score", len(a))
+    )
     return {
         "baseline_step": baseline_step,
         "lost": lost,

@@ -1,7 +1,7 @@
-"""MMLU (Hendrycks et al. 2021, arXiv:2009.03300): 57 subjects, four options; from the hub, or from files of the same form.
+"""MMLU (Hendrycks et al. 2021, arXiv:2009.03300): 57 subjects, four options; from the hub or from files.
 
-By path: a folder with dev, val and test as .csv, .csv.gz or .jsonl (header subject, idx, question, A, B, C, D, answer), or one
-such file. Read with the csv module, so that an option `None` stays text (pandas turns ten test rows into nan).
+By path: a folder with dev, val and test as .csv, .csv.gz or .jsonl (header subject, idx, question, A, B, C, D, answer),
+or one such file. Read with the csv module, so that an option `None` stays text (pandas turns ten test rows into nan).
 """
 
 import csv
@@ -29,10 +29,14 @@ def load(spec: TaskSpec) -> ChoiceSet:
         dev = _split_file(path.parent, "dev") if spec.shots else None
         return select(spec, read_file(path), read_file(dev) if dev else [])
     if not path.is_dir():
-        raise EvalError(f"{spec.task}: path {spec.path}: no such file or folder; give a folder with {spec.split}.csv, or one file")
+        raise EvalError(
+            f"{spec.task}: path {spec.path}: no such file or folder; give a folder with {spec.split}.csv, or one file"
+        )
     file = _split_file(path, spec.split)
     if file is None:
-        raise EvalError(f"{spec.task}: {path} has no file for split {spec.split!r} ({spec.split} with one of {', '.join(ENDINGS)})")
+        raise EvalError(
+            f"{spec.task}: {path} has no file for split {spec.split!r} ({spec.split} with one of {', '.join(ENDINGS)})"
+        )
     dev = _split_file(path, "dev") if spec.shots else None
     return select(spec, read_file(file), read_file(dev) if dev else [])
 
@@ -59,7 +63,10 @@ def select(spec: TaskSpec, items: list[ChoiceItem], dev: list[ChoiceItem]) -> Ch
     for subject in dict.fromkeys(item.subject for item in chosen):
         rows = tuple(row for row in dev if row.subject == subject)[: spec.shots]
         if len(rows) < spec.shots:
-            raise EvalError(f"{spec.task}: subject {subject} has {len(rows)} dev rows, shots is {spec.shots}; lower shots or add dev rows")
+            raise EvalError(
+                f"{spec.task}: subject {subject} has {len(rows)} dev rows, shots is {spec.shots}; lower shots or add "
+                "dev rows"
+            )
         solved[subject] = rows
     return ChoiceSet(items=chosen, dev=solved)
 
@@ -72,14 +79,19 @@ def read_file(path: Path) -> list[ChoiceItem]:
         with opener(path, "rt", encoding="utf-8", newline="") as handle:
             return [choice_item(row, f"{path}:{line}", order) for order, (line, row) in enumerate(rows(handle, path))]
     except (UnicodeDecodeError, gzip.BadGzipFile, EOFError) as error:
-        raise EvalError(f"{path}: not readable as UTF-8 text{' in gzip' if path.suffix == '.gz' else ''}: {error}") from error
+        raise EvalError(
+            f"{path}: not readable as UTF-8 text{' in gzip' if path.suffix == '.gz' else ''}: {error}"
+        ) from error
 
 
 def _csv_rows(handle: Any, path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
     reader = csv.DictReader(handle, restkey="", restval=None)
     for row in reader:
         if "" in row:
-            raise EvalError(f"{path}:{reader.line_num}: more fields than the header has columns ({', '.join(reader.fieldnames or [])})")
+            raise EvalError(
+                f"{path}:{reader.line_num}: more fields than the header has columns "
+                f"({', '.join(reader.fieldnames or [])})"
+            )
         yield reader.line_num, row
 
 
@@ -106,8 +118,10 @@ def _from_hub(split: str) -> list[ChoiceItem]:
         rows = datasets.load_dataset(HUB_ID, "all", split=SPLIT_NAMES["val"] if split == "val" else split)
     except Exception as error:  # the hub raises a dozen classes for one thing: the data cannot be had here
         raise EvalError(
-            f"mmlu: {HUB_ID} split {split!r} cannot be loaded ({type(error).__name__}: {str(error).splitlines()[0][:120]}); "
-            "with a network run `hf auth login` where it is gated, offline give path: a folder of CSV files, or use task: pocket"
+            f"mmlu: {HUB_ID} split {split!r} cannot be loaded ({type(error).__name__}: "
+            f"{str(error).splitlines()[0][:120]}); "
+            "with a network run `hf auth login` where it is gated, offline give path: a folder of CSV files, or use "
+            "task: pocket"
         ) from error
     count: dict[str, int] = {}
     items = []

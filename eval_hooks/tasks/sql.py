@@ -1,7 +1,8 @@
 """SQL execution judged by denotation: the same cells, in any order.
 
-Cells are separated by a comma and white space. Numbers are compared as numbers (3 = 3.0; 1,200 = 1200), text without regard to case, dates as text
-in ISO form. After the scoring of Pasupat and Liang 2015 (WikiTableQuestions), which normalises both sides alike.
+Cells are separated by a comma and white space. Numbers are compared as numbers (3 = 3.0; 1,200 = 1200), text without
+regard to case, dates as text in ISO form. After the scoring of Pasupat and Liang 2015 (WikiTableQuestions), which
+normalises both sides alike.
 """
 
 import re

@@ -32,7 +32,10 @@ MARKED = (
 )
 
 
-def rows(tokenizer: Any, row: dict[str, Any], how: Rendering = Rendering()) -> list[TokenRow]:
+PLAIN = Rendering()
+
+
+def rows(tokenizer: Any, row: dict[str, Any], how: Rendering = PLAIN) -> list[TokenRow]:
     out = tokenise(row, tokenizer, how)
     assert not any(isinstance(one, Dropped) for one in out)
     return out  # type: ignore[return-value]
@@ -96,7 +99,11 @@ def test_instruction_modelling_counts_add_up(tokenizer: Any, template: str | Non
 
 
 def test_a_content_that_looks_like_the_role_is_still_found_in_its_own_place(tokenizer: Any) -> None:
-    (row,) = rows(tokenizer, {"messages": [{"role": "user", "content": "user"}, {"role": "assistant", "content": "assistant"}]}, Rendering(messages=WORDS))
+    (row,) = rows(
+        tokenizer,
+        {"messages": [{"role": "user", "content": "user"}, {"role": "assistant", "content": "assistant"}]},
+        Rendering(messages=WORDS),
+    )
     assert trained(tokenizer, row) == "userassistant<|im_end|>"
 
 

@@ -10,7 +10,10 @@ from eval_hooks import EvalError
 from eval_hooks.generate import answers
 from eval_hooks.items import GenerateItem
 
-ITEMS = [GenerateItem(item_id=str(i), prompt=text, gold="") for i, text in enumerate(["one", "a much longer prompt than the first", "two three"])]
+ITEMS = [
+    GenerateItem(item_id=str(i), prompt=text, gold="")
+    for i, text in enumerate(["one", "a much longer prompt than the first", "two three"])
+]
 
 
 def greedy(model: Any, ids: list[int], n: int) -> list[int]:
@@ -33,7 +36,14 @@ def test_batched_answers_equal_greedy_decoding_by_hand(tokenizer: Any, tiny: Lla
 
 def test_a_models_own_penalty_and_sampling_do_not_leak_in(tokenizer: Any, tiny: LlamaForCausalLM) -> None:
     plain = answers(tiny, tokenizer, ITEMS, 8)
-    own = GenerationConfig(repetition_penalty=5.0, no_repeat_ngram_size=1, do_sample=True, temperature=9.0, min_new_tokens=5, eos_token_id=2)
+    own = GenerationConfig(
+        repetition_penalty=5.0,
+        no_repeat_ngram_size=1,
+        do_sample=True,
+        temperature=9.0,
+        min_new_tokens=5,
+        eos_token_id=2,
+    )
     tiny.generation_config = own
     assert answers(tiny, tokenizer, ITEMS, 8) == plain
     assert tiny.generation_config is own

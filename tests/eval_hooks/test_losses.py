@@ -21,6 +21,8 @@ def test_packed_losses_equal_cross_entropy_row_by_row(tiny: LlamaForCausalLM) ->
     for item, (nll, _) in zip(ITEMS, results, strict=True):
         with torch.no_grad():
             logits = tiny(torch.tensor([item.input_ids]), use_cache=False).logits[0, :-1].float()
-        expected = torch.nn.functional.cross_entropy(logits, torch.tensor(item.labels[1:]), ignore_index=-100, reduction="sum")
+        expected = torch.nn.functional.cross_entropy(
+            logits, torch.tensor(item.labels[1:]), ignore_index=-100, reduction="sum"
+        )
         assert nll == pytest.approx(expected.item(), abs=1e-4)
     assert token_losses(tiny, ITEMS, batch_tokens=1)[1][0] == pytest.approx(results[1][0], abs=1e-4)

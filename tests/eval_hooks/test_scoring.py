@@ -20,7 +20,10 @@ def item(question: str, *choices: str, subject: str = "geography", gold: int = 0
     return ChoiceItem(item_id=f"{subject}/{question}", subject=subject, question=question, choices=choices, gold=gold)
 
 
-DEV = (item("Capital of Italy?", "Rome", "Milan", "Turin", "Naples"), item("Capital of Spain?", "Porto", "Madrid", "Bilbao", "Vigo", gold=1))
+DEV = (
+    item("Capital of Italy?", "Rome", "Milan", "Turin", "Naples"),
+    item("Capital of Spain?", "Porto", "Madrid", "Bilbao", "Vigo", gold=1),
+)
 DATA = ChoiceSet(
     items=(
         item("Capital of France?", "Paris", "Lyon", "the old city of Marseille", "Nice"),
@@ -46,7 +49,11 @@ def test_shared_questions_score_like_full_logits_one_by_one(tokenizer: Any, vari
     encoded = encode(DATA, TaskSpec(task="mmlu", variant=variant, shots=2), tokenizer, 2048)
     scores = score(model, encoded, batch_tokens=10_000)
     for one, result in zip(encoded, scores, strict=True):
-        options = [f" {c}" for c in one.item.choices] if variant == "olmes_cf" else [" A", " B", " C", " D"][: len(one.item.choices)]
+        options = (
+            [f" {c}" for c in one.item.choices]
+            if variant == "olmes_cf"
+            else [" A", " B", " C", " D"][: len(one.item.choices)]
+        )
         for option, logp in zip(options, result.logp, strict=True):
             assert logp == pytest.approx(by_hand(model, tokenizer, one.prompt, option), abs=2e-4)
 
@@ -69,8 +76,16 @@ def test_a_changed_question_does_not_reach_its_neighbours_in_the_row(tokenizer: 
 
 def test_a_model_with_sliding_windows_takes_the_unshared_path_and_agrees(tokenizer: Any) -> None:
     torch.manual_seed(0)
-    config = Gemma2Config(vocab_size=49152, hidden_size=32, intermediate_size=64, num_hidden_layers=2, num_attention_heads=4,
-                          num_key_value_heads=2, head_dim=8, sliding_window=16)  # fmt: skip
+    config = Gemma2Config(
+        vocab_size=49152,
+        hidden_size=32,
+        intermediate_size=64,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        num_key_value_heads=2,
+        head_dim=8,
+        sliding_window=16,
+    )
     model = Gemma2ForCausalLM(config).eval()
     assert not takes_block_mask(model)
     encoded = encode(DATA, TaskSpec(task="mmlu", variant="lm_eval", shots=2), tokenizer, 2048)
@@ -121,7 +136,9 @@ def test_a_chat_template_that_is_not_there_is_an_error(tokenizer: Any) -> None:
         encode(DATA, TaskSpec(task="mmlu", shots=0, chat_template=True), tokenizer, 2048)
 
 
-def test_under_autocast_the_mask_has_the_type_that_attention_computes_in(tokenizer: Any, tiny: LlamaForCausalLM) -> None:
+def test_under_autocast_the_mask_has_the_type_that_attention_computes_in(
+    tokenizer: Any, tiny: LlamaForCausalLM
+) -> None:
     encoded = encode(DATA, TaskSpec(task="mmlu", variant="olmes_cf", shots=0), tokenizer, 2048)
     with torch.autocast("cpu", torch.bfloat16):
         shared = score(tiny, encoded)

@@ -9,8 +9,20 @@ from eval_hooks.config import Variant
 from eval_hooks.items import ChoiceItem
 from eval_hooks.variants import FORMS, continuations, prompt
 
-SHOT = ChoiceItem(item_id="solid_geometry/0", subject="solid_geometry", question="How many faces has a cube?", choices=("4", "6", "8", "12"), gold=1)
-ITEM = ChoiceItem(item_id="solid_geometry/1", subject="solid_geometry", question=" How many edges has it? ", choices=("4", "6", "8", "12"), gold=3)
+SHOT = ChoiceItem(
+    item_id="solid_geometry/0",
+    subject="solid_geometry",
+    question="How many faces has a cube?",
+    choices=("4", "6", "8", "12"),
+    gold=1,
+)
+ITEM = ChoiceItem(
+    item_id="solid_geometry/1",
+    subject="solid_geometry",
+    question=" How many edges has it? ",
+    choices=("4", "6", "8", "12"),
+    gold=3,
+)
 GOLDEN: dict[Variant, bytes] = {
     "hendrycks": b"The following are multiple choice questions (with answers) about  solid geometry.\n\n"
     b"How many faces has a cube?\nA. 4\nB. 6\nC. 8\nD. 12\nAnswer: B\n\n How many edges has it? \nA. 4\nB. 6\nC. 8\nD. 12\nAnswer:",
@@ -42,7 +54,7 @@ def test_the_two_letter_prompts_differ_by_exactly_one_byte_on_a_clean_subject() 
 
 
 def test_real_mmlu_rows_keep_the_text_none_as_an_option(shared_data: Path) -> None:
-    """pandas would read it as a missing value."""
+    """Pandas would read it as a missing value."""
     from eval_hooks.config import TaskSpec
     from eval_hooks.tasks.mmlu import load
 

@@ -8,11 +8,19 @@ import pytest
 import torch
 from transformers import AutoTokenizer
 
+from tests.conftest import tiny_llama
 from trainers import TrainError
 from trainers.fetch import fetch
-from trainers.models import _has_master_weights, check_precision, load_model, load_tokenizer, locate, lora_config, trainable_share
+from trainers.models import (
+    _has_master_weights,
+    check_precision,
+    load_model,
+    load_tokenizer,
+    locate,
+    lora_config,
+    trainable_share,
+)
 from trainers.recipe import AdapterSection, MethodSection, ModelSection, Recipe
-from tests.conftest import tiny_llama
 
 
 @pytest.fixture
@@ -27,7 +35,16 @@ def folder(tmp_path: Path, tokenizer: Any) -> Path:
 def recipe(model: ModelSection, **more: Any) -> Recipe:
     from data_mix.config import DataConfig
 
-    return Recipe(name="t", file=Path("t.yaml"), text="", stage="sft", model=model, method=MethodSection(name="nll"), data=DataConfig(train=()), **more)
+    return Recipe(
+        name="t",
+        file=Path("t.yaml"),
+        text="",
+        stage="sft",
+        model=model,
+        method=MethodSection(name="nll"),
+        data=DataConfig(train=()),
+        **more,
+    )
 
 
 def test_fetch_is_instant_the_second_time_and_gives_a_tied_fp32_model(smollm2: Path) -> None:
@@ -86,7 +103,11 @@ def test_an_offline_hub_gives_the_next_step(monkeypatch: pytest.MonkeyPatch) -> 
 
 @pytest.mark.parametrize(
     ("text", "advice"),
-    [("403 Client Error: gated repo", "hf auth login"), ("Max retries exceeded", "local folder"), ("RepositoryNotFoundError: 404", "spelling")],
+    [
+        ("403 Client Error: gated repo", "hf auth login"),
+        ("Max retries exceeded", "local folder"),
+        ("RepositoryNotFoundError: 404", "spelling"),
+    ],
 )
 def test_what_the_hub_refuses_becomes_the_next_step(text: str, advice: str) -> None:
     from trainers.models import _next_step
@@ -95,8 +116,14 @@ def test_what_the_hub_refuses_becomes_the_next_step(text: str, advice: str) -> N
 
 
 def test_every_key_of_the_section_reaches_the_loaded_model(folder: Path) -> None:
-    section = ModelSection(path=str(folder), dtype="bfloat16", attn_implementation="eager", eos_token="<|endoftext|>", pad_token="<|im_start|>",
-                           chat_template="{{ messages[0].content }}")  # fmt: skip
+    section = ModelSection(
+        path=str(folder),
+        dtype="bfloat16",
+        attn_implementation="eager",
+        eos_token="<|endoftext|>",
+        pad_token="<|im_start|>",
+        chat_template="{{ messages[0].content }}",
+    )
     tokenizer = load_tokenizer(section)
     model = load_model(section, tokenizer)
     assert model.dtype == torch.bfloat16 and model.config._attn_implementation == "eager"
@@ -106,14 +133,20 @@ def test_every_key_of_the_section_reaches_the_loaded_model(folder: Path) -> None
 
 @pytest.mark.parametrize(
     ("section", "message"),
-    [({"eos_token": "<|nope|>"}, "not a token"), ({"chat_template": "{% for %}"}, "not a Jinja template"), ({"chat_template": "no/such.jinja"}, "no such file")],
+    [
+        ({"eos_token": "<|nope|>"}, "not a token"),
+        ({"chat_template": "{% for %}"}, "not a Jinja template"),
+        ({"chat_template": "no/such.jinja"}, "no such file"),
+    ],
 )
 def test_bad_section_values_are_named(folder: Path, section: dict[str, Any], message: str) -> None:
     with pytest.raises(TrainError, match=message):
         load_tokenizer(ModelSection(path=str(folder), **section))
 
 
-def test_new_tokens_resize_and_train_their_rows_and_heads_stay_tied_after_merge_and_reload(folder: Path, tmp_path: Path) -> None:
+def test_new_tokens_resize_and_train_their_rows_and_heads_stay_tied_after_merge_and_reload(
+    folder: Path, tmp_path: Path
+) -> None:
     """One step on the new token alone moves its row; merged and reloaded, head and embedding are one tensor with that row."""
     from peft import get_peft_model
     from transformers import AutoModelForCausalLM
@@ -124,7 +157,10 @@ def test_new_tokens_resize_and_train_their_rows_and_heads_stay_tied_after_merge_
     model = load_model(section, tokenizer)
     assert new == 49152 and model.get_input_embeddings().num_embeddings == 49153
     before = model.get_input_embeddings().weight.detach().clone()
-    peft = get_peft_model(model, lora_config(AdapterSection(kind="lora", options={"r": 2, "target_modules": "all-linear"}), tokenizer, section))
+    peft = get_peft_model(
+        model,
+        lora_config(AdapterSection(kind="lora", options={"r": 2, "target_modules": "all-linear"}), tokenizer, section),
+    )
     optimizer = torch.optim.SGD([p for p in peft.parameters() if p.requires_grad], lr=10.0)
     ids = torch.tensor([[5, new, 6, new]])
     peft(ids, labels=ids).loss.backward()
@@ -144,7 +180,10 @@ def test_an_adapter_folder_loads_as_base_with_adapter_merged(folder: Path, tmp_p
 
     section = ModelSection(path=str(folder))
     tokenizer = load_tokenizer(section)
-    peft = get_peft_model(load_model(section, tokenizer), lora_config(AdapterSection(kind="lora", options={"init_lora_weights": False}), tokenizer, section))
+    peft = get_peft_model(
+        load_model(section, tokenizer),
+        lora_config(AdapterSection(kind="lora", options={"init_lora_weights": False}), tokenizer, section),
+    )
     peft.save_pretrained(tmp_path / "adapter")
     loaded = load_model(ModelSection(path=str(tmp_path / "adapter")), tokenizer)
     ids = torch.tensor([[5, 6, 7]])
@@ -184,7 +223,9 @@ def test_peft_names_reach_peft(folder: Path, options: dict[str, Any]) -> None:
 
     section = ModelSection(path=str(folder))
     tokenizer = load_tokenizer(section)
-    config = lora_config(AdapterSection(kind="lora", options={"r": 4, "target_modules": "all-linear", **options}), tokenizer, section)
+    config = lora_config(
+        AdapterSection(kind="lora", options={"r": 4, "target_modules": "all-linear", **options}), tokenizer, section
+    )
     model = get_peft_model(load_model(section, tokenizer), config)
     assert all(getattr(config, key) == value for key, value in options.items())
     trained, total = trainable_share(model)

@@ -1,9 +1,11 @@
 """Instruction modelling: the loss over instructions too, never over the template's own tokens.
 
-    L = - sum_t w_t log p(x_t | x_<t) / sum_t w_t,   w_t = 1 in an answer, prompt_loss_weight in an instruction, 0 in the template
+    L = - sum_t w_t log p(x_t | x_<t) / sum_t w_t,   w_t = 1 in an answer, prompt_loss_weight in an instruction, 0 in
+    the template
 
-Shi et al. 2024, arXiv:2405.14394, section 3. The paper has w = 1 (IM) and w = 0 (instruction tuning); the weights between are ours.
-It helps where instructions are long against the outputs, or rows are few; it is no general replacement (their section 4).
+Shi et al. 2024, arXiv:2405.14394, section 3. The paper has w = 1 (IM) and w = 0 (instruction tuning); the weights
+between are ours. It helps where instructions are long against the outputs, or rows are few; it is no general
+replacement (their section 4).
 """
 
 from dataclasses import dataclass
@@ -46,12 +48,17 @@ def step(ctx: Context, batch: Batch, cfg: InstructionModelling) -> LossOutput:
     """One forward pass; the losses of instructions and of answers are logged apart."""
     weights = weigh(batch, cfg)[:, 1:]
     parts = batch["parts"][:, 1:]
-    out = ctx.model(**{key: value for key, value in batch.items() if key != "parts"}, use_cache=False, fused_lm_head=True)
+    out = ctx.model(
+        **{key: value for key, value in batch.items() if key != "parts"}, use_cache=False, fused_lm_head=True
+    )
     logp = out.log_probs  # (B, T - 1), 0 where the label is -100
     tokens = ctx.tokens if ctx.tokens is not None else weights.sum().clamp(min=1e-8)
     seen = {"loss_instruction": parts == Part.INSTRUCTION, "loss_answer": parts == Part.COMPLETION}
     labelled = batch["labels"][:, 1:] != -100
-    metrics = {name: -(logp.detach() * (mask & labelled)).sum() / (mask & labelled).sum().clamp(min=1) for name, mask in seen.items()}
+    metrics = {
+        name: -(logp.detach() * (mask & labelled)).sum() / (mask & labelled).sum().clamp(min=1)
+        for name, mask in seen.items()
+    }
     return LossOutput(loss=loss(logp, weights, tokens), metrics=metrics)
 
 

@@ -9,7 +9,7 @@ from trainers.method import Context, Method
 
 
 class PartsCollator:
-    """TRL's collator, plus the `parts` column laid out like the tokens: padded with 0, or in one row where padding-free."""
+    """TRL's collator, plus the `parts` column laid out like the tokens: padded with 0, or one row if padding-free."""
 
     def __init__(self, inner: Any) -> None:
         self.inner = inner
@@ -32,7 +32,7 @@ class Trainer(SFTTrainer):
         super().__init__(**kwargs)
         self.method, self.method_config = method, method_config
         if method.needs_parts:
-            self.data_collator = PartsCollator(self.data_collator)
+            self.data_collator: Any = PartsCollator(self.data_collator)
 
     def _set_signature_columns_if_needed(self) -> None:
         super()._set_signature_columns_if_needed()
@@ -45,14 +45,20 @@ class Trainer(SFTTrainer):
         total = sum(self.method.weigh(batch, self.method_config)[:, 1:].sum() for batch in batch_samples)
         return self.accelerator.gather(torch.as_tensor(total).to(device)).sum()
 
-    def compute_loss(self, model: Any, inputs: dict[str, Any], return_outputs: bool = False, num_items_in_batch: Any = None) -> Any:
-        """The method's loss, scaled as Trainer expects it: gradients are averaged over ranks, tokens counted over all of them."""
+    def compute_loss(
+        self, model: Any, inputs: dict[str, Any], return_outputs: bool = False, num_items_in_batch: Any = None
+    ) -> Any:
+        """The method's loss, scaled as Trainer expects: gradients averaged over ranks, tokens counted over all."""
         if self.method.step is None:
             return super().compute_loss(model, inputs, return_outputs, num_items_in_batch)
         out = self.method.step(Context(model=model, tokens=num_items_in_batch), inputs, self.method_config)
         for name, value in out.metrics.items():
             self._metrics["train"][name].append(self.accelerator.gather(value).mean().item())
-        tokens = inputs["attention_mask"].sum() if "attention_mask" in inputs else torch.tensor(inputs["input_ids"].numel(), device=out.loss.device)
+        tokens = (
+            inputs["attention_mask"].sum()
+            if "attention_mask" in inputs
+            else torch.tensor(inputs["input_ids"].numel(), device=out.loss.device)
+        )
         self._total_train_tokens += self.accelerator.gather(tokens).sum().item()
         self._metrics["train"]["num_tokens"] = [self._total_train_tokens]
         return out.loss * self.accelerator.num_processes

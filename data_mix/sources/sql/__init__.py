@@ -1,7 +1,8 @@
 """SQL execution: an endless, exactly right generator of (table, query) -> result rows.
 
-Liu et al. 2023, arXiv:2304.07995, "From Zero to Hero: Examining the Power of Symbolic Tasks in Instruction Tuning": the model acts as the SQL
-engine; the target is what a real one returns. Here for chat models: a user turn with table and query, the result as the answer.
+Liu et al. 2023, arXiv:2304.07995, "From Zero to Hero: Examining the Power of Symbolic Tasks in Instruction Tuning": the
+model acts as the SQL engine; the target is what a real one returns. Here for chat models: a user turn with table and
+query, the result as the answer.
 """
 
 from collections.abc import Iterator, Sequence
@@ -58,22 +59,37 @@ class Sql:
         """Refuse settings that cannot give rows."""
         if unknown := [name for name in self.skeletons if name not in (*SKELETONS, "easy")]:
             raise ValueError(f"skeletons {unknown}: no such shapes; there are: easy, {', '.join(SKELETONS)}")
-        if self.n < 1 or not 2 <= self.min_columns <= self.max_columns <= 6 or not 1 <= self.min_rows <= self.max_rows <= 24:
-            raise ValueError(f"n must be above 0, columns 2 to 6 and rows 1 to 24, each minimum at most its maximum; got n {self.n}, "
-                             f"columns {self.min_columns} to {self.max_columns}, rows {self.min_rows} to {self.max_rows}")  # fmt: skip
+        if (
+            self.n < 1
+            or not 2 <= self.min_columns <= self.max_columns <= 6
+            or not 1 <= self.min_rows <= self.max_rows <= 24
+        ):
+            raise ValueError(
+                f"n must be above 0, columns 2 to 6 and rows 1 to 24, each minimum at most its maximum; "
+                f"got n {self.n}, "
+                f"columns {self.min_columns} to {self.max_columns}, rows {self.min_rows} to {self.max_rows}"
+            )
         if not 1 <= self.wordings <= len(WORDINGS):
             raise ValueError(f"wordings must be 1 to {len(WORDINGS)}, got {self.wordings}")
 
 
 def rows(cfg: Sql, rng: Random) -> Iterator[dict[str, Any]]:
-    """n rows {prompt, completion (chat messages), table_id, sql, skeleton, table}, no (table, query) pair twice.
+    """N rows {prompt, completion (chat messages), table_id, sql, skeleton, table}, no (table, query) pair twice.
 
-    The generator's own seed decides, so that a split is the same wherever it is asked for. Raises DataError where a user's tables give too few rows.
+    The generator's own seed decides, so that a split is the same wherever it is asked for. Raises DataError where a
+    user's tables give too few rows.
     """
     rng = Random(f"sql/{cfg.split}/{cfg.seed}")
-    own = [table for table in user_tables(Path(cfg.tables_path)) if split_of(table) == cfg.split] if cfg.tables_path else None
+    own = (
+        [table for table in user_tables(Path(cfg.tables_path)) if split_of(table) == cfg.split]
+        if cfg.tables_path
+        else None
+    )
     if own == []:
-        raise DataError(f"source sql: no table of {cfg.tables_path} falls into split {cfg.split} (tables are shared out by a hash); give more tables")
+        raise DataError(
+            f"source sql: no table of {cfg.tables_path} falls into split {cfg.split} (tables are shared out by a "
+            "hash); give more tables"
+        )
     names = allowed(cfg)
     seen: set[tuple[str, str]] = set()
     failures = 0
@@ -84,7 +100,10 @@ def rows(cfg: Sql, rng: Random) -> Iterator[dict[str, Any]]:
         if row is None or (table.key, row["sql"]) in seen:
             failures += 1
             if failures > TRIES * len(names):
-                raise DataError(f"source sql: only {len(seen)} of {cfg.n} different rows can be made from these tables and skeletons; lower n or give more")
+                raise DataError(
+                    f"source sql: only {len(seen)} of {cfg.n} different rows can be made from these tables and "
+                    "skeletons; lower n or give more"
+                )
             continue
         failures = 0
         seen.add((table.key, row["sql"]))
@@ -93,13 +112,20 @@ def rows(cfg: Sql, rng: Random) -> Iterator[dict[str, Any]]:
 
 def allowed(cfg: Sql) -> Sequence[str]:
     """Names of the shapes a split may use, in the table's order."""
-    chosen = [name for name in SKELETONS if not cfg.skeletons or name in cfg.skeletons or ("easy" in cfg.skeletons and name in EASY)]
+    chosen = [
+        name
+        for name in SKELETONS
+        if not cfg.skeletons or name in cfg.skeletons or ("easy" in cfg.skeletons and name in EASY)
+    ]
     if cfg.holdout == "table":
         return chosen
     held = {name for names in HELD_OUT.values() for name in names}
     mine = [name for name in chosen if (name in HELD_OUT[cfg.split] if cfg.split in HELD_OUT else name not in held)]
     if not mine:
-        raise DataError(f"source sql: holdout table_and_skeleton leaves split {cfg.split} no skeleton of {chosen}; name more skeletons or use holdout: table")
+        raise DataError(
+            f"source sql: holdout table_and_skeleton leaves split {cfg.split} no skeleton of {chosen}; name more "
+            "skeletons or use holdout: table"
+        )
     return mine
 
 
@@ -132,13 +158,22 @@ def _row(cfg: Sql, table: Table, name: str, rng: Random) -> dict[str, Any] | Non
         "table_id": table.key,
         "sql": sql,
         "skeleton": name,
-        "table": {"columns": list(table.columns), "kinds": list(table.kinds), "rows": [list(row) for row in table.rows]},
+        "table": {
+            "columns": list(table.columns),
+            "kinds": list(table.kinds),
+            "rows": [list(row) for row in table.rows],
+        },
     }
 
 
 def answer_text(result: Sequence[Sequence[Cell | None]]) -> str | None:
-    """All cells of a result joined by `, `; None where it is empty or holds NULL. Averages are rounded to 4 decimals."""
+    """All cells of a result joined by `, `; None where it is empty or holds NULL.
+
+    Averages are rounded to 4 decimals.
+    """
     cells = [cell for row in result for cell in row]
     if not cells or any(cell is None for cell in cells):
         return None
-    return ", ".join(cell_text(round(cell, 4) if isinstance(cell, float) else cell) for cell in cells if cell is not None)
+    return ", ".join(
+        cell_text(round(cell, 4) if isinstance(cell, float) else cell) for cell in cells if cell is not None
+    )

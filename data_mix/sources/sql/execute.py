@@ -21,13 +21,20 @@ class Engine:
 
     def __init__(self, table: Table) -> None:
         self.connection = sqlite3.connect(":memory:")
-        columns = ", ".join(f"{quote(name)} {TYPES[kind]}" for name, kind in zip(table.columns, table.kinds, strict=True))
+        columns = ", ".join(
+            f"{quote(name)} {TYPES[kind]}" for name, kind in zip(table.columns, table.kinds, strict=True)
+        )
         self.connection.execute(f"CREATE TABLE {TABLE} ({columns})")
         self.connection.executemany(f"INSERT INTO {TABLE} VALUES ({', '.join('?' * len(table.columns))})", table.rows)
-        self.connection.set_authorizer(lambda action, *_: sqlite3.SQLITE_OK if action in ALLOWED else sqlite3.SQLITE_DENY)
+        self.connection.set_authorizer(
+            lambda action, *_: sqlite3.SQLITE_OK if action in ALLOWED else sqlite3.SQLITE_DENY
+        )
 
     def run(self, sql: str) -> list[tuple[Cell | None, ...]]:
-        """All result rows. Raises DataError for anything but one SELECT, for a query SQLite refuses, or one that takes too long."""
+        """All result rows.
+
+        Raises DataError for anything but one SELECT, for a query SQLite refuses, or one that takes too long.
+        """
         parsed = sqlglot.parse(sql, read="sqlite")
         if len(parsed) != 1 or not isinstance(parsed[0], exp.Select):
             raise DataError(f"query {sql!r}: only a single SELECT may run")

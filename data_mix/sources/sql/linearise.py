@@ -1,7 +1,8 @@
 """A table as text, in the two forms models are shown, and back again.
 
-`rows`: `header: c1 | c2 row 1 : v11 | v12 row 2 : ...`, one row a line (TAPEX, Liu et al. 2022, arXiv:2107.07653). `markdown`: a Markdown table.
-Both must be reversible: a cell or name that holds the separator or a line break is refused.
+`rows`: `header: c1 | c2 row 1 : v11 | v12 row 2 : ...`, one row a line (TAPEX, Liu et al. 2022, arXiv:2107.07653).
+`markdown`: a Markdown table. Both must be reversible: a cell or name that holds the separator or a line break is
+refused.
 """
 
 import re
@@ -19,11 +20,17 @@ def cell_text(value: Cell) -> str:
 
 
 def linearise(table: Table, style: Style) -> str:
-    """The table as text. Raises DataError for a cell or column name with `|`, a line break, or surrounding white space."""
+    """The table as text.
+
+    Raises DataError for a cell or column name with `|`, a line break, or surrounding white space.
+    """
     for value in (*table.columns, *(cell for row in table.rows for cell in row)):
         text = cell_text(value)
         if "|" in text or "\n" in text or "\r" in text or text != text.strip() or not text:
-            raise DataError(f"table {table.key}: cell {text!r} holds `|`, a line break or surrounding white space, which the linear form cannot carry")
+            raise DataError(
+                f"table {table.key}: cell {text!r} holds `|`, a line break or surrounding white space, which the "
+                "linear form cannot carry"
+            )
     rows = [" | ".join(map(cell_text, row)) for row in table.rows]
     header = " | ".join(table.columns)
     if style == "rows":

@@ -41,7 +41,11 @@ def select_where(table: Table, rng: Random) -> exp.Select | None:
     column = _pick(list(table.columns), rng, without=key)
     if key is None or column is None:
         return None
-    return select(_col(column)).from_(TABLE).where(exp.EQ(this=_col(key), expression=_value(rng.choice(table.values(key)))))
+    return (
+        select(_col(column))
+        .from_(TABLE)
+        .where(exp.EQ(this=_col(key), expression=_value(rng.choice(table.values(key)))))
+    )
 
 
 def select_compare(table: Table, rng: Random) -> exp.Select | None:
@@ -51,7 +55,11 @@ def select_compare(table: Table, rng: Random) -> exp.Select | None:
     if key is None or column is None:
         return None
     comparison = exp.GT if rng.random() < 0.5 else exp.LT
-    return select(_col(column)).from_(TABLE).where(comparison(this=_col(key), expression=_value(rng.choice(table.values(key)))))
+    return (
+        select(_col(column))
+        .from_(TABLE)
+        .where(comparison(this=_col(key), expression=_value(rng.choice(table.values(key)))))
+    )
 
 
 def _two(table: Table, rng: Random, join: Callable[..., exp.Condition]) -> exp.Select | None:
@@ -80,7 +88,7 @@ def order_limit(table: Table, rng: Random) -> exp.Select | None:
         return None
     descending = rng.random() < 0.5
     values = table.values(key)
-    best = max(values) if descending else min(values)  # type: ignore[type-var]
+    best = max(values) if descending else min(values)
     if values.count(best) > 1:
         return None
     return select(_col(column)).from_(TABLE).order_by(exp.Ordered(this=_col(key), desc=descending)).limit(1)
@@ -101,7 +109,9 @@ def _aggregate(kind: type[exp.AggFunc]) -> Skeleton:
 
 def group_having(table: Table, rng: Random) -> exp.Select | None:
     """SELECT c FROM t GROUP BY c HAVING COUNT(*) > n."""
-    column = _pick([name for name in table.of_kind("text", "int") if len(set(table.values(name))) < len(table.rows)], rng)
+    column = _pick(
+        [name for name in table.of_kind("text", "int") if len(set(table.values(name))) < len(table.rows)], rng
+    )
     if column is None:
         return None
     having = exp.GT(this=exp.Count(this=exp.Star()), expression=exp.convert(1))
@@ -114,7 +124,10 @@ def difference(table: Table, rng: Random) -> exp.Select | None:
     key = _pick([name for name in table.of_kind("text") if len(set(table.values(name))) == len(table.rows)], rng)
     if number is None or key is None or len(table.rows) < 2:
         return None
-    sides = [select(_col(number)).from_(TABLE).where(exp.EQ(this=_col(key), expression=_value(v))).subquery() for v in rng.sample(table.values(key), 2)]
+    sides = [
+        select(_col(number)).from_(TABLE).where(exp.EQ(this=_col(key), expression=_value(v))).subquery()
+        for v in rng.sample(table.values(key), 2)
+    ]
     return select(exp.Sub(this=sides[0], expression=sides[1]))
 
 
@@ -125,7 +138,11 @@ def nested_extreme(table: Table, rng: Random) -> exp.Select | None:
     if number is None or column is None:
         return None
     extreme = (exp.Max if rng.random() < 0.5 else exp.Min)(this=_col(number))
-    return select(_col(column)).from_(TABLE).where(exp.EQ(this=_col(number), expression=select(extreme).from_(TABLE).subquery()))
+    return (
+        select(_col(column))
+        .from_(TABLE)
+        .where(exp.EQ(this=_col(number), expression=select(extreme).from_(TABLE).subquery()))
+    )
 
 
 SKELETONS: dict[str, Skeleton] = {
@@ -145,5 +162,8 @@ SKELETONS: dict[str, Skeleton] = {
 }
 EASY = ("select_where", "count", "max", "min")
 """What a very small model can learn in a few minutes."""
-HELD_OUT = {"validation": ("order_limit", "where_or", "sum"), "test": ("nested_extreme", "group_having", "select_compare")}
+HELD_OUT = {
+    "validation": ("order_limit", "where_or", "sum"),
+    "test": ("nested_extreme", "group_having", "select_compare"),
+}
 """With holdout table_and_skeleton: these belong to that split alone, the others to train."""

@@ -14,7 +14,7 @@ from data_mix import DataError
 Cell = int | float | str
 
 TEXT = {
-    "name": "Ada Ben Cara Dan Eva Finn Gina Hugo Ida Jon Kim Leo Mia Nils Olga Paul Rosa Sam Tina Uma Vera Will Yara Zoe".split(),
+    "name": "Ada Ben Cara Dan Eva Finn Gina Hugo Ida Jon Kim Leo Mia Nils Olga Paul Rosa Sam Tina Vera Will Zoe".split(),
     "city": "Oslo Rome Lima Cairo Delhi Paris Tokyo Quito Dakar Perth Milan Berlin Accra Sofia Dublin Havana".split(),
     "color": "red blue green black white yellow brown pink gray orange".split(),
     "product": "lamp chair desk phone book shirt clock radio pen bag cup bike tent hat".split(),
@@ -23,7 +23,15 @@ TEXT = {
     "animal": "cat dog horse goat sheep duck hen cow pig rabbit".split(),
     "month": "January March April May June July August October".split(),
 }
-INTEGER = {"age": (18, 80), "year": (1960, 2020), "points": (0, 99), "stock": (1, 500), "floor": (1, 30), "seats": (2, 400), "votes": (10, 999)}
+INTEGER = {
+    "age": (18, 80),
+    "year": (1960, 2020),
+    "points": (0, 99),
+    "stock": (1, 500),
+    "floor": (1, 30),
+    "seats": (2, 400),
+    "votes": (10, 999),
+}
 REAL = {"price": (1, 90), "weight": (1, 60), "score": (0, 10), "length": (1, 200)}
 DATE = ("born", "opened", "sold", "joined")
 
@@ -62,7 +70,11 @@ def random_table(rng: Random, columns: tuple[int, int], rows: tuple[int, int]) -
     names = [pools[kind][kinds[:place].count(kind)] for place, kind in enumerate(kinds)]
     order = rng.sample(range(width), width)
     cells = [_column(names[i], kinds[i], height, rng, unique=i == 0) for i in order]
-    return Table(columns=tuple(names[i] for i in order), kinds=tuple(kinds[i] for i in order), rows=tuple(zip(*cells, strict=True)))
+    return Table(
+        columns=tuple(names[i] for i in order),
+        kinds=tuple(kinds[i] for i in order),
+        rows=tuple(zip(*cells, strict=True)),
+    )
 
 
 def _column(name: str, kind: str, height: int, rng: Random, unique: bool) -> list[Cell]:
@@ -95,14 +107,21 @@ def _read(file: Path) -> Table:
     header = [str(name).strip() for name in lines[0][1]]
     for name in header:
         if not name or header.count(name) > 1:
-            raise DataError(f"{file}:1: column name {name!r} is {'empty' if not name else 'there twice'}; every column needs a name of its own")
+            raise DataError(
+                f"{file}:1: column name {name!r} is {'empty' if not name else 'there twice'}; every column needs a "
+                "name of its own"
+            )
     for number, cells in lines[1:]:
         if len(cells) != len(header):
             raise DataError(f"{file}:{number}: {len(cells)} cells, the header has {len(header)}")
         if any(cell is None or cell == "" for cell in cells):
             raise DataError(f"{file}:{number}: an empty cell; fill it or leave the row out")
     columns = [_typed([cells[i] for _, cells in lines[1:]]) for i in range(len(header))]
-    return Table(columns=tuple(header), kinds=tuple(kind for kind, _ in columns), rows=tuple(zip(*(cells for _, cells in columns), strict=True)))
+    return Table(
+        columns=tuple(header),
+        kinds=tuple(kind for kind, _ in columns),
+        rows=tuple(zip(*(cells for _, cells in columns), strict=True)),
+    )
 
 
 def _records(file: Path) -> Iterator[tuple[int, list[Any]]]:

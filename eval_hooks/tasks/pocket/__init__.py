@@ -1,6 +1,7 @@
-"""The pocket bank: 855 four-option questions over MMLU's 57 subjects, written for this project, so in no model's training data.
+"""The pocket bank: 855 four-option questions over MMLU's 57 subjects, in no model's training data.
 
-Each subject has 5 dev rows (validation at 0 shots) and 10 test rows. Rows: subject, split, idx, question, choices, answer (a letter).
+Each subject has 5 dev rows (validation at 0 shots) and 10 test rows. Rows: subject, split, idx, question, choices,
+answer (a letter).
 """
 
 from dataclasses import replace
@@ -18,7 +19,9 @@ SPLIT_OF = {"validation": "dev", "val": "dev", "dev": "dev", "test": "test"}
 def load(spec: TaskSpec) -> ChoiceSet:
     """The bank's items of a split, with their dev rows. Raises EvalError for another split."""
     if spec.path is not None:
-        raise EvalError(f"pocket: path {spec.path!r}: the bank is embedded; for your own questions use task: mmlu with path")
+        raise EvalError(
+            f"pocket: path {spec.path!r}: the bank is embedded; for your own questions use task: mmlu with path"
+        )
     split = SPLIT_OF.get(spec.split)
     if split is None:
         raise EvalError(f"pocket: split {spec.split!r}: there are test and dev (also called validation)")
