@@ -3,7 +3,8 @@
 import hashlib
 import json
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from random import Random
@@ -224,6 +225,18 @@ def _digest(value: Any) -> str:
     return hashlib.sha256(json.dumps(value, sort_keys=True, default=str, ensure_ascii=False).encode()).hexdigest()
 
 
+@contextmanager
+def _no_bars() -> Iterator[None]:
+    """The library's bar for a file that is written in no time is noise."""
+    from datasets import disable_progress_bars, enable_progress_bars, is_progress_bar_enabled
+
+    shown = is_progress_bar_enabled()
+    disable_progress_bars()
+    yield
+    if shown:
+        enable_progress_bars()
+
+
 def _save(dataset: "Dataset", manifest: Mapping[str, Any], folder: Path) -> None:
     """Into a folder beside, renamed into place, so that a cache entry is whole or absent."""
     import os
@@ -234,7 +247,8 @@ def _save(dataset: "Dataset", manifest: Mapping[str, Any], folder: Path) -> None
         folder.parent.mkdir(parents=True, exist_ok=True)
         scratch = Path(tempfile.mkdtemp(dir=folder.parent))
         try:
-            dataset.save_to_disk(str(scratch / "train"))
+            with _no_bars():
+                dataset.save_to_disk(str(scratch / "train"))
             (scratch / "manifest.json").write_text(json.dumps(manifest, indent=1), "utf-8")
             shutil.rmtree(folder, ignore_errors=True)
             os.replace(scratch, folder)

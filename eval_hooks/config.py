@@ -17,7 +17,7 @@ class TaskSpec:
     name: str = ""
     """How tables, keys and pictures call it (default: the task's name)."""
     variant: Variant = "lm_eval"
-    """Prompt and scoring of a multiple-choice task (card 00, sections B to D)."""
+    """Prompt and scoring of a multiple-choice task."""
     shots: int = 5
     """Solved examples before each question of a multiple-choice task, from the subject's dev rows in order."""
     split: str = "test"
@@ -40,7 +40,7 @@ class TaskSpec:
 
 @dataclass(frozen=True, kw_only=True)
 class Budget:
-    """What may be lost before something happens (interfaces.md: when a loss counts as proven)."""
+    """What may be lost before something happens: only a loss that the interval proves counts."""
 
     accuracy_drop: float | None = None
     ece_rise: float | None = None

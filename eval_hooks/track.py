@@ -45,9 +45,14 @@ class Tracker:
     def figure(self, step: int, key: str, figure: Any) -> None:
         """A matplotlib figure as a picture in W&B."""
         if self.run is not None:
-            import wandb
+            import io
 
-            self._send(step, {key: wandb.Image(figure)})
+            import wandb
+            from PIL import Image
+
+            held = io.BytesIO()
+            figure.savefig(held, format="png", dpi=120)
+            self._send(step, {key: wandb.Image(Image.open(held))})
 
     def _send(self, step: int, values: Mapping[str, Any]) -> None:
         if self.run is not None:

@@ -14,7 +14,7 @@ from data_mix import DataError
 Cell = int | float | str
 
 TEXT = {
-    "name": "Ada Ben Cara Dan Eva Finn Gina Hugo Ida Jon Kim Leo Mia Nils Olga Paul Rosa Sam Tina Vera Will Zoe".split(),
+    "name": "Ada Ben Cara Dan Eva Finn Gina Hugo Ida Jon Kim Leo Mia Nils Olga Paul Rosa Sam Tina Vera Zoe".split(),
     "city": "Oslo Rome Lima Cairo Delhi Paris Tokyo Quito Dakar Perth Milan Berlin Accra Sofia Dublin Havana".split(),
     "color": "red blue green black white yellow brown pink gray orange".split(),
     "product": "lamp chair desk phone book shirt clock radio pen bag cup bike tent hat".split(),

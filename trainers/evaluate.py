@@ -1,0 +1,66 @@
+"""One evaluation of one model, as `temper eval` makes it."""
+
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from eval_hooks.callback import progress_bar
+from eval_hooks.catalog import TASKS
+from eval_hooks.config import TaskSpec
+from eval_hooks.evaluate import Pass, Reader, ready
+from eval_hooks.evaluate import evaluate as measure
+from eval_hooks.report.words import number, percent
+from trainers.evaluation import source_rows
+from trainers.recipe import ModelSection
+
+
+def evaluate(*, model: ModelSection, tasks: Sequence[TaskSpec], out: Path | None = None) -> dict[str, Any]:
+    """Measure a model, print the numbers, return summary.json's content; `out` keeps it with the per-item tables.
+
+    Raises TrainError for a model that cannot be had, EvalError for a task that cannot be asked.
+    """
+    import torch
+
+    from trainers.models import load_model, load_tokenizer
+
+    tokenizer = load_tokenizer(model)
+    loaded = load_model(model, tokenizer).to("cuda" if torch.cuda.is_available() else "cpu")
+    limit = getattr(loaded.config.get_text_config(), "max_position_embeddings", None) or 2048
+    reader = Reader(tokenizer=tokenizer, template_kwargs=model.chat_template_kwargs, max_length=limit)
+    prepared = [ready(spec, "target", reader, source_rows(spec) if TASKS[spec.task].source else None) for spec in tasks]
+    with tempfile.TemporaryDirectory() as scratch:
+        run = Pass(tasks=prepared, folder=out or Path(scratch), keep_going=False)
+        summary = measure(run, loaded, reader, step_of(model.path), None, progress_bar)
+    show(summary, out)
+    return summary
+
+
+def step_of(path: str) -> int:
+    """The step of RUN:STEP or of a checkpoint folder, else 0."""
+    tail = path.rpartition(":")[2] if ":" in path else path.rstrip("/").rpartition("checkpoint-")[2]
+    return int(tail) if tail.isdigit() else 0
+
+
+def show(summary: dict[str, Any], out: Path | None) -> None:
+    """Accuracy and calibration of each task, each with its interval."""
+    console = Console()
+    for name, task in summary["tasks"].items():
+        asked = f", {task['variant']}, {task['shots']} shots" if task["variant"] else ""
+        grid = Table(title=f"{name}: {task['n']} items{asked}, {task['seconds']:.0f} s", title_justify="left")
+        grid.add_column("measure")
+        grid.add_column("value, 95 % interval")
+        grid.add_row("accuracy", percent(task["accuracy"]))
+        if task.get("accuracy_macro"):
+            grid.add_row("accuracy, mean of subjects", percent(task["accuracy_macro"]))
+            grid.add_row("accuracy of guessing", f"{100 * task['chance']:.1f} %")
+        for key, value in (task.get("calibration") or {}).items():
+            grid.add_row(key, number(value))
+        if task.get("hit_limit") is not None:
+            grid.add_row("answers cut off at the limit", f"{100 * task['hit_limit']:.0f} %")
+        console.print(grid)
+    if out:
+        console.print(f"[dim]tables and summary.json are in {out}[/dim]")

@@ -1,0 +1,76 @@
+"""The recipe's rows as the model will see them, as `temper data` shows them."""
+
+from collections.abc import Iterator
+from itertools import groupby, islice
+from typing import Any
+
+from rich.console import Console
+from rich.text import Text
+
+from data_mix.build import read
+from data_mix.render import Dropped, TokenRow, tokenise
+from data_mix.spans import Part
+from trainers import TrainError, announce
+from trainers.arguments import training_arguments
+from trainers.data import build_mix, rendering
+from trainers.models import load_tokenizer
+from trainers.recipe import Recipe
+from trainers.rundir import take, write_json
+
+
+def show(recipe: Recipe, *, rows: int = 3, source: str | None = None) -> None:
+    """Build the mix, write data.manifest.json where the next run will be, and print `rows` rows of each source.
+
+    Raises TrainError for a source the recipe has not; DataError for what cannot be read.
+    """
+    names = [spec.name for spec in recipe.data.train]
+    if source is not None and source not in names:
+        raise TrainError(f"--rows {source}: the recipe has no such train source; it has: {', '.join(names)}")
+    folder = take(recipe, None, resume=False)
+    arguments = training_arguments(recipe, folder)
+    tokenizer = load_tokenizer(recipe.model)
+    mix = build_mix(recipe, tokenizer, arguments)
+    write_json(folder / "data.manifest.json", mix.manifest)
+    announce(f"manifest  {folder / 'data.manifest.json'}")
+    if rows:
+        _show_rows(Console(), recipe, tokenizer, arguments.max_length, rows, source)
+
+
+def _show_rows(
+    console: Console, recipe: Recipe, tokenizer: Any, max_length: int | None, rows: int, source: str | None
+) -> None:
+    plain = not console.is_terminal or console.no_color
+    legend = Text("trained tokens are ")
+    legend.append("[[in double brackets]]" if plain else "green", style=STYLES[True])
+    console.print(legend)
+    for part in read(recipe.data)[0]:
+        if source not in (None, part.spec.name):
+            continue
+        made = (one for raw in part.raw for one in tokenise(raw, tokenizer, rendering(recipe, max_length)))
+        for number, row in enumerate(islice(made, rows), 1):
+            console.rule(f"{part.spec.name}, row {number}", align="left")
+            console.print(coloured(row, tokenizer, plain))
+
+
+STYLES = {True: "bold green", False: ""}
+
+
+def coloured(row: TokenRow | Dropped, tokenizer: Any, plain: bool = False) -> Text:
+    """A row's text: what is trained is green (or in [[ ]] where there are no colours), the template's own text dim."""
+    if isinstance(row, Dropped):
+        return Text(f"dropped: {row.reason}", style="yellow")
+    text = Text()
+    for trained, part, words in _runs(row, tokenizer):
+        dim = "dim" if part == Part.TEMPLATE and not trained else STYLES[trained]
+        text.append(f"[[{words}]]" if plain and trained else words, style=dim)
+    return text
+
+
+def _runs(row: TokenRow, tokenizer: Any) -> Iterator[tuple[bool, Part, str]]:
+    """Neighbouring tokens of one kind, decoded together, so that characters of several tokens stay whole."""
+    kinds = [(label != -100, part) for label, part in zip(row.labels, row.parts, strict=True)]
+    at = 0
+    for (trained, part), group in groupby(kinds):
+        size = len(list(group))
+        yield trained, part, tokenizer.decode(row.input_ids[at : at + size])
+        at += size
