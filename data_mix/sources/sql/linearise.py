@@ -47,4 +47,4 @@ def parse(text: str) -> tuple[list[str], list[list[str]]]:
         body = [match.group(1) for match in found if match]
         return lines[start].removeprefix("header: ").split(" | "), [row.split(" | ") for row in body]
     cells = [line[2:-2].split(" | ") for line in lines[start:] if line.startswith("| ")]
-    return cells[0], cells[1:]
+    return cells[0], cells[2:]  # the second line is the rule
