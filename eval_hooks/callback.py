@@ -14,7 +14,7 @@ from transformers import TrainerCallback, TrainerControl, TrainerState, Training
 from eval_hooks.budget import crossed
 from eval_hooks.config import Budget, Role, TaskSpec
 from eval_hooks.errors import EvalError
-from eval_hooks.evaluate import Pass, Reader, Ready, evaluate, ready
+from eval_hooks.evaluate import Pass, Reader, Ready, evaluate, load_items, ready
 from eval_hooks.forward import Progress, no_progress
 from eval_hooks.items import LossItem
 from eval_hooks.track import Tracker, show_summary
@@ -27,8 +27,8 @@ class CheckpointEval(TrainerCallback):
 
     Needs no recipe: tasks are names, mappings or TaskSpecs. Rows of a task that scores a data source are handed in by
     name (`rows`), and so are the tokenised validation sets (`losses`). `on_summary` is called on the writing rank with
-    each summary. Raises EvalError at construction for a task that cannot be, at the start of training for items that
-    cannot be rendered.
+    each summary. Items are loaded at construction, which raises EvalError for a task that cannot be; rendered at the
+    start of training, which raises it for items that cannot be rendered.
     """
 
     def __init__(
@@ -56,7 +56,8 @@ class CheckpointEval(TrainerCallback):
         if twice := {name for name in names if names.count(name) > 1}:
             raise EvalError(f"two tasks are called {sorted(twice)}; give one of them a `name`")
         self.every, self.out = every, Path(out)
-        self.rows, self.losses = rows or {}, losses or {}
+        self.losses = losses or {}
+        self._items = [load_items(spec, (rows or {}).get(spec.name or spec.task)) for spec, _ in self.entries]
         self.budget = budget or Budget()
         self.margin = (
             margin
@@ -83,7 +84,8 @@ class CheckpointEval(TrainerCallback):
         limit = getattr(model.config.get_text_config(), "max_position_embeddings", None) or 2048
         self._reader = Reader(tokenizer=tokenizer, template_kwargs=self.template_kwargs, max_length=limit)
         self.tasks = [
-            ready(spec, role, self._reader, self.rows.get(spec.name or spec.task)) for spec, role in self.entries
+            ready(spec, role, self._reader, items)
+            for (spec, role), items in zip(self.entries, self._items, strict=True)
         ]
         if self.tracker is None and state.is_world_process_zero:
             self.tracker = Tracker(self.out)

@@ -19,7 +19,7 @@ from eval_hooks.errors import EvalError
 from eval_hooks.files import write_atomic
 from eval_hooks.forward import Progress, no_progress
 from eval_hooks.generate import answers, render
-from eval_hooks.items import GenerateItem, LossItem
+from eval_hooks.items import ChoiceSet, GenerateItem, LossItem
 from eval_hooks.losses import token_losses
 from eval_hooks.scoring import score
 from eval_hooks.summary import failed_task, summarise_loss, summarise_task
@@ -63,31 +63,38 @@ class Reader:
     max_length: int = 2048
 
 
-def ready(spec: TaskSpec, role: Role, reader: Reader, rows: Sequence[Mapping[str, Any]] | None = None) -> Ready:
-    """Load and render a task's items. `rows` are those of the task's data source, where it has one.
+Items = ChoiceSet | tuple[GenerateItem, ...]
 
-    Raises EvalError for an unknown task, missing rows, and all that loading and rendering refuse.
+
+def load_items(spec: TaskSpec, rows: Sequence[Mapping[str, Any]] | None = None) -> Items:
+    """What a task entry asks. `rows` are those of the task's data source, where it has one.
+
+    Raises EvalError for an unknown task, missing rows, and all that loading refuses.
     """
     task = TASKS.get(spec.task)
     if task is None:
         raise EvalError(f"task {spec.task!r}: no such task; there are: {', '.join(TASKS)}")
     if task.load is not None:
-        encoded = tuple(
-            encode(task.load(spec), spec, reader.tokenizer, reader.max_length, dict(reader.template_kwargs))
-        )
+        return task.load(spec)
+    if not rows:
+        raise EvalError(f"task {spec.task!r}: needs the rows of data source {task.source!r}, and got none")
+    return tuple(_generate_item(row, f"{spec.split}/{i}") for i, row in enumerate(rows))[: spec.limit]
+
+
+def ready(spec: TaskSpec, role: Role, reader: Reader, items: Items) -> Ready:
+    """Render a task's items for a model. Raises EvalError for what rendering refuses."""
+    if isinstance(items, ChoiceSet):
+        encoded = tuple(encode(items, spec, reader.tokenizer, reader.max_length, dict(reader.template_kwargs)))
         texts = [item.prompt for item in encoded]
         digest = _hash([[item.shared, item.branches, item.scored] for item in encoded])
         return Ready(spec=spec, role=role, choices=encoded, first_prompt=texts[0], prompt_hash=digest)
-    if not rows:
-        raise EvalError(f"task {spec.task!r}: needs the rows of data source {task.source!r}, and got none")
-    prompts = tuple(_generate_item(row, f"{spec.split}/{i}") for i, row in enumerate(rows))[: spec.limit]
-    texts = [render(item, reader.tokenizer, dict(reader.template_kwargs)) for item in prompts]
+    texts = [render(item, reader.tokenizer, dict(reader.template_kwargs)) for item in items]
     return Ready(
         spec=spec,
         role=role,
-        prompts=prompts,
+        prompts=items,
         first_prompt=texts[0],
-        prompt_hash=_hash([texts, [p.gold for p in prompts], spec.max_new_tokens]),
+        prompt_hash=_hash([texts, [item.gold for item in items], spec.max_new_tokens]),
     )
 
 

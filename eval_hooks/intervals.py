@@ -15,7 +15,7 @@ def wilson(successes: int, n: int) -> tuple[float, float]:
     share, z2 = successes / n, Z * Z
     centre = (share + z2 / (2 * n)) / (1 + z2 / n)
     half = Z * np.sqrt(share * (1 - share) / n + z2 / (4 * n * n)) / (1 + z2 / n)
-    return max(0.0, float(centre - half)), min(1.0, float(centre + half))
+    return max(0.0, min(share, float(centre - half))), min(1.0, max(share, float(centre + half)))
 
 
 def share(flags: np.ndarray) -> Estimate:

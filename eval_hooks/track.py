@@ -50,9 +50,9 @@ class Tracker:
             import wandb
             from PIL import Image
 
-            held = io.BytesIO()
-            figure.savefig(held, format="png", dpi=120)
-            self._send(step, {key: wandb.Image(Image.open(held))})
+            from eval_hooks.report.png import picture
+
+            self._send(step, {key: wandb.Image(Image.open(io.BytesIO(picture(figure, "png", dpi=120))))})
 
     def _send(self, step: int, values: Mapping[str, Any]) -> None:
         if self.run is not None:

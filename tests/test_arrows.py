@@ -57,6 +57,7 @@ def test_the_command_line_imports_nothing_heavy_at_its_top(file: str) -> None:
 
 
 def test_no_method_is_known_by_name_outside_its_own_file_and_the_table() -> None:
+    """In eval_hooks `nll` is the name of a calibration number."""
     from trainers.catalog import METHODS
 
     for file in [
@@ -71,4 +72,5 @@ def test_no_method_is_known_by_name_outside_its_own_file_and_the_table() -> None
             for node in ast.walk(ast.parse(file.read_text("utf-8")))
             if isinstance(node, ast.Constant) and isinstance(node.value, str)
         }
-        assert not strings & set(METHODS), file
+        names = set(METHODS) - ({"nll"} if "eval_hooks" in file.parts else set())
+        assert not strings & names, file

@@ -1,7 +1,7 @@
 """From `train:` to the stage's TRL arguments: what a person left open is filled, what is ours is set."""
 
 import os
-from pathlib import Path
+from dataclasses import fields
 from typing import Any
 
 from trainers import TrainError
@@ -19,8 +19,14 @@ def rank() -> int:
     return int(os.environ.get("RANK", "0"))
 
 
-def training_arguments(recipe: Recipe, folder: Path) -> Any:
-    """The stage's config, ready for its trainer.
+def setting(recipe: Recipe, name: str) -> Any:
+    """One of the stage's arguments, as the recipe or else its config class has it; nothing is started for it."""
+    default = next(field.default for field in fields(STAGES[recipe.stage].arguments()) if field.name == name)
+    return recipe.train.get(name, default)
+
+
+def training_arguments(recipe: Recipe) -> Any:
+    """The stage's config, ready for its trainer; the run folder is put in when it is taken.
 
     Raises TrainError where a value cannot be, or the global batch does not divide.
     """
@@ -32,7 +38,7 @@ def training_arguments(recipe: Recipe, folder: Path) -> Any:
         "use_cpu": not on_gpu,
         "bf16": on_gpu and torch.cuda.is_bf16_supported(),
         "activation_checkpointing": on_gpu,  # on a CPU it costs time and saves nothing worth having (measured)
-        "save_steps": save_steps(recipe),
+        **saving(recipe),
         "logging_steps": 1,
         "per_device_train_batch_size": 8,
         "dataloader_pin_memory": on_gpu,
@@ -43,7 +49,7 @@ def training_arguments(recipe: Recipe, folder: Path) -> Any:
     for key, value in defaults.items():
         values.setdefault(key, value)
     values |= METHODS[recipe.method.name].trl
-    values |= {"output_dir": str(folder / "checkpoints"), "report_to": "none", "run_name": folder.name}
+    values |= {"output_dir": "checkpoints", "report_to": "none"}
     values |= {"dataset_kwargs": {"skip_prepare_dataset": True}, "assistant_only_loss": False, "eval_strategy": "no"}
     if recipe.deepspeed:
         values["deepspeed"] = str(recipe.deepspeed)
@@ -81,10 +87,12 @@ def accumulation(global_batch_size: int, per_device: int, ranks: int | None = No
     return {"per_device_train_batch_size": micro, "gradient_accumulation_steps": share // micro}
 
 
-def save_steps(recipe: Recipe) -> int | float:
-    """Checkpoints where the model is measured: eval.every, or the end alone."""
+def saving(recipe: Recipe) -> dict[str, Any]:
+    """Checkpoints where the model is measured: after steps or epochs as `eval.every` says; the end is always kept."""
     every = recipe.eval.every
-    return every if isinstance(every, int | float) else 500
+    if every is None:
+        return {}
+    return {"save_strategy": "epoch"} if every == "epoch" else {"save_strategy": "steps", "save_steps": every}
 
 
 def starts_deepspeed(recipe: Recipe) -> None:

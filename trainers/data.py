@@ -6,44 +6,46 @@ from typing import Any
 from data_mix.build import Mix, Packing, build
 from data_mix.render import ANSWERS, EVERYTHING, Rendering
 from trainers import announce
+from trainers.arguments import setting
 from trainers.catalog import METHODS
 from trainers.fetch import cache_dir
 from trainers.recipe import Recipe
 
 
-def build_mix(recipe: Recipe, tokenizer: Any, arguments: Any, show: bool = True) -> Mix:
+def build_mix(recipe: Recipe, tokenizer: Any, show: bool = True) -> Mix:
     """The rows to train and validate on.
 
     Ranks of one machine take turns: the first builds, the others find it in the cache.
 
-    `arguments` are the stage's (max_length, packing, packing_strategy, seed). Raises DataError for rows that cannot be
-    used.
+    Raises DataError for rows that cannot be used.
     """
     from filelock import FileLock
 
     packing = (
-        Packing(length=arguments.max_length, strategy=arguments.packing_strategy, seed=arguments.seed)
-        if arguments.packing
+        Packing(
+            length=setting(recipe, "max_length"),
+            strategy=setting(recipe, "packing_strategy"),
+            seed=setting(recipe, "seed"),
+        )
+        if setting(recipe, "packing")
         else None
     )
     cache = cache_dir()
     cache.mkdir(parents=True, exist_ok=True)
     with FileLock(cache / "data.lock"):
-        mix = build(
-            recipe.data, tokenizer, rendering(recipe, arguments.max_length), cache, packing, bar if show else plain_bar
-        )
+        mix = build(recipe.data, tokenizer, rendering(recipe), cache, packing, bar if show else plain_bar)
     if show:
         for line in manifest_lines(mix.manifest):
             announce(line)
     return mix
 
 
-def rendering(recipe: Recipe, max_length: int | None) -> Rendering:
+def rendering(recipe: Recipe) -> Rendering:
     """Which tokens are trained: the method's parts, or everything where the recipe switches the mask off."""
     method = METHODS[recipe.method.name]
     parts = getattr(method, "trains", ANSWERS)
     return Rendering(
-        max_length=max_length,
+        max_length=setting(recipe, "max_length"),
         messages=EVERYTHING if recipe.train.get("assistant_only_loss") is False else parts,
         completions=EVERYTHING if recipe.train.get("completion_only_loss") is False else parts,
         template_kwargs=recipe.model.chat_template_kwargs,

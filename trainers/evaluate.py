@@ -11,7 +11,7 @@ from rich.table import Table
 from eval_hooks.callback import progress_bar
 from eval_hooks.catalog import TASKS
 from eval_hooks.config import TaskSpec
-from eval_hooks.evaluate import Pass, Reader, ready
+from eval_hooks.evaluate import Pass, Reader, load_items, ready
 from eval_hooks.evaluate import evaluate as measure
 from eval_hooks.report.words import number, percent
 from trainers.evaluation import source_rows
@@ -27,11 +27,12 @@ def evaluate(*, model: ModelSection, tasks: Sequence[TaskSpec], out: Path | None
 
     from trainers.models import load_model, load_tokenizer
 
+    asked = [load_items(spec, source_rows(spec) if TASKS[spec.task].source else None) for spec in tasks]
     tokenizer = load_tokenizer(model)
     loaded = load_model(model, tokenizer).to("cuda" if torch.cuda.is_available() else "cpu")
     limit = getattr(loaded.config.get_text_config(), "max_position_embeddings", None) or 2048
     reader = Reader(tokenizer=tokenizer, template_kwargs=model.chat_template_kwargs, max_length=limit)
-    prepared = [ready(spec, "target", reader, source_rows(spec) if TASKS[spec.task].source else None) for spec in tasks]
+    prepared = [ready(spec, "target", reader, items) for spec, items in zip(tasks, asked, strict=True)]
     with tempfile.TemporaryDirectory() as scratch:
         run = Pass(tasks=prepared, folder=out or Path(scratch), keep_going=False)
         summary = measure(run, loaded, reader, step_of(model.path), None, progress_bar)

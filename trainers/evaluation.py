@@ -1,6 +1,5 @@
 """The recipe's evaluation, through eval_hooks: rows of data sources are handed in, to keep packages apart."""
 
-from pathlib import Path
 from random import Random
 from typing import Any
 
@@ -10,21 +9,16 @@ from eval_hooks.callback import CheckpointEval
 from eval_hooks.catalog import TASKS
 from eval_hooks.config import TaskSpec
 from eval_hooks.items import LossItem
-from eval_hooks.track import Tracker
 from trainers.recipe import Recipe
 
 
-def checkpoint_eval(
-    recipe: Recipe, folder: Path, mix: Mix, tokenizer: Any, wandb_run: Any, main: bool
-) -> tuple[CheckpointEval, Tracker | None]:
-    """The callback that measures at step 0, every `eval.every` and at the end, and the tracker it writes through."""
-    tracker = Tracker(folder, wandb_run) if main else None
+def checkpoint_eval(recipe: Recipe, mix: Mix) -> CheckpointEval:
+    """The callback that measures at step 0, every `eval.every` and at the end; its items are loaded and checked."""
     section = recipe.eval
-    callback = CheckpointEval(
+    return CheckpointEval(
         target=section.target,
         retain=section.retain,
         every=section.every,
-        out=folder,
         rows={
             spec.name or spec.task: source_rows(spec)
             for spec in (*section.target, *section.retain)
@@ -36,9 +30,7 @@ def checkpoint_eval(
         on_error=section.on_error,
         samples=section.samples,
         template_kwargs=recipe.model.chat_template_kwargs,
-        tracker=tracker,
     )
-    return callback, tracker
 
 
 def source_rows(spec: TaskSpec) -> list[dict[str, Any]]:

@@ -1,14 +1,21 @@
-"""A run, top to bottom: folder, tokenizer, data, model, method, trainer, evaluation, report."""
+"""A run, top to bottom: tokenizer, data, folder, model, method, trainer, evaluation, report."""
 
 import traceback
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from data_mix import DataError
+from eval_hooks import EvalError
+from eval_hooks.track import Tracker
 from trainers import TrainError, announce
 from trainers.arguments import rank, starts_deepspeed, training_arguments
 from trainers.catalog import METHODS, STAGES
 from trainers.recipe import Recipe
-from trainers.rundir import environment, set_status, take, write_json, write_recipe
+from trainers.rundir import check_free, environment, give_back, set_status, take, write_json, write_recipe
+
+if TYPE_CHECKING:
+    from data_mix.build import Mix
+    from eval_hooks.callback import CheckpointEval
 
 DONE, STOPPED_BY_BUDGET, FAILED, INTERRUPTED = 0, 3, 4, 130
 
@@ -16,76 +23,96 @@ DONE, STOPPED_BY_BUDGET, FAILED, INTERRUPTED = 0, 3, 4, 130
 def train(recipe: Recipe, *, run_dir: Path | None = None, resume: bool = False) -> int:
     """Run a recipe and return the exit code.
 
-    What a person did wrong travels as a ValueError of the package it was found in, before the first step.
+    What a person did wrong travels as a ValueError of the package it was found in; then no run folder is left behind.
     """
-    main = rank() == 0
-    folder = take(recipe, run_dir, resume or not main)
-    if main:
-        write_recipe(folder, recipe)
-        write_json(folder / "environment.json", environment())
-        set_status(folder, "running")
-    started = Started()
-    try:
-        code = _train(recipe, folder, resume, main, started)
-    except KeyboardInterrupt:
-        code = _ended(folder, main, "interrupted", INTERRUPTED, "interrupted from the keyboard")
-    except ValueError as error:
-        if not started.stepping:
-            _ended(folder, main, "failed", 2, str(error))
-            raise
-        code = _crashed(folder, main, error)
-    except Exception as error:
-        code = _crashed(folder, main, error)
-    return code
-
-
-class Started:
-    """Whether the first training step has begun: what fails before it is the request's fault."""
-
-    stepping = False
-
-
-def _train(recipe: Recipe, folder: Path, resume: bool, main: bool, started: Started) -> int:
-    import transformers
-
     from trainers.data import build_mix
     from trainers.evaluation import checkpoint_eval
-    from trainers.models import check_precision, load_model, load_tokenizer, lora_config
+    from trainers.models import load_tokenizer
+
+    main = rank() == 0
+    check_free(run_dir, resume)
+    tokenizer = load_tokenizer(recipe.model)
+    mix = build_mix(recipe, tokenizer, show=main)  # before the process group, whose timeouts a long tokenisation hits
+    measure = checkpoint_eval(recipe, mix)
+    starts_deepspeed(recipe)
+    arguments = training_arguments(recipe)
+    folder = from_writer(take(recipe, run_dir, resume) if main else None)
+    arguments.output_dir, arguments.run_name, measure.out = str(folder / "checkpoints"), folder.name, folder
+    if main:
+        write_recipe(folder, recipe)
+        write_json(folder / "recipe.resolved.json", {**recipe.resolved, "arguments": arguments.to_dict()})
+        write_json(folder / "environment.json", environment())
+        write_json(folder / "data.manifest.json", mix.manifest)
+        set_status(folder, "running")
+    return _guarded(recipe, folder, resume, Run(tokenizer, mix, measure, arguments))
+
+
+class Run:
+    """What a run has before its model is loaded, and whether its first step has begun."""
+
+    def __init__(self, tokenizer: Any, mix: "Mix", measure: "CheckpointEval", arguments: Any) -> None:
+        self.tokenizer, self.mix, self.measure, self.arguments = tokenizer, mix, measure, arguments
+        self.stepping = False
+
+
+def from_writer(folder: Path | None) -> Path:
+    """The run folder that rank 0 took, on every rank."""
+    import torch.distributed as dist
+
+    box = [folder]
+    if dist.is_available() and dist.is_initialized():
+        dist.broadcast_object_list(box, src=0)
+    assert box[0] is not None
+    return box[0]
+
+
+def _guarded(recipe: Recipe, folder: Path, resume: bool, run: Run) -> int:
+    """Train; whatever happens, status.json says it."""
+    main = rank() == 0
+    try:
+        return _train(recipe, folder, resume, run)
+    except KeyboardInterrupt:
+        return _ended(folder, main, "interrupted", INTERRUPTED, "interrupted from the keyboard")
+    except (TrainError, DataError, EvalError) as error:
+        if run.stepping:
+            return _crashed(folder, main, error)
+        if main and not resume:
+            give_back(folder)
+        raise
+    except Exception as error:
+        return _crashed(folder, main, error)
+
+
+def _train(recipe: Recipe, folder: Path, resume: bool, run: Run) -> int:
+    import transformers
+
+    from trainers.models import check_precision, load_model, lora_config
     from trainers.tracking import LogTrain, start_wandb
 
-    method = METHODS[recipe.method.name]
-    arguments = training_arguments(recipe, folder)
-    starts_deepspeed(recipe)
-    transformers.set_seed(arguments.seed)
-
-    tokenizer = load_tokenizer(recipe.model)
-    mix = build_mix(recipe, tokenizer, arguments, show=main)
-    if main:
-        write_json(folder / "data.manifest.json", mix.manifest)
-
-    model = load_model(recipe.model, tokenizer, quantised=recipe.adapter.kind == "qlora")
+    main = rank() == 0
+    transformers.set_seed(run.arguments.seed)
+    model = load_model(recipe.model, run.tokenizer, quantised=recipe.adapter.kind == "qlora")
     check_precision(recipe, model)
     trainer = STAGES[recipe.stage].trainer()(
-        method=method,
+        method=METHODS[recipe.method.name],
         method_config=recipe.method.config,
         model=model,
-        args=arguments,
-        train_dataset=mix.train,
-        processing_class=tokenizer,
-        peft_config=lora_config(recipe.adapter, tokenizer, recipe.model),
+        args=run.arguments,
+        train_dataset=run.mix.train,
+        processing_class=run.tokenizer,
+        peft_config=lora_config(recipe.adapter, run.tokenizer, recipe.model),
     )
+    wandb_run = None
+    trainer.add_callback(run.measure)
     if main:
         announce_model(trainer.model, recipe)
-
-    wandb_run = start_wandb(recipe, folder) if main else None
-    measure, tracker = checkpoint_eval(recipe, folder, mix, tokenizer, wandb_run, main)
-    trainer.add_callback(measure)
-    if tracker is not None:
-        trainer.add_callback(LogTrain(tracker))
-    trainer.add_callback(_marks_start(started))
+        wandb_run = start_wandb(recipe, folder, {**recipe.resolved, "arguments": run.arguments.to_dict()})
+        run.measure.tracker = Tracker(folder, wandb_run)
+        trainer.add_callback(LogTrain(run.measure.tracker))
+    trainer.add_callback(_marks_start(run))
     trainer.train(resume_from_checkpoint=last_checkpoint(folder) if resume else None)
     trainer.save_state()
-    return _finish(folder, main, measure.stopped, wandb_run)
+    return _finish(folder, main, run.measure.stopped, wandb_run)
 
 
 def last_checkpoint(folder: Path) -> str | None:
@@ -99,20 +126,20 @@ def announce_model(model: Any, recipe: Recipe) -> None:
     from trainers.models import adapted_modules, trainable_share
 
     trained, total = trainable_share(model)
-    announce(
-        f"model     {recipe.model.path}: {trained / 1e6:.2f}M of {total / 1e6:.1f}M parameters trained "
-        f"({trained / total:.2%})"
-    )
+    counts = f"{trained / 1e6:.2f}M of {total / 1e6:.1f}M parameters trained ({trained / total:.2%})"
+    announce(f"model     {recipe.model.path}: {counts}")
     if recipe.adapter.kind != "none":
         announce(f"adapter   {recipe.adapter.kind} on {', '.join(adapted_modules(model))}")
 
 
-def _marks_start(started: Started) -> Any:
+def _marks_start(run: Run) -> Any:
     from transformers import TrainerCallback
 
     class MarksStart(TrainerCallback):
+        """What fails before the first step is the request's fault, not the run's."""
+
         def on_step_begin(self, *args: Any, **kwargs: Any) -> None:
-            started.stepping = True
+            run.stepping = True
 
     return MarksStart()
 
@@ -144,6 +171,3 @@ def _crashed(folder: Path, main: bool, error: Exception) -> int:
     if main:
         (folder / "traceback.txt").write_text(text, "utf-8")
     return _ended(folder, main, "failed", FAILED, f"{type(error).__name__}: {error}")
-
-
-__all__ = ["TrainError", "train"]

@@ -3,6 +3,7 @@
 import json
 import os
 import platform
+import shutil
 import subprocess
 import sys
 import time
@@ -18,18 +19,22 @@ from trainers.recipe import Recipe
 STACK = ("tempering", "torch", "transformers", "trl", "peft", "accelerate", "deepspeed", "datasets", "wandb", "numpy")
 
 
+def check_free(run_dir: Path | None, resume: bool) -> None:
+    """Raise TrainError where the run folder that was asked for is in use and the run is not resumed."""
+    if run_dir is not None and not resume and run_dir.is_dir() and any(run_dir.iterdir()):
+        raise TrainError(f"--run-dir {run_dir}: not empty; --resume goes on with it, another name starts anew")
+
+
 def take(recipe: Recipe, run_dir: Path | None, resume: bool, runs: Path = Path("runs")) -> Path:
     """Choose and create the run folder: runs/<recipe name>, numbered when taken, or the one asked for.
 
-    Raises TrainError where the one asked for is in use and `resume` is off, or cannot be written.
+    Raises TrainError where it cannot be written.
     """
     folder = run_dir or runs / recipe.name
     if run_dir is None and not resume:
         number = 2
         while (folder / "status.json").exists():
             folder, number = runs / f"{recipe.name}-{number}", number + 1
-    elif run_dir is not None and not resume and folder.is_dir() and any(folder.iterdir()):
-        raise TrainError(f"--run-dir {folder}: not empty; --resume goes on with it, another name starts anew")
     try:
         (folder / "checkpoints").mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -37,12 +42,17 @@ def take(recipe: Recipe, run_dir: Path | None, resume: bool, runs: Path = Path("
     return folder
 
 
+def give_back(folder: Path) -> None:
+    """Remove a run folder in which nothing was measured and nothing trained; anything else stays."""
+    if not any(folder.glob("evals/step-*/*")) and not any(folder.glob("checkpoints/*")):
+        shutil.rmtree(folder)
+
+
 def write_recipe(folder: Path, recipe: Recipe) -> None:
-    """recipe.yaml as written (with the command line's overrides as a comment) and recipe.resolved.json, complete."""
+    """recipe.yaml as written, with the command line's overrides as a comment."""
     words = "".join(f"# {word}\n" for word in recipe.overrides)
     head = f"# {recipe.file}\n" + (f"# overrides on the command line:\n{words}" if words else "")
     write_atomic(folder / "recipe.yaml", (head + recipe.text).encode())
-    write_json(folder / "recipe.resolved.json", recipe.resolved)
 
 
 def write_json(path: Path, value: Mapping[str, Any]) -> None:

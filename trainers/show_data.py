@@ -11,7 +11,6 @@ from data_mix.build import read
 from data_mix.render import Dropped, TokenRow, tokenise
 from data_mix.spans import Part
 from trainers import TrainError, announce
-from trainers.arguments import training_arguments
 from trainers.data import build_mix, rendering
 from trainers.models import load_tokenizer
 from trainers.recipe import Recipe
@@ -27,18 +26,15 @@ def show(recipe: Recipe, *, rows: int = 3, source: str | None = None) -> None:
     if source is not None and source not in names:
         raise TrainError(f"--rows {source}: the recipe has no such train source; it has: {', '.join(names)}")
     folder = take(recipe, None, resume=False)
-    arguments = training_arguments(recipe, folder)
     tokenizer = load_tokenizer(recipe.model)
-    mix = build_mix(recipe, tokenizer, arguments)
+    mix = build_mix(recipe, tokenizer)
     write_json(folder / "data.manifest.json", mix.manifest)
     announce(f"manifest  {folder / 'data.manifest.json'}")
     if rows:
-        _show_rows(Console(), recipe, tokenizer, arguments.max_length, rows, source)
+        _show_rows(Console(), recipe, tokenizer, rows, source)
 
 
-def _show_rows(
-    console: Console, recipe: Recipe, tokenizer: Any, max_length: int | None, rows: int, source: str | None
-) -> None:
+def _show_rows(console: Console, recipe: Recipe, tokenizer: Any, rows: int, source: str | None) -> None:
     plain = not console.is_terminal or console.no_color
     legend = Text("trained tokens are ")
     legend.append("[[in double brackets]]" if plain else "green", style=STYLES[True])
@@ -46,7 +42,7 @@ def _show_rows(
     for part in read(recipe.data)[0]:
         if source not in (None, part.spec.name):
             continue
-        made = (one for raw in part.raw for one in tokenise(raw, tokenizer, rendering(recipe, max_length)))
+        made = (one for raw in part.raw for one in tokenise(raw, tokenizer, rendering(recipe)))
         for number, row in enumerate(islice(made, rows), 1):
             console.rule(f"{part.spec.name}, row {number}", align="left")
             console.print(coloured(row, tokenizer, plain))

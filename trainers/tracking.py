@@ -11,7 +11,7 @@ from eval_hooks.track import Tracker
 from trainers.recipe import Recipe
 
 
-def start_wandb(recipe: Recipe, folder: Path) -> Any:
+def start_wandb(recipe: Recipe, folder: Path, config: Mapping[str, Any]) -> Any:
     """A W&B run in the run folder: offline unless the recipe or WANDB_MODE says otherwise; None where tracking is off.
 
     WANDB_* variables win, as wandb's users expect.
@@ -32,7 +32,7 @@ def start_wandb(recipe: Recipe, folder: Path) -> Any:
         tags=list(section.tags) or None,
         mode=mode,
         dir=str(folder),
-        config=dict(recipe.resolved),
+        config=dict(config),
         settings=wandb.Settings(quiet=True, console="off"),
     )
 

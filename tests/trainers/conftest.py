@@ -1,0 +1,68 @@
+"""A tiny random model on disk and a recipe around it: a whole run in seconds."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from transformers import AutoTokenizer
+
+from launch.load import load
+from tests.conftest import tiny_llama
+from trainers.recipe import Recipe
+
+RECIPE = """\
+stage: sft
+model: {{path: {model}, dtype: float32}}
+data:
+  train: [{{source: jsonl, path: {data}}}]
+train: {{max_steps: 4, learning_rate: 1e-2, global_batch_size: 4, logging_steps: 1, use_cpu: true, disable_tqdm: true,
+        lr_scheduler_type: constant, seed: 7}}
+eval:
+  retain: [{{task: pocket, variant: olmes_cf, shots: 0, limit: 20}}]
+track: {{wandb: {{mode: disabled}}}}
+"""
+
+
+@pytest.fixture(scope="session")
+def tiny_folder(tmp_path_factory: pytest.TempPathFactory, smollm2: Path) -> Path:
+    """A tiny Llama with SmolLM2's tokenizer, as a model folder."""
+    folder = tmp_path_factory.mktemp("tiny")
+    tiny_llama().save_pretrained(folder)
+    AutoTokenizer.from_pretrained(smollm2).save_pretrained(folder)
+    return folder
+
+
+def write_rows(path: Path, n: int = 16) -> Path:
+    """Chats of different lengths, answers of one to five words."""
+    rows = [
+        {"messages": [{"role": "user", "content": f"Count to {i % 5 + 1} from {i}."},
+                      {"role": "assistant", "content": " ".join(str(i + k) for k in range(i % 5 + 1))}]}
+        for i in range(n)
+    ]  # fmt: skip
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return path
+
+
+@pytest.fixture
+def recipe_file(tmp_path: Path, tiny_folder: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A recipe for the tiny model in an empty folder, which becomes the current one."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("TEMPERING_CACHE", str(tmp_path / "cache"))
+    file = tmp_path / "tiny.yaml"
+    file.write_text(RECIPE.format(model=tiny_folder, data=write_rows(tmp_path / "rows.jsonl")))
+    return file
+
+
+@pytest.fixture
+def recipe(recipe_file: Path) -> Callable[..., Recipe]:
+    """The recipe with words laid over it."""
+    return lambda *words: load(str(recipe_file), words)
+
+
+def weights(folder: Path) -> dict[str, Any]:
+    """All tensors of a model or adapter folder."""
+    from safetensors.torch import load_file
+
+    return {key: value for file in folder.glob("*.safetensors") for key, value in load_file(file).items()}
