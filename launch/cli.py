@@ -98,9 +98,8 @@ def data(
 
     temper data quickstart --show 2 --rows sql
     """
-    from trainers.show_data import show as show_rows
-
     from launch.load import load
+    from trainers.show_data import show as show_rows
 
     show_rows(load(recipe, words or []), rows=show, source=rows)
 
@@ -122,9 +121,8 @@ def evaluate(
 
     temper eval smollm2-135m-instruct --task pocket --variant olmes_cf --shots 0 --limit 57
     """
-    from trainers.evaluate import evaluate as measure
-
     from launch.request import evaluation
+    from trainers.evaluate import evaluate as measure
 
     options = {"path": data, "variant": variant, "shots": shots, "limit": limit}
     section, spec = evaluation(model, task, options, words or [])

@@ -1,6 +1,9 @@
 """What tests share: the embedded model's tokenizer, tiny random models, the shared data where it is."""
 
 import os
+
+os.environ.setdefault("HF_HUB_OFFLINE", "1")  # no test reaches for a network; read when huggingface_hub is imported
+
 from pathlib import Path
 from typing import Any
 

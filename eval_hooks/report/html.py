@@ -5,7 +5,7 @@ from pathlib import Path
 
 from eval_hooks.files import write_atomic
 from eval_hooks.report import words
-from eval_hooks.report.view import RunView
+from eval_hooks.report.view import RunView, flips, samples
 
 
 def write_html(run: RunView, path: Path) -> None:
@@ -23,26 +23,11 @@ def write_html(run: RunView, path: Path) -> None:
         run=run,
         words=words,
         picture=base64.b64encode(image.read_bytes()).decode() if image.is_file() else None,
-        samples=list(_samples(run)),
+        samples=samples(run),
         flips={
-            name: _flips(task)
+            name: flips(task)
             for name, task in run.last["tasks"].items()
             if task.get("by_subject") and task.get("retention")
         },
     )
     write_atomic(path, page.encode())
-
-
-def _samples(run: RunView) -> list[tuple[dict, dict]]:
-    """(before, after) of the same prompts."""
-    pairs = []
-    for name, task in run.last["tasks"].items():
-        before = {s["item_id"]: s for s in run.first["tasks"].get(name, {}).get("samples") or []}
-        pairs += [(before[s["item_id"]], s) for s in task.get("samples") or [] if s["item_id"] in before]
-    return pairs
-
-
-def _flips(task: dict) -> list[tuple[str, dict]]:
-    """Subjects with flips, those that lost most on balance first."""
-    changed = [(name, entry) for name, entry in task["by_subject"].items() if entry["lost"] or entry["gained"]]
-    return sorted(changed, key=lambda item: (item[1]["gained"] - item[1]["lost"], item[0]))

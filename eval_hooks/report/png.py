@@ -1,4 +1,4 @@
-"""report.png: learning curve, target, retention with its interval, reliability; one picture, readable at half size."""
+"""report.png: the whole run in one picture, readable at half size."""
 
 import io
 from collections.abc import Mapping, Sequence
@@ -6,7 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from eval_hooks.files import write_atomic
-from eval_hooks.report.view import RunView
+from eval_hooks.report.detail import draw_flips, draw_samples
+from eval_hooks.report.view import RunView, samples
 from eval_hooks.report.words import kept
 
 BLUE, ORANGE, GREY, GREEN = (
@@ -18,15 +19,19 @@ BLUE, ORANGE, GREY, GREEN = (
 
 
 def write_png(run: RunView, path: Path) -> None:
-    """Draw the picture, 1600 x 1000 pixels, whole or not at all."""
+    """Learning, accuracy, retention, reliability, flips, samples: 1600 x 1500 pixels, whole or not at all."""
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(16 / 1.5, 10 / 1.5), dpi=150, layout="constrained")
-    axes = figure.subplots(2, 2)
+    figure = Figure(figsize=(16 / 1.5, 10), dpi=150, layout="constrained")
+    upper, lower = figure.subfigures(2, 1, height_ratios=[2, 1])  # apart, so that long names squeeze one row only
+    axes = [*upper.subplots(2, 2), lower.subplots(1, 2)]
     _learning(axes[0][0], run)
     _accuracies(axes[0][1], run)
     _retention(axes[1][0], run)
     _reliability(axes[1][1], run)
+    _finish(axes[2][0], draw_flips(axes[2][0], run), "items", "")
+    draw_samples(axes[2][1], run)
+    _finish(axes[2][1], "Samples before and after" if samples(run) else "", "", "")
     figure.suptitle(
         f"{run.folder.name}: step {run.first['step']} to {run.last['step']}", fontsize=13, fontweight="bold"
     )
@@ -40,7 +45,7 @@ def picture(figure: Any, kind: str, **how: Any) -> bytes:
     return buffer.getvalue()
 
 
-def _finish(axis: Any, title: str, x: str, y: str) -> None:
+def _finish(axis: Any, title: str, x: str, y: str, legend: str = "best") -> None:
     axis.set_title(title, fontsize=10, loc="left", fontweight="bold")
     axis.set_xlabel(x, fontsize=9)
     axis.set_ylabel(y, fontsize=9)
@@ -48,7 +53,7 @@ def _finish(axis: Any, title: str, x: str, y: str) -> None:
     axis.grid(alpha=0.25)
     axis.spines[["top", "right"]].set_visible(False)
     if axis.get_legend_handles_labels()[0]:
-        axis.legend(fontsize=8, frameon=False)
+        axis.legend(fontsize=8, frameon=False, loc=legend)
 
 
 def _learning(axis: Any, run: RunView) -> None:
@@ -118,7 +123,7 @@ def _reliability(axis: Any, run: RunView) -> None:
         if bins := summary["tasks"].get(name, {}).get("reliability"):
             ece = summary["tasks"][name]["calibration"]["ece"]["value"]
             draw_reliability(axis, bins, colour, f"step {summary['step']}: ECE {ece:.3f}")
-    _finish(axis, f"Calibration on {name}: is 70 % sure 70 % right?", "confidence", "share right")
+    _finish(axis, f"Calibration on {name}: is 70 % sure 70 % right?", "confidence", "share right", "upper left")
 
 
 def draw_reliability(axis: Any, bins: Sequence[Mapping[str, Any]], colour: str, label: str) -> None:

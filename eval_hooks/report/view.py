@@ -56,6 +56,21 @@ def read_run(folder: Path) -> RunView:
     )
 
 
+def samples(run: RunView) -> list[tuple[Mapping[str, Any], Mapping[str, Any]]]:
+    """(before, after) of the same prompts."""
+    pairs = []
+    for name, task in run.last["tasks"].items():
+        before = {s["item_id"]: s for s in run.first["tasks"].get(name, {}).get("samples") or []}
+        pairs += [(before[s["item_id"]], s) for s in task.get("samples") or [] if s["item_id"] in before]
+    return pairs
+
+
+def flips(task: Mapping[str, Any]) -> list[tuple[str, Mapping[str, Any]]]:
+    """Subjects with flips, those that lost most on balance first."""
+    changed = [(name, entry) for name, entry in task["by_subject"].items() if entry["lost"] or entry["gained"]]
+    return sorted(changed, key=lambda item: (item[1]["gained"] - item[1]["lost"], item[0]))
+
+
 def _text(file: Path) -> str:
     return file.read_text("utf-8") if file.is_file() else ""
 

@@ -59,7 +59,7 @@ def test_the_page_is_one_file_that_loads_nothing_and_escapes_everything(tmp_path
     assert "prefers-color-scheme: dark" in page and "@media print" in page
     for part in ("Knowledge kept?", "Flips by subject", "Samples before and after", "Calibration", "Recipe"):
         assert part in page
-    assert Image.open(png).size == (1600, 1000)
+    assert Image.open(png).size == (1600, 1500)
 
 
 def test_a_run_with_a_failed_task_still_has_a_report(tmp_path: Path) -> None:

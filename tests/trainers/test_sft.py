@@ -84,7 +84,7 @@ IM = "method={name: instruction_modelling, prompt_loss_weight: %s}"
 
 
 def test_instruction_modelling_without_weight_on_instructions_is_instruction_tuning(recipe: Load) -> None:
-    """w = 0: the same loss and, after four steps, the same weights."""
+    """Weight 0: the same loss and, after four steps, the same weights."""
     plain = trained(recipe("eval.retain=[]"), "nll")
     zero = trained(recipe("eval.retain=[]", IM % 0.0), "im")
     assert logged(zero, "train/loss") == pytest.approx(logged(plain, "train/loss"), rel=1e-4)
@@ -135,7 +135,7 @@ def test_two_gloo_ranks_under_zero_2_equal_one_rank(recipe_file: Path) -> None:
     env = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT), "DS_ACCELERATOR": "cpu"}
     for name, start in (
         ("one", []),
-        ("two", ["-m", "torch.distributed.run", "--nproc_per_node", "2", "--master_port", "0"]),
+        ("two", ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]),
     ):
         more = ["deepspeed=zero2"] if start else []
         done = subprocess.run(
@@ -147,7 +147,8 @@ def test_two_gloo_ranks_under_zero_2_equal_one_rank(recipe_file: Path) -> None:
     one, two = (Path(name) for name in ("one", "two"))
     assert logged(two, "train/loss") == pytest.approx(logged(one, "train/loss"), rel=1e-4)
     a, b = (weights(run / "checkpoints" / "checkpoint-4") for run in (one, two))
-    assert a.keys() == b.keys()
+    assert torch.equal(b.pop("lm_head.weight", b["model.embed_tokens.weight"]), b["model.embed_tokens.weight"])
+    assert a.keys() == b.keys()  # DeepSpeed writes the tied head out a second time
     for key in a:
         torch.testing.assert_close(a[key], b[key], rtol=0, atol=1e-5)
     tables = [(run / "evals" / "step-0" / "pocket.parquet").read_bytes() for run in (one, two)]
