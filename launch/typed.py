@@ -167,9 +167,13 @@ def _union(members: tuple[Any, ...], node: Node, path: str, report: Report) -> A
 
 
 def without_idle_text(members: tuple[Any, ...]) -> tuple[Any, ...]:
-    """Without `str` beside an enum: transformers writes `SchedulerType | str` for the names of the enum's members."""
+    """Without `str` beside an enum: transformers writes `SchedulerType | str` for the names of the enum's members.
+
+    In an order of their own: equal unions share one cached object, whose order is that of the first one written.
+    """
     has_enum = any(isinstance(member, type) and issubclass(member, Enum) for member in members)
-    return tuple(member for member in members if member is not str) if has_enum else members
+    kept = (member for member in members if not (has_enum and member is str))
+    return tuple(sorted(kept, key=lambda member: (member is type(None), str(member))))
 
 
 def _scalar(hint: Any, node: Node) -> Any:

@@ -150,7 +150,7 @@ def test_two_gloo_ranks_under_zero_2_equal_one_rank(recipe_file: Path) -> None:
     assert torch.equal(b.pop("lm_head.weight", b["model.embed_tokens.weight"]), b["model.embed_tokens.weight"])
     assert a.keys() == b.keys()  # DeepSpeed writes the tied head out a second time
     for key in a:
-        torch.testing.assert_close(a[key], b[key], rtol=0, atol=1e-5)
+        torch.testing.assert_close(a[key], b[key], rtol=1e-4, atol=1e-5)
     tables = [(run / "evals" / "step-0" / "pocket.parquet").read_bytes() for run in (one, two)]
     assert tables[0] == tables[1]
 
