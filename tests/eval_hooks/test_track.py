@@ -65,6 +65,7 @@ def test_the_same_keys_are_in_wandbs_own_offline_file(tmp_path: Path, monkeypatc
     summary = json.loads((run_folder(tmp_path / "run") / "evals" / "step-20" / "summary.json").read_text())
     show_summary(Tracker(tmp_path / "out", run), summary)
     run.finish()
+    wandb.teardown()  # waits for the process that writes the file
     keys: set[str] = set()
     for record in records(next(tmp_path.glob("wandb/offline-run-*/*.wandb"))):
         parsed = wandb_internal_pb2.Record()
