@@ -90,26 +90,26 @@ class CheckpointEval(TrainerCallback):
         if self.tracker is None and state.is_world_process_zero:
             self.tracker = Tracker(self.out)
         if state.global_step == 0 or not (self.out / "evals" / "step-0" / "summary.json").is_file():
-            self._evaluate(model, state, control)
+            self._evaluate(model, args, state, control)
 
     def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
         """Measure where a step is due."""
         period = self.period(state.max_steps)
         if period and state.global_step % period == 0:
-            self._evaluate(kwargs["model"], state, control)
+            self._evaluate(kwargs["model"], args, state, control)
 
     def on_epoch_end(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
         """Measure after an epoch, where that was asked for."""
         if self.every == "epoch":
-            self._evaluate(kwargs["model"], state, control)
+            self._evaluate(kwargs["model"], args, state, control)
 
     def on_train_end(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
         """Measure the final weights, unless the last step was measured."""
-        self._evaluate(kwargs["model"], state, control)
+        self._evaluate(kwargs["model"], args, state, control)
 
     def period(self, max_steps: int) -> int | None:
         """Steps between evaluations; None: only at the ends (or at epochs)."""
@@ -117,7 +117,7 @@ class CheckpointEval(TrainerCallback):
             return max(1, round(self.every * max_steps))
         return int(self.every) if isinstance(self.every, int | float) else None
 
-    def _evaluate(self, model: Any, state: TrainerState, control: TrainerControl) -> None:
+    def _evaluate(self, model: Any, args: TrainingArguments, state: TrainerState, control: TrainerControl) -> None:
         step = state.global_step
         if self._last == step:
             return
@@ -131,6 +131,7 @@ class CheckpointEval(TrainerCallback):
             baseline=evals / "step-0" if step else None,
             margin=self.margin,
             samples=self.samples,
+            autocast="bfloat16" if args.bf16 else "float16" if args.fp16 else None,
             keep_going=self.on_error == "report",
         )
         assert self._reader is not None

@@ -103,6 +103,9 @@ def _show(console: Console, before: Evaluation, after: Evaluation, entries: Mapp
         if "ece_rise" in entry:
             ece = [side.tasks()[name]["calibration"]["ece"] for side in (before, after)]
             console.print(f"{name}: {calibrated(ece[0], ece[1], entry['ece_rise'])}")
+    precisions = [side.summary.get("precision") for side in (before, after)]
+    if precisions[0] != precisions[1]:
+        console.print(f"[yellow]scored in different arithmetic: A {precisions[0]}, B {precisions[1]}[/yellow]")
     alone = sorted(set(before.tasks()) ^ set(after.tasks()))
     if alone:
         console.print(f"[dim]not in both, so not compared: {', '.join(alone)}[/dim]")

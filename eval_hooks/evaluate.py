@@ -167,6 +167,8 @@ class Pass:
     """evals/step-0, for retention."""
     margin: float = 0.02
     samples: int = 8
+    autocast: str | None = None
+    """Arithmetic of the forward pass where it is not that of the weights, as in a Trainer with `bf16`."""
     keep_going: bool = True
     """A task that fails becomes a failed row; otherwise its error travels."""
 
@@ -178,7 +180,8 @@ def evaluate(run: Pass, model: Any, reader: Reader, step: int, tokens: int | Non
     empty.
     """
     begin = time.monotonic()
-    summary: dict[str, Any] = {"step": step, "tokens": tokens, "tasks": {}, "validation": {}}
+    precision = ", ".join([weights_dtype(model), *([f"{run.autocast} autocast"] if run.autocast else [])])
+    summary: dict[str, Any] = {"step": step, "tokens": tokens, "precision": precision, "tasks": {}, "validation": {}}
     for task in run.tasks:
         start = time.monotonic()
         entry = _task_entry(run, task, model, reader, step, bar)
@@ -199,6 +202,11 @@ def evaluate(run: Pass, model: Any, reader: Reader, step: int, tokens: int | Non
     if run.folder:
         write_atomic(run.folder / "summary.json", json.dumps(summary, indent=1, ensure_ascii=False).encode())
     return summary
+
+
+def weights_dtype(model: Any) -> str:
+    """Type of the model's first floating-point weights, as `float32`."""
+    return next(str(p.dtype).removeprefix("torch.") for p in model.parameters() if p.is_floating_point())
 
 
 def _task_entry(run: Pass, task: Ready, model: Any, reader: Reader, step: int, bar: Bar) -> dict[str, Any]:

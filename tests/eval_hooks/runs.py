@@ -28,7 +28,7 @@ def evaluation(
         )
         tasks[name] = {**entry, "seconds": 1.0}
         write_table(table, folder / f"{name}.parquet")
-    summary = {"step": step, "tokens": None, "seconds": 2.0, "tasks": tasks, "validation": {}}
+    summary = {"step": step, "tokens": None, "precision": "float32", "seconds": 2.0, "tasks": tasks, "validation": {}}
     (folder / "summary.json").write_text(json.dumps(summary))
 
 

@@ -1,0 +1,58 @@
+"""From `train:` to the stage's arguments: batches that divide, what is filled, what is ours."""
+
+from collections.abc import Callable
+
+import pytest
+
+from trainers import TrainError
+from trainers.arguments import accumulation, saving, training_arguments
+from trainers.recipe import Recipe
+
+Load = Callable[..., Recipe]
+
+
+@pytest.mark.parametrize(
+    ("batch", "per_device", "ranks", "due"),
+    [(64, 8, 2, (8, 4)), (8, 8, 1, (8, 1)), (4, 8, 1, (4, 1)), (6, 2, 3, (2, 1)), (16, 8, 4, (4, 1))],
+)
+def test_a_global_batch_is_micro_batch_times_accumulation_times_ranks(
+    batch: int, per_device: int, ranks: int, due: tuple[int, int]
+) -> None:
+    found = accumulation(batch, per_device, ranks)
+    assert (found["per_device_train_batch_size"], found["gradient_accumulation_steps"]) == due
+    assert due[0] * due[1] * ranks == batch
+
+
+@pytest.mark.parametrize(
+    ("batch", "per_device", "ranks", "message"),
+    [(10, 8, 4, "nearest: 8 or 12"), (3, 8, 4, "nearest: 4 or 4"), (30, 8, 1, "per_device_train_batch_size 6 does")],
+)
+def test_a_batch_that_does_not_divide_names_the_nearest_that_does(
+    batch: int, per_device: int, ranks: int, message: str
+) -> None:
+    with pytest.raises(TrainError, match=message):
+        accumulation(batch, per_device, ranks)
+
+
+def test_what_the_recipe_says_wins_over_what_is_filled(recipe: Load) -> None:
+    plain, said = training_arguments(recipe()), training_arguments(recipe("train.save_total_limit=5"))
+    assert (plain.save_total_limit, said.save_total_limit) == (2, 5)
+    assert plain.report_to == [] and plain.eval_strategy == "no"
+
+
+@pytest.mark.parametrize(
+    ("every", "due"),
+    [
+        ("null", {}),
+        ("20", {"save_strategy": "steps", "save_steps": 20}),
+        ("0.5", {"save_strategy": "steps", "save_steps": 0.5}),
+        ("epoch", {"save_strategy": "epoch"}),
+    ],
+)
+def test_checkpoints_are_saved_where_the_model_is_measured(recipe: Load, every: str, due: dict[str, object]) -> None:
+    assert saving(recipe(f"eval.every={every}")) == due
+
+
+def test_what_the_config_class_refuses_is_a_request_error(recipe: Load) -> None:
+    with pytest.raises(TrainError, match="^train: "):
+        training_arguments(recipe("train.bf16=true", "train.fp16=true"))
