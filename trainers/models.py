@@ -223,7 +223,7 @@ def lora_config(adapter: AdapterSection, tokenizer: Any, model_section: ModelSec
     options = dict(adapter.options)
     if model_section.add_tokens:
         new = tokenizer.convert_tokens_to_ids(list(model_section.add_tokens))
-        options.setdefault("trainable_token_indices", {"embed_tokens": new})
+        options.setdefault("trainable_token_indices", new)
     return LoraConfig(task_type="CAUSAL_LM", **options)
 
 

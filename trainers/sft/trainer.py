@@ -25,11 +25,18 @@ class PartsCollator:
         return batch
 
 
+def show_bias(head: Any) -> None:
+    """Give PEFT's wrapper of trained token rows the `bias` that TRL's fused head asks for; its `weight` is merged."""
+    if not hasattr(head, "bias"):
+        head.bias = getattr(getattr(head, "original_module", None), "bias", None)
+
+
 class Trainer(SFTTrainer):
     """trl.SFTTrainer; `method.step` computes the loss where there is one."""
 
     def __init__(self, *, method: Method, method_config: Any, **kwargs: Any) -> None:
         super().__init__(**kwargs)
+        show_bias(self.model.get_output_embeddings())
         self.method, self.method_config = method, method_config
         if method.needs_parts:
             self.data_collator: Any = PartsCollator(self.data_collator)
