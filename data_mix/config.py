@@ -49,5 +49,3 @@ class DataConfig:
     validation: tuple[SourceSpec, ...] = ()
     seed: int = 0
     """Seed of mixing, of held-out rows and of every source whose entry names none."""
-    thinking: Literal["auto", "last_turn"] = "auto"
-    """How a template that rewrites history is trained: `auto` makes one row an assistant turn where it must."""

@@ -7,7 +7,7 @@ trainer.add_callback(CheckpointEval(retain=[{"task": "pocket", "variant": "olmes
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
@@ -42,7 +42,7 @@ class CheckpointEval(TrainerCallback):
         losses: Mapping[str, Sequence[LossItem]] | None = None,
         margin: float | None = None,
         budget: Budget | None = None,
-        on_error: str = "report",
+        on_error: Literal["report", "stop"] = "report",
         samples: int = 8,
         template_kwargs: Mapping[str, Any] | None = None,
         tracker: Tracker | None = None,
@@ -73,6 +73,8 @@ class CheckpointEval(TrainerCallback):
         self.stopped: str | None = None
         """Why the budget ended the run, if it did."""
         self._reader: Reader | None = None
+        self.at_end = True
+        """Measure when training ends; a run that is stopped from outside switches it off."""
         self._last: int | None = None
 
     def on_train_begin(
@@ -109,7 +111,8 @@ class CheckpointEval(TrainerCallback):
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
         """Measure the final weights, unless the last step was measured."""
-        self._evaluate(kwargs["model"], args, state, control)
+        if self.at_end:
+            self._evaluate(kwargs["model"], args, state, control)
 
     def period(self, max_steps: int) -> int | None:
         """Steps between evaluations; None: only at the ends (or at epochs)."""

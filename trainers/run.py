@@ -87,6 +87,7 @@ def _train(recipe: Recipe, folder: Path, resume: bool, run: Run) -> int:
     import transformers
 
     from trainers.models import check_precision, load_model, lora_config
+    from trainers.signals import StopOnSignal
     from trainers.tracking import LogTrain, start_wandb
 
     main = rank() == 0
@@ -110,8 +111,12 @@ def _train(recipe: Recipe, folder: Path, resume: bool, run: Run) -> int:
         run.measure.tracker = Tracker(folder, wandb_run)
         trainer.add_callback(LogTrain(run.measure.tracker))
     trainer.add_callback(_marks_start(run))
+    signals = StopOnSignal(run.measure)
+    trainer.add_callback(signals)
     trainer.train(resume_from_checkpoint=last_checkpoint(folder) if resume else None)
     trainer.save_state()
+    if signals.code:
+        return _ended(folder, main, "interrupted", signals.code, "stopped by a signal; --resume goes on")
     return _finish(folder, main, run.measure.stopped, wandb_run)
 
 

@@ -123,8 +123,8 @@ def test_a_task_that_breaks_is_a_failed_row_and_the_run_goes_on(tokenizer: Any, 
     assert "NaN" in failed["error"]
 
 
-def test_on_error_fail_lets_it_travel(tokenizer: Any, tmp_path: Path) -> None:
-    callback = CheckpointEval(retain=[POCKET], out=tmp_path / "run", on_error="fail")
+def test_on_error_stop_lets_it_travel(tokenizer: Any, tmp_path: Path) -> None:
+    callback = CheckpointEval(retain=[POCKET], out=tmp_path / "run", on_error="stop")
     trainer = bare(tokenizer, tmp_path, callback, steps=1)
     with torch.no_grad():
         trainer.model.lm_head.weight.fill_(float("nan"))

@@ -1,0 +1,67 @@
+"""SIGINT, SIGTERM and SIGUSR1 (a scheduler's notice): finish the step, save a checkpoint, end with a code of its own."""
+
+import signal
+from types import FrameType
+from typing import Any
+
+from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+
+from eval_hooks import CheckpointEval
+from trainers import announce
+
+CODES = {signal.SIGINT: 130, signal.SIGTERM: 143, signal.SIGUSR1: 143}
+
+
+class StopOnSignal(TrainerCallback):
+    """After the step in which a signal reaches any rank, all ranks save and stop; the last measurement is left out.
+
+    A second SIGINT stops at once. Before the first step signals do what they always do: there is nothing to save.
+    """
+
+    def __init__(self, measure: CheckpointEval) -> None:
+        self.measure = measure
+        self.code = 0
+        """Exit code of the signal that stopped the run; 0: none did."""
+        self._arrived = 0
+        self._before: dict[int, Any] = {}
+
+    def on_step_begin(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        """Take the signals over at the first step."""
+        if not self._before:
+            self._before = {number: signal.signal(number, self._note) for number in CODES}
+
+    def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
+        """Save and stop, where a signal has come."""
+        self.code = _highest(self._arrived, args.device)
+        if self.code:
+            control.should_save = control.should_training_stop = True
+            self.measure.at_end = False
+
+    def on_train_end(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        """Give the signals back."""
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+
+    def _note(self, number: int, frame: FrameType | None) -> None:
+        if self._arrived and number == signal.SIGINT:
+            raise KeyboardInterrupt
+        self._arrived = CODES[signal.Signals(number)]
+        announce(
+            f"{signal.Signals(number).name}: a checkpoint is saved after this step; Ctrl-C once more stops at once"
+        )
+
+
+def _highest(code: int, device: Any) -> int:
+    """The highest code of any rank, on every rank: all must stop at the same step."""
+    import torch
+    import torch.distributed as dist
+
+    if not (dist.is_available() and dist.is_initialized()):
+        return code
+    box = torch.tensor(code, device=device)
+    dist.all_reduce(box, op=dist.ReduceOp.MAX)
+    return int(box)
