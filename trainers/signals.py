@@ -1,4 +1,4 @@
-"""SIGINT, SIGTERM and SIGUSR1 (a scheduler's notice): finish the step, save a checkpoint, end with a code of its own."""
+"""SIGINT, SIGTERM and SIGUSR1 (a scheduler's notice): finish the step, save a checkpoint, end with its code."""
 
 import signal
 from types import FrameType
