@@ -152,7 +152,9 @@ def _read_source(spec: SourceSpec, seed: int) -> Part:
     from data_mix.shapes import normalise
 
     rows = SOURCES[spec.source].rows(spec.config, Random(f"{seed}/{spec.name}"))
-    raw = [normalise(row, spec, f"{spec.name} row {number}") for number, row in enumerate(rows, 1)]
+    path = getattr(spec.config, "path", None)
+    where = f"{spec.name} ({path})" if path else spec.name
+    raw = [normalise(row, spec, f"{where} row {number}") for number, row in enumerate(rows, 1)]
     if not raw:
         raise DataError(f"data source {spec.name} ({spec.source}): no rows")
     return Part(spec=spec, raw=raw)

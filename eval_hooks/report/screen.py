@@ -4,7 +4,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console, Group
+from rich.console import Console
+from rich.markup import escape
 from rich.panel import Panel
 from rich.table import Table
 
@@ -16,11 +17,14 @@ COLOURS = {"dropped": "red", "gained": "green", "kept": "green", "undecided": "y
 
 def print_screen(folder: Path, console: Console | None = None) -> None:
     """Show a run's answers on the terminal."""
-    (console or Console()).print(last_screen(read_run(folder)))
+    console, run = console or Console(), read_run(folder)
+    console.print(last_screen(run))
+    for line in _places(run):
+        console.print(line, soft_wrap=True, highlight=False)  # whole, so that it can be copied
 
 
 def last_screen(run: RunView) -> Panel:
-    """Target up? Knowledge kept? Still calibrated? And where everything is."""
+    """Target up? Knowledge kept? Still calibrated?"""
     grid = Table.grid(padding=(0, 2))
     grid.add_column(style="bold", no_wrap=True)
     grid.add_column()
@@ -28,7 +32,7 @@ def last_screen(run: RunView) -> Panel:
         grid.add_row(question, answer)
     steps = f"step {run.first['step']} to {run.last['step']}"
     return Panel(
-        Group(grid, "", *_places(run)),
+        grid,
         title=f"[bold]{run.folder.name}[/bold]: {steps}",
         border_style="cyan",
         expand=False,
@@ -92,7 +96,7 @@ def _failures(run: RunView) -> Iterator[tuple[str, str]]:
     for summary in run.summaries:
         for name, task in summary["tasks"].items():
             if task["status"] == "failed":
-                yield "[red]Failed[/red]", f"[red]{name} at step {summary['step']}: {task['error']}[/red]"
+                yield "[red]Failed[/red]", f"[red]{name} at step {summary['step']}: {escape(task['error'])}[/red]"
 
 
 def _places(run: RunView) -> Iterator[str]:

@@ -124,7 +124,7 @@ def test_a_row_that_cannot_be_read_is_named_by_source_and_number(tmp_path: Path,
     path = chats(tmp_path / "a.jsonl", 2)
     with path.open("a") as handle:
         handle.write('{"prompt": "q", "completion": ""}\n')
-    with pytest.raises(DataError, match="a row 3: no completion"):
+    with pytest.raises(DataError, match=r"a \(.*a\.jsonl\) row 3: no completion"):
         built(DataConfig(train=(spec(path),)))
 
 

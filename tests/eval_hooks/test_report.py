@@ -69,13 +69,13 @@ def test_a_run_with_a_failed_task_still_has_a_report(tmp_path: Path) -> None:
     file = folder / "evals" / "step-20" / "summary.json"
     summary = json.loads(file.read_text())
     summary["tasks"]["pocket"] = {
-        "role": "retain", "status": "failed", "error": "RuntimeError: <b>", "n": 0, "accuracy": None, "retention": None
+        "role": "retain", "status": "failed", "error": "RuntimeError: <b> [/odd]", "n": 0, "accuracy": None, "retention": None
     }  # fmt: skip
     file.write_text(json.dumps(summary))
     write_report(folder)
     page = (folder / "report.html").read_text()
-    assert "evaluation failed" in page and "RuntimeError: &lt;b&gt;" in page
-    assert "Failed" in screen(folder)
+    assert "evaluation failed" in page and "RuntimeError: &lt;b&gt; [/odd]" in page
+    assert "RuntimeError: <b> [/odd]" in screen(folder)
 
 
 def test_a_run_measured_once_has_a_report(tmp_path: Path) -> None:
