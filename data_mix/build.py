@@ -18,6 +18,7 @@ from data_mix.render import ANSWERS, Dropped, Rendering, TokenRow, tokenise
 if TYPE_CHECKING:
     from datasets import Dataset
 
+SHAPES = ("messages", "prompt+completion", "text")
 FORMAT = 1
 """Raised when the same settings give other rows than before, so that old caches are not taken."""
 
@@ -82,12 +83,14 @@ def build(
     cache: Path,
     packing: Packing | None = None,
     progress: Progress = plain,
+    shapes: Sequence[str] = SHAPES,
 ) -> Mix:
     """Build the mix, or take it from the cache where data, template text and settings are the same.
 
-    Raises DataError with source and row for what cannot be used, and where no row remains.
+    `shapes` are those of the rows that may be trained on. Raises DataError with source and row for what cannot be used,
+    and where no row remains.
     """
-    train, validation = read(config)
+    train, validation = read(config, shapes)
     key = _key(config, [*train, *validation], tokenizer, how, packing)
     held = {part.spec.name: part for part in validation}
     judged = replace(how, messages=ANSWERS, completions=ANSWERS)  # one scale for every method: the loss of answers
@@ -121,12 +124,13 @@ def build(
     return Mix(train=dataset, validation={n: p.rows for n, p in held.items()}, manifest=manifest, cached=False)
 
 
-def read(config: DataConfig) -> tuple[list[Part], list[Part]]:
+def read(config: DataConfig, shapes: Sequence[str] = SHAPES) -> tuple[list[Part], list[Part]]:
     """Rows of every train and validation source in TRL's columns; held-out rows are taken from train first.
 
-    Raises DataError for an unreadable source, and for a held-out part that would leave train or itself empty.
+    Raises DataError for an unreadable source, a row to train on of another shape than `shapes`, and for a held-out part
+    that would leave train or itself empty.
     """
-    train = [_read_source(spec, config.seed) for spec in config.train]
+    train = [_read_source(spec, config.seed, shapes) for spec in config.train]
     validation = []
     for spec in config.validation:
         if not spec.split_from:
@@ -147,14 +151,20 @@ def read(config: DataConfig) -> tuple[list[Part], list[Part]]:
     return train, validation
 
 
-def _read_source(spec: SourceSpec, seed: int) -> Part:
+def _read_source(spec: SourceSpec, seed: int, shapes: Sequence[str] = SHAPES) -> Part:
     from data_mix.catalog import SOURCES
-    from data_mix.shapes import normalise
+    from data_mix.shapes import normalise, shape_of
 
     rows = SOURCES[spec.source].rows(spec.config, Random(f"{seed}/{spec.name}"))
     path = getattr(spec.config, "path", None)
     where = f"{spec.name} ({path})" if path else spec.name
     raw = [normalise(row, spec, f"{where} row {number}") for number, row in enumerate(rows, 1)]
+    for number, row in enumerate(raw, 1):
+        if shape_of(row) not in shapes:
+            raise DataError(
+                f"{where} row {number}: its shape is {shape_of(row)}; this stage trains on {' or '.join(shapes)} "
+                "(rename with columns, or choose another stage)"
+            )
     if not raw:
         raise DataError(f"data source {spec.name} ({spec.source}): no rows")
     return Part(spec=spec, raw=raw)

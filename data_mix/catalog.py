@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from random import Random
 from typing import Any
 
-from data_mix.sources import files, hub, sql, text
+from data_mix.sources import files, hub, pydoc, sql, text
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,6 +31,11 @@ SOURCES: dict[str, Source] = {
     "parquet": Source(config=files.Files, rows=files.reader("parquet"), about="Parquet"),
     "text": Source(config=text.Text, rows=text.rows, about="plain text, a row a line, a paragraph or a file"),
     "hub": Source(config=hub.Hub, rows=hub.rows, about="a data set of the Hugging Face hub"),
+    "pydoc": Source(
+        config=pydoc.Pydoc,
+        rows=pydoc.rows,
+        about="embedded: the documentation of Python's own library, split by module",
+    ),
     "sql": Source(
         config=sql.Sql, rows=sql.rows, about="embedded: SQL queries on small tables, with the engine's own results"
     ),

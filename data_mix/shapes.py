@@ -57,6 +57,11 @@ def normalise(row: Mapping[str, Any], spec: SourceSpec, where: str) -> dict[str,
     )
 
 
+def shape_of(row: Mapping[str, Any]) -> str:
+    """`messages`, `prompt+completion` or `text`, of a row in TRL's columns."""
+    return "messages" if "messages" in row else "text" if "text" in row else "prompt+completion"
+
+
 def _renamed(row: Mapping[str, Any], spec: SourceSpec, where: str) -> dict[str, Any]:
     """The row with `columns` applied: our name -> the file's."""
     if absent := [theirs for theirs in spec.columns.values() if theirs not in row]:

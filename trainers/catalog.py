@@ -35,6 +35,13 @@ def _sft_trainer() -> Any:
 
 
 STAGES: dict[str, Stage] = {
+    "cpt": Stage(
+        about="continued pretraining on plain text",
+        arguments=_sft_arguments,
+        trainer=_sft_trainer,
+        columns=("text",),
+        default_method="causal_lm",
+    ),
     "sft": Stage(
         about="instruction tuning on conversations or prompt+completion rows",
         arguments=_sft_arguments,
@@ -45,6 +52,13 @@ STAGES: dict[str, Stage] = {
 }
 
 METHODS: dict[str, Method] = {
+    "causal_lm": Method(
+        stage="cpt",
+        config=NoOptions,
+        about="mean negative log-likelihood of every token",
+        source=Source(note="trl.SFTConfig loss_type: nll, on rows that are trained whole"),
+        trl={"loss_type": "nll"},
+    ),
     "nll": Method(
         stage="sft",
         config=NoOptions,

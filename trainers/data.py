@@ -4,12 +4,15 @@ from collections.abc import Mapping
 from typing import Any
 
 from data_mix.build import Mix, Packing, build
-from data_mix.render import ANSWERS, EVERYTHING, Rendering
+from data_mix.render import EVERYTHING, Rendering
 from trainers import announce
 from trainers.arguments import setting
-from trainers.catalog import METHODS
+from trainers.catalog import METHODS, STAGES
 from trainers.fetch import cache_dir
 from trainers.recipe import Recipe
+
+SPLITTING = ("wrapped", "bfd_split")
+"""Packing strategies that cut a long row into several instead of cutting it off."""
 
 
 def build_mix(recipe: Recipe, tokenizer: Any, show: bool = True) -> Mix:
@@ -30,10 +33,10 @@ def build_mix(recipe: Recipe, tokenizer: Any, show: bool = True) -> Mix:
         if setting(recipe, "packing")
         else None
     )
-    cache = cache_dir()
+    cache, shapes = cache_dir(), STAGES[recipe.stage].columns
     cache.mkdir(parents=True, exist_ok=True)
     with FileLock(cache / "data.lock"):
-        mix = build(recipe.data, tokenizer, rendering(recipe), cache, packing, bar if show else plain_bar)
+        mix = build(recipe.data, tokenizer, rendering(recipe), cache, packing, bar if show else plain_bar, shapes)
     if show:
         for line in manifest_lines(mix.manifest):
             announce(line)
@@ -43,9 +46,10 @@ def build_mix(recipe: Recipe, tokenizer: Any, show: bool = True) -> Mix:
 def rendering(recipe: Recipe) -> Rendering:
     """Which tokens are trained: the method's parts, or everything where the recipe switches the mask off."""
     method = METHODS[recipe.method.name]
-    parts = getattr(method, "trains", ANSWERS)
+    parts = method.trains
+    splits = setting(recipe, "packing") and setting(recipe, "packing_strategy") in SPLITTING
     return Rendering(
-        max_length=setting(recipe, "max_length"),
+        max_length=None if splits else setting(recipe, "max_length"),
         messages=EVERYTHING if recipe.train.get("assistant_only_loss") is False else parts,
         completions=EVERYTHING if recipe.train.get("completion_only_loss") is False else parts,
         template_kwargs=recipe.model.chat_template_kwargs,

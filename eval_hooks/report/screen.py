@@ -10,7 +10,7 @@ from rich.panel import Panel
 from rich.table import Table
 
 from eval_hooks.report.view import RunView, read_run
-from eval_hooks.report.words import calibrated, kept, percent, points
+from eval_hooks.report.words import calibrated, kept, number, percent, points
 
 COLOURS = {"dropped": "red", "gained": "green", "kept": "green", "undecided": "yellow"}
 
@@ -28,7 +28,7 @@ def last_screen(run: RunView) -> Panel:
     grid = Table.grid(padding=(0, 2))
     grid.add_column(style="bold", no_wrap=True)
     grid.add_column()
-    for question, answer in [*_targets(run), *_retained(run), *_calibration(run), *_failures(run)]:
+    for question, answer in [*_targets(run), *_losses(run), *_retained(run), *_calibration(run), *_failures(run)]:
         grid.add_row(question, answer)
     steps = f"step {run.first['step']} to {run.last['step']}"
     return Panel(
@@ -60,6 +60,13 @@ def _targets(run: RunView) -> Iterator[tuple[str, str]]:
         )
         line = f"[{colour}]{word}[/{colour}]: {name} {percent(before.get('accuracy'))} -> {percent(after['accuracy'])}"
         yield "Target up?", line + (f"\nchange {points(change['delta'])}, n = {after['n']}" if change else "")
+
+
+def _losses(run: RunView) -> Iterator[tuple[str, str]]:
+    for name, after in run.last.get("validation", {}).items():
+        before = run.first.get("validation", {}).get(name)
+        if before:
+            yield "Held-out loss", f"{name} {number(before['loss'])} -> {number(after['loss'])} nats a token"
 
 
 def _retained(run: RunView) -> Iterator[tuple[str, str]]:

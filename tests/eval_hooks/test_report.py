@@ -27,6 +27,7 @@ def test_the_screen_answers_the_three_questions(tmp_path: Path) -> None:
     assert re.search(r"Target up\? .*sql 0\.0 % .* -> 66\.7 %", text)
     assert re.search(r"Knowledge kept\? +dropped: \d+\.\d points lost, the loss is real", text)
     assert re.search(r"Still calibrated\? +pocket: ECE 0\.\d+ -> 0\.\d+: worse", text)
+    assert "held 2.000 (0.900 to 2.100) -> 1.000" in text
     assert "wandb sync w/offline-run-1" in text
 
 
