@@ -113,7 +113,10 @@ def _train(recipe: Recipe, folder: Path, resume: bool, run: Run) -> int:
     trainer.add_callback(_marks_start(run))
     signals = StopOnSignal(run.measure)
     trainer.add_callback(signals)
-    trainer.train(resume_from_checkpoint=last_checkpoint(folder) if resume else None)
+    try:
+        trainer.train(resume_from_checkpoint=last_checkpoint(folder) if resume else None)
+    finally:
+        signals.give_back()
     trainer.save_state()
     if signals.code:
         return _ended(folder, main, "interrupted", signals.code, "stopped by a signal; --resume goes on")

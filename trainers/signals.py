@@ -39,10 +39,8 @@ class StopOnSignal(TrainerCallback):
             control.should_save = control.should_training_stop = True
             self.measure.at_end = False
 
-    def on_train_end(
-        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
-    ) -> None:
-        """Give the signals back."""
+    def give_back(self) -> None:
+        """Let signals do again what they did before the first step."""
         for number, handler in self._before.items():
             signal.signal(number, handler)
 

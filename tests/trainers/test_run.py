@@ -1,6 +1,7 @@
 """A run's folder, states and exit codes, on a tiny model: what is there afterwards, and what is never left behind."""
 
 import json
+import signal
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -100,7 +101,9 @@ def test_the_keyboard_ends_a_run_with_code_130(recipe: Load, monkeypatch: pytest
         raise KeyboardInterrupt
 
     monkeypatch.setattr(Trainer, "compute_loss", stops)
+    before = signal.getsignal(signal.SIGINT)
     assert train(recipe("eval.retain=[]")) == 130
+    assert signal.getsignal(signal.SIGINT) is before
     assert status(Path("runs/tiny"))["state"] == "interrupted"
 
 
