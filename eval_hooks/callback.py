@@ -12,11 +12,12 @@ from typing import Any, Literal
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
 from eval_hooks.budget import crossed
-from eval_hooks.config import Budget, Role, TaskSpec
+from eval_hooks.config import Budget, Role, TaskSpec, kept_margin
 from eval_hooks.errors import EvalError
-from eval_hooks.evaluate import Pass, Reader, Ready, evaluate, load_items, ready
+from eval_hooks.evaluate import Pass, Reader, Ready, evaluate, load_items, reader_of, ready
 from eval_hooks.forward import Progress, no_progress
 from eval_hooks.items import LossItem
+from eval_hooks.ranks import from_writer
 from eval_hooks.track import Tracker, show_summary
 
 Entry = TaskSpec | Mapping[str, Any] | str
@@ -59,13 +60,7 @@ class CheckpointEval(TrainerCallback):
         self.losses = losses or {}
         self._items = [load_items(spec, (rows or {}).get(spec.name or spec.task)) for spec, _ in self.entries]
         self.budget = budget or Budget()
-        self.margin = (
-            margin
-            if margin is not None
-            else self.budget.accuracy_drop
-            if self.budget.accuracy_drop is not None
-            else 0.02
-        )
+        self.margin = kept_margin(margin, self.budget)
         self.on_error, self.samples = on_error, samples
         self.template_kwargs = template_kwargs or {}
         self.tracker, self.on_summary = tracker, on_summary
@@ -83,8 +78,7 @@ class CheckpointEval(TrainerCallback):
         """Render every item once and measure the base, unless a resumed run has it on disk."""
         model = kwargs["model"]
         tokenizer = getattr(kwargs["processing_class"], "tokenizer", kwargs["processing_class"])
-        limit = getattr(model.config.get_text_config(), "max_position_embeddings", None) or 2048
-        self._reader = Reader(tokenizer=tokenizer, template_kwargs=self.template_kwargs, max_length=limit)
+        self._reader = reader_of(model, tokenizer, self.template_kwargs)
         self.tasks = [
             ready(spec, role, self._reader, items)
             for (spec, role), items in zip(self.entries, self._items, strict=True)
@@ -147,23 +141,12 @@ class CheckpointEval(TrainerCallback):
         self._decide(summary, control)
 
     def _decide(self, summary: dict[str, Any], control: TrainerControl) -> None:
-        reasons = _from_writer(crossed(self.budget, summary))
+        reasons = from_writer(crossed(self.budget, summary))
         if reasons and self.tracker:
             self.tracker.log(summary["step"], {"budget/crossed": 1.0, "budget/reason": "; ".join(reasons)})
         if reasons and self.budget.action == "stop":
             self.stopped = "; ".join(reasons)
             control.should_training_stop = True
-
-
-def _from_writer(reasons: list[str]) -> list[str]:
-    """What rank 0 decided, on every rank: only it has the tables, and all must stop at the same step."""
-    import torch.distributed as dist
-
-    if not (dist.is_available() and dist.is_initialized()):
-        return reasons
-    box = [reasons]
-    dist.broadcast_object_list(box, src=0)
-    return box[0]
 
 
 def _spec(entry: Entry) -> TaskSpec:

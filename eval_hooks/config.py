@@ -6,6 +6,8 @@ from typing import Any, Literal
 
 Variant = Literal["hendrycks", "lm_eval", "olmes_mcf", "olmes_cf"]
 Role = Literal["target", "retain"]
+MARGIN = 0.02
+"""Loss that counts as none where nothing else is said."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,9 +66,9 @@ class EvalConfig:
     samples: int = 8
     """Generations kept for the report and W&B, per generative task."""
 
-    @property
-    def kept_margin(self) -> float:
-        """The margin of the verdict, with its defaults resolved."""
-        if self.margin is not None:
-            return self.margin
-        return self.budget.accuracy_drop if self.budget.accuracy_drop is not None else 0.02
+
+def kept_margin(margin: float | None, budget: Budget) -> float:
+    """The margin of the verdict, with its defaults resolved."""
+    if margin is not None:
+        return margin
+    return budget.accuracy_drop if budget.accuracy_drop is not None else MARGIN

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from eval_hooks.catalog import TASKS
-from eval_hooks.config import Role, TaskSpec
+from eval_hooks.config import MARGIN, Role, TaskSpec
 from eval_hooks.encode import Encoded, encode
 from eval_hooks.errors import EvalError
 from eval_hooks.files import write_atomic
@@ -61,6 +61,12 @@ class Reader:
     tokenizer: Any
     template_kwargs: Mapping[str, Any] = field(default_factory=dict)
     max_length: int = 2048
+
+
+def reader_of(model: Any, tokenizer: Any, template_kwargs: Mapping[str, Any]) -> Reader:
+    """The reader of a loaded model; one whose configuration names no longest input gets 2048 tokens."""
+    limit = getattr(model.config.get_text_config(), "max_position_embeddings", None) or 2048
+    return Reader(tokenizer=tokenizer, template_kwargs=template_kwargs, max_length=limit)
 
 
 Items = ChoiceSet | tuple[GenerateItem, ...]
@@ -165,7 +171,7 @@ class Pass:
     """evals/step-N; None on the ranks that write nothing."""
     baseline: Path | None = None
     """evals/step-0, for retention."""
-    margin: float = 0.02
+    margin: float = MARGIN
     samples: int = 8
     autocast: str | None = None
     """Arithmetic of the forward pass where it is not that of the weights, as in a Trainer with `bf16`."""

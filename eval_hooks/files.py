@@ -1,10 +1,16 @@
-"""Files that are written whole or not at all."""
+"""Files that are written whole or not at all, and where checkpoints lie."""
 
 import os
 import tempfile
 from pathlib import Path
 
 from eval_hooks.errors import EvalError
+
+
+def checkpoints(run: Path) -> dict[int, Path]:
+    """Step -> folder of every checkpoint of a run folder, in order of step."""
+    found = {int(file.name.rpartition("-")[2]): file for file in run.glob("checkpoints/checkpoint-*")}
+    return dict(sorted(found.items()))
 
 
 def write_atomic(path: Path, data: bytes) -> None:

@@ -9,6 +9,7 @@ from eval_hooks.calibration.brier import brier, brier_top_label, decompose
 from eval_hooks.calibration.ece import ece, mce, reliability
 from eval_hooks.calibration.nll import clipped, nll
 from eval_hooks.calibration.ranking import aurc, auroc, e_aurc
+from eval_hooks.config import MARGIN
 from eval_hooks.estimate import Estimate
 from eval_hooks.intervals import bootstrap, bootstrap_mean, share
 from eval_hooks.retention import retention
@@ -20,7 +21,7 @@ def summarise_task(
     *,
     role: str,
     baseline: pa.Table | None = None,
-    margin: float = 0.02,
+    margin: float = MARGIN,
     prompt_hash: str = "",
     first_prompt: str = "",
     samples: int = 8,

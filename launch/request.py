@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from eval_hooks.config import TaskSpec
+from eval_hooks.files import checkpoints
 from launch import entries
 from launch.bounds import BOUNDS
 from launch.compose import tree_of
@@ -14,6 +15,7 @@ from launch.problems import RecipeError
 from launch.tables import Tables, shipped
 from launch.typed import Report, build
 from trainers.recipe import ModelSection
+from trainers.rundir import RUNS, find_run
 
 NEWEST = "newest"
 """What `--resume` without a value means."""
@@ -40,7 +42,7 @@ def evaluation(
     return section, spec
 
 
-def resumed_folder(word: str, run_dir: Path | None, runs: Path = Path("runs")) -> Path | None:
+def resumed_folder(word: str, run_dir: Path | None, runs: Path = RUNS) -> Path | None:
     """The run folder that `--resume` means; None: the recipe's own.
 
     RUN:STEP must name the newest checkpoint: going on from an older one would overwrite what was measured after it.
@@ -52,12 +54,12 @@ def resumed_folder(word: str, run_dir: Path | None, runs: Path = Path("runs")) -
     if match is None:
         raise RecipeError(f"--resume {word!r}: write --resume alone for the newest checkpoint, or --resume RUN:STEP")
     name, step = match[1], int(match[2])
-    folder = next((candidate for candidate in (Path(name), runs / name) if candidate.is_dir()), None)
+    folder = find_run(name, runs)
     if folder is None:
         raise RecipeError(f"--resume {word}: no run folder {name!r} here or under {runs}/")
     if run_dir is not None and run_dir.resolve() != folder.resolve():
         raise RecipeError(f"--resume {word}: --run-dir {run_dir} is another folder; leave --run-dir out")
-    steps = sorted(int(file.name.rpartition("-")[2]) for file in folder.glob("checkpoints/checkpoint-*"))
+    steps = list(checkpoints(folder))
     if not steps or step not in steps:
         raise RecipeError(
             f"--resume {word}: no checkpoint at step {step}; there is: {', '.join(map(str, steps)) or 'none'}"

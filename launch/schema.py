@@ -7,7 +7,6 @@ between keys are checked when loading.
 
 import dataclasses
 import json
-import re
 import types
 import typing
 from collections.abc import Mapping, Sequence
@@ -23,7 +22,7 @@ from launch.habits import OWNED_TRAIN
 from launch.problems import RecipeError
 from launch.sections import GLOBAL_BATCH, adapter_fields
 from launch.tables import Tables, shipped
-from launch.typed import without_idle_text
+from launch.typed import pattern, without_idle_text
 from trainers.recipe import AdapterSection, LaunchSection, ModelSection, WandbSection
 
 Schema = dict[str, Any]
@@ -224,7 +223,7 @@ def type_schema(hint: Any) -> Schema:
         return _any_of([type_schema(member) for member in without_idle_text(arguments)])
     if origin is Literal:
         patterns = [option for option in arguments if isinstance(option, str) and "[" in option]
-        options: list[Schema] = [{"type": "string", "pattern": _pattern(option)} for option in patterns]
+        options: list[Schema] = [{"type": "string", "pattern": f"^{pattern(option)}$"} for option in patterns]
         return _any_of([{"enum": [option for option in arguments if option not in patterns]}, *options])
     if isinstance(hint, type) and issubclass(hint, Enum):
         return {"enum": [member.value for member in hint]}
@@ -241,11 +240,6 @@ def type_schema(hint: Any) -> Schema:
     if container in (dict, Mapping):
         return {"type": "object", "additionalProperties": type_schema(arguments[1]) if arguments else {}}
     return {}
-
-
-def _pattern(option: str) -> str:
-    """PEFT writes `name_[hint]` for any text in the hint's place."""
-    return "^" + re.sub(r"\\\[.*?\\\]", ".+", re.escape(option)) + "$"
 
 
 def _any_of(members: Sequence[Schema]) -> Schema:

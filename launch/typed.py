@@ -196,13 +196,15 @@ def _scalar(hint: Any, node: Node) -> Any:
 
 
 def _same(option: Any, value: Any) -> bool:
-    """Whether a value is an option, of the same type (True is not 1).
-
-    PEFT writes `name_[hint]` for any text in the hint's place.
-    """
+    """Whether a value is an option, of the same type (True is not 1)."""
     if isinstance(option, str) and isinstance(value, str) and "[" in option:
-        return re.fullmatch(re.sub(r"\\\[.*?\\\]", ".+", re.escape(option)), value) is not None
+        return re.fullmatch(pattern(option), value) is not None
     return type(option) is type(value) and option == value
+
+
+def pattern(option: str) -> str:
+    """The regular expression of an option; PEFT writes `name_[hint]` for any text in the hint's place."""
+    return re.sub(r"\\\[.*?\\\]", ".+", re.escape(option))
 
 
 def due(hint: Any) -> str:

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from data_mix.build import Mix, Packing, build
+from data_mix.build import Mix, Packing, build, plain
 from data_mix.render import EVERYTHING, Rendering
 from trainers import announce
 from trainers.arguments import setting
@@ -36,7 +36,7 @@ def build_mix(recipe: Recipe, tokenizer: Any, show: bool = True) -> Mix:
     cache, shapes = cache_dir(), STAGES[recipe.stage].columns
     cache.mkdir(parents=True, exist_ok=True)
     with FileLock(cache / "data.lock"):
-        mix = build(recipe.data, tokenizer, rendering(recipe), cache, packing, bar if show else plain_bar, shapes)
+        mix = build(recipe.data, tokenizer, rendering(recipe), cache, packing, bar if show else plain, shapes)
     if show:
         for line in manifest_lines(mix.manifest):
             announce(line)
@@ -46,12 +46,11 @@ def build_mix(recipe: Recipe, tokenizer: Any, show: bool = True) -> Mix:
 def rendering(recipe: Recipe) -> Rendering:
     """Which tokens are trained: the method's parts, or everything where the recipe switches the mask off."""
     method = METHODS[recipe.method.name]
-    parts = method.trains
     splits = setting(recipe, "packing") and setting(recipe, "packing_strategy") in SPLITTING
     return Rendering(
         max_length=None if splits else setting(recipe, "max_length"),
-        messages=EVERYTHING if recipe.train.get("assistant_only_loss") is False else parts,
-        completions=EVERYTHING if recipe.train.get("completion_only_loss") is False else parts,
+        messages=EVERYTHING if recipe.train.get("assistant_only_loss") is False else method.trains,
+        completions=EVERYTHING if recipe.train.get("completion_only_loss") is False else method.trains,
         template_kwargs=recipe.model.chat_template_kwargs,
         keep_parts=method.needs_parts,
     )
@@ -79,8 +78,3 @@ def bar(things: Any, description: str) -> Any:
     from tqdm.auto import tqdm
 
     return tqdm(things, desc=description, leave=False, dynamic_ncols=True)
-
-
-def plain_bar(things: Any, description: str) -> Any:
-    """For the ranks that nobody watches."""
-    return things

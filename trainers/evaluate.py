@@ -11,7 +11,7 @@ from rich.table import Table
 from eval_hooks.callback import progress_bar
 from eval_hooks.catalog import TASKS
 from eval_hooks.config import TaskSpec
-from eval_hooks.evaluate import Pass, Reader, load_items, ready
+from eval_hooks.evaluate import Pass, load_items, reader_of, ready
 from eval_hooks.evaluate import evaluate as measure
 from eval_hooks.report.words import number, percent
 from trainers.evaluation import source_rows
@@ -30,8 +30,7 @@ def evaluate(*, model: ModelSection, tasks: Sequence[TaskSpec], out: Path | None
     asked = [load_items(spec, source_rows(spec) if TASKS[spec.task].source else None) for spec in tasks]
     tokenizer = load_tokenizer(model)
     loaded = load_model(model, tokenizer).to("cuda" if torch.cuda.is_available() else "cpu")
-    limit = getattr(loaded.config.get_text_config(), "max_position_embeddings", None) or 2048
-    reader = Reader(tokenizer=tokenizer, template_kwargs=model.chat_template_kwargs, max_length=limit)
+    reader = reader_of(loaded, tokenizer, model.chat_template_kwargs)
     prepared = [ready(spec, "target", reader, items) for spec, items in zip(tasks, asked, strict=True)]
     with tempfile.TemporaryDirectory() as scratch:
         run = Pass(tasks=prepared, folder=out or Path(scratch), keep_going=False)

@@ -25,7 +25,7 @@ def checkpoint_eval(recipe: Recipe, mix: Mix) -> CheckpointEval:
             if TASKS[spec.task].source
         },
         losses={name: [loss_item(name, i, row) for i, row in enumerate(rows)] for name, rows in mix.validation.items()},
-        margin=section.kept_margin,
+        margin=section.margin,
         budget=section.budget,
         on_error=section.on_error,
         samples=section.samples,

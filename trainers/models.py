@@ -5,11 +5,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from eval_hooks.files import checkpoints
 from trainers import TrainError
 from trainers.fetch import MODELS, fetch
 from trainers.recipe import AdapterSection, ModelSection, Recipe
-
-RUNS = Path("runs")
+from trainers.rundir import RUNS, find_run
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,12 +40,12 @@ def locate(path: str, runs: Path = RUNS) -> Located:
 
 def _checkpoint(path: str, runs: Path) -> Path:
     run, _, step = path.rpartition(":")
-    root = next((candidate for candidate in (Path(run), runs / run) if candidate.is_dir()), None)
+    root = find_run(run, runs)
     if root is None:
         raise TrainError(f"model.path {path!r}: no run folder {run!r} here or under {runs}/")
     folder = root / "checkpoints" / f"checkpoint-{step}"
     if not folder.is_dir():
-        there = sorted(int(f.name.rpartition("-")[2]) for f in root.glob("checkpoints/checkpoint-*"))
+        there = checkpoints(root)
         raise TrainError(
             f"model.path {path!r}: run {run} has no checkpoint at step {step!r}; there is: "
             f"{', '.join(map(str, there)) or 'none'}"

@@ -1,11 +1,15 @@
 """A run, top to bottom: tokenizer, data, folder, model, method, trainer, evaluation, report."""
 
 import traceback
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from data_mix import DataError
 from eval_hooks import EvalError
+from eval_hooks.files import checkpoints
+from eval_hooks.ranks import from_writer
 from eval_hooks.track import Tracker
 from trainers import TrainError, announce
 from trainers.arguments import rank, starts_deepspeed, training_arguments
@@ -16,6 +20,7 @@ from trainers.rundir import check_free, environment, give_back, set_status, take
 if TYPE_CHECKING:
     from data_mix.build import Mix
     from eval_hooks.callback import CheckpointEval
+    from trainers.signals import StopOnSignal
 
 DONE, STOPPED_BY_BUDGET, FAILED, INTERRUPTED = 0, 3, 4, 130
 
@@ -28,6 +33,7 @@ def train(recipe: Recipe, *, run_dir: Path | None = None, resume: bool = False) 
     from trainers.data import build_mix
     from trainers.evaluation import checkpoint_eval
     from trainers.models import load_tokenizer
+    from trainers.signals import StopOnSignal
 
     main = rank() == 0
     check_free(run_dir, resume)
@@ -36,34 +42,37 @@ def train(recipe: Recipe, *, run_dir: Path | None = None, resume: bool = False) 
     measure = checkpoint_eval(recipe, mix)
     starts_deepspeed(recipe)
     arguments = training_arguments(recipe)
-    folder = from_writer(take(recipe, run_dir, resume) if main else None)
+    folder = from_writer(take(recipe, run_dir, resume) if main else Path())
     arguments.output_dir, arguments.run_name, measure.out = str(folder / "checkpoints"), folder.name, folder
+    run = Run(
+        tokenizer=tokenizer,
+        mix=mix,
+        measure=measure,
+        signals=StopOnSignal(measure),
+        arguments=arguments,
+        resolved={**recipe.resolved, "arguments": arguments.to_dict()},
+    )
     if main:
         write_recipe(folder, recipe)
-        write_json(folder / "recipe.resolved.json", {**recipe.resolved, "arguments": arguments.to_dict()})
+        write_json(folder / "recipe.resolved.json", run.resolved)
         write_json(folder / "environment.json", environment())
         write_json(folder / "data.manifest.json", mix.manifest)
         set_status(folder, "running")
-    return _guarded(recipe, folder, resume, Run(tokenizer, mix, measure, arguments))
+    return _guarded(recipe, folder, resume, run)
 
 
+@dataclass(frozen=True, kw_only=True)
 class Run:
-    """What a run has before its model is loaded, and whether its first step has begun."""
+    """What a run has before its model is loaded."""
 
-    def __init__(self, tokenizer: Any, mix: "Mix", measure: "CheckpointEval", arguments: Any) -> None:
-        self.tokenizer, self.mix, self.measure, self.arguments = tokenizer, mix, measure, arguments
-        self.stepping = False
-
-
-def from_writer(folder: Path | None) -> Path:
-    """The run folder that rank 0 took, on every rank."""
-    import torch.distributed as dist
-
-    box = [folder]
-    if dist.is_available() and dist.is_initialized():
-        dist.broadcast_object_list(box, src=0)
-    assert box[0] is not None
-    return box[0]
+    tokenizer: Any
+    mix: "Mix"
+    measure: "CheckpointEval"
+    signals: "StopOnSignal"
+    arguments: Any
+    """The stage's config."""
+    resolved: Mapping[str, Any]
+    """The recipe and all arguments as plain data, for recipe.resolved.json and W&B."""
 
 
 def _guarded(recipe: Recipe, folder: Path, resume: bool, run: Run) -> int:
@@ -74,7 +83,7 @@ def _guarded(recipe: Recipe, folder: Path, resume: bool, run: Run) -> int:
     except KeyboardInterrupt:
         return _ended(folder, main, "interrupted", INTERRUPTED, "interrupted from the keyboard")
     except (TrainError, DataError, EvalError) as error:
-        if run.stepping:
+        if run.signals.started:
             return _crashed(folder, main, error)
         if main and not resume:
             give_back(folder)
@@ -87,7 +96,6 @@ def _train(recipe: Recipe, folder: Path, resume: bool, run: Run) -> int:
     import transformers
 
     from trainers.models import check_precision, load_model, lora_config
-    from trainers.signals import StopOnSignal
     from trainers.tracking import LogTrain, start_wandb
 
     main = rank() == 0
@@ -107,26 +115,24 @@ def _train(recipe: Recipe, folder: Path, resume: bool, run: Run) -> int:
     trainer.add_callback(run.measure)
     if main:
         announce_model(trainer.model, recipe)
-        wandb_run = start_wandb(recipe, folder, {**recipe.resolved, "arguments": run.arguments.to_dict()})
+        wandb_run = start_wandb(recipe, folder, run.resolved)
         run.measure.tracker = Tracker(folder, wandb_run)
         trainer.add_callback(LogTrain(run.measure.tracker))
-    trainer.add_callback(_marks_start(run))
-    signals = StopOnSignal(run.measure)
-    trainer.add_callback(signals)
+    trainer.add_callback(run.signals)
     try:
         trainer.train(resume_from_checkpoint=last_checkpoint(folder) if resume else None)
     finally:
-        signals.give_back()
+        run.signals.give_back()
     trainer.save_state()
-    if signals.code:
-        return _ended(folder, main, "interrupted", signals.code, "stopped by a signal; --resume goes on")
+    if run.signals.code:
+        return _ended(folder, main, "interrupted", run.signals.code, "stopped by a signal; --resume goes on")
     return _finish(folder, main, run.measure.stopped, wandb_run)
 
 
 def last_checkpoint(folder: Path) -> str | None:
     """The newest whole checkpoint of a run folder, or None."""
-    whole = [f for f in (folder / "checkpoints").glob("checkpoint-*") if (f / "trainer_state.json").is_file()]
-    return str(max(whole, key=lambda f: int(f.name.rpartition("-")[2]))) if whole else None
+    whole = [file for file in checkpoints(folder).values() if (file / "trainer_state.json").is_file()]
+    return str(whole[-1]) if whole else None
 
 
 def announce_model(model: Any, recipe: Recipe) -> None:
@@ -138,18 +144,6 @@ def announce_model(model: Any, recipe: Recipe) -> None:
     announce(f"model     {recipe.model.path}: {counts}")
     if recipe.adapter.kind != "none":
         announce(f"adapter   {recipe.adapter.kind} on {', '.join(adapted_modules(model))}")
-
-
-def _marks_start(run: Run) -> Any:
-    from transformers import TrainerCallback
-
-    class MarksStart(TrainerCallback):
-        """What fails before the first step is the request's fault, not the run's."""
-
-        def on_step_begin(self, *args: Any, **kwargs: Any) -> None:
-            run.stepping = True
-
-    return MarksStart()
 
 
 def _finish(folder: Path, main: bool, stopped: str | None, wandb_run: Any) -> int:

@@ -16,7 +16,13 @@ from eval_hooks.files import write_atomic
 from trainers import TrainError
 from trainers.recipe import Recipe
 
+RUNS = Path("runs")
 STACK = ("tempering", "torch", "transformers", "trl", "peft", "accelerate", "deepspeed", "datasets", "wandb", "numpy")
+
+
+def find_run(name: str, runs: Path = RUNS) -> Path | None:
+    """The run folder of a path or of a name under `runs`, if there is one."""
+    return next((folder for folder in (Path(name), runs / name) if folder.is_dir()), None)
 
 
 def check_free(run_dir: Path | None, resume: bool) -> None:
@@ -25,7 +31,7 @@ def check_free(run_dir: Path | None, resume: bool) -> None:
         raise TrainError(f"--run-dir {run_dir}: not empty; --resume goes on with it, another name starts anew")
 
 
-def take(recipe: Recipe, run_dir: Path | None, resume: bool, runs: Path = Path("runs")) -> Path:
+def take(recipe: Recipe, run_dir: Path | None, resume: bool, runs: Path = RUNS) -> Path:
     """Choose and create the run folder: runs/<recipe name>, numbered when taken, or the one asked for.
 
     Raises TrainError where it cannot be written.

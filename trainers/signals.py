@@ -7,6 +7,7 @@ from typing import Any
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
 from eval_hooks import CheckpointEval
+from eval_hooks.ranks import highest
 from trainers import announce
 
 CODES = {signal.SIGINT: 130, signal.SIGTERM: 143, signal.SIGUSR1: 143}
@@ -25,16 +26,21 @@ class StopOnSignal(TrainerCallback):
         self._arrived = 0
         self._before: dict[int, Any] = {}
 
+    @property
+    def started(self) -> bool:
+        """Whether the first step has begun: what fails before it is the request's fault, not the run's."""
+        return bool(self._before)
+
     def on_step_begin(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
         """Take the signals over at the first step."""
-        if not self._before:
+        if not self.started:
             self._before = {number: signal.signal(number, self._note) for number in CODES}
 
     def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
         """Save and stop, where a signal has come."""
-        self.code = _highest(self._arrived, args.device)
+        self.code = highest(self._arrived, args.device)
         if self.code:
             control.should_save = control.should_training_stop = True
             self.measure.at_end = False
@@ -51,15 +57,3 @@ class StopOnSignal(TrainerCallback):
         announce(
             f"{signal.Signals(number).name}: a checkpoint is saved after this step; Ctrl-C once more stops at once"
         )
-
-
-def _highest(code: int, device: Any) -> int:
-    """The highest code of any rank, on every rank: all must stop at the same step."""
-    import torch
-    import torch.distributed as dist
-
-    if not (dist.is_available() and dist.is_initialized()):
-        return code
-    box = torch.tensor(code, device=device)
-    dist.all_reduce(box, op=dist.ReduceOp.MAX)
-    return int(box)

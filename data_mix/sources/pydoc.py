@@ -13,11 +13,10 @@ from inspect import cleandoc
 from itertools import islice
 from pathlib import Path
 from random import Random
-from typing import Literal
 
 from data_mix import DataError
+from data_mix.splits import Split, split_of_hash
 
-Split = Literal["train", "validation", "test"]
 SKIPPED = {"test", "tests", "idlelib", "lib2to3", "site-packages", "dist-packages", "turtledemo", "__pycache__"}
 """Folders that hold no documentation for readers."""
 Documented = ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef
@@ -69,8 +68,7 @@ def module_name(file: Path) -> str:
 
 def split_of(module: str) -> Split:
     """A module's split, from its top-level name, so that a package stays together."""
-    tenth = int(hashlib.sha256(module.partition(".")[0].encode()).hexdigest(), 16) % 10
-    return "validation" if tenth == 8 else "test" if tenth == 9 else "train"
+    return split_of_hash(hashlib.sha256(module.partition(".")[0].encode()).hexdigest())
 
 
 def documentation(file: Path, module: str) -> Iterator[str]:

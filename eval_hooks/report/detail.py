@@ -3,9 +3,10 @@
 import textwrap
 from typing import Any
 
+from eval_hooks.report.colours import BLUE, GREY, ORANGE
 from eval_hooks.report.view import RunView, flips, samples
 
-LOST, GAINED, GREY = "#D55E00", "#0072B2", "#777777"
+LOST, GAINED = ORANGE, BLUE
 SUBJECTS, SAMPLES = 14, 4
 """How many are shown."""
 

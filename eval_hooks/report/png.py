@@ -6,16 +6,10 @@ from pathlib import Path
 from typing import Any
 
 from eval_hooks.files import write_atomic
+from eval_hooks.report.colours import BLUE, GREEN, GREY, ORANGE
 from eval_hooks.report.detail import draw_flips, draw_samples
 from eval_hooks.report.view import RunView, samples
 from eval_hooks.report.words import kept
-
-BLUE, ORANGE, GREY, GREEN = (
-    "#0072B2",
-    "#D55E00",
-    "#777777",
-    "#009E73",
-)  # Okabe and Ito's colours, told apart by everybody
 
 
 def write_png(run: RunView, path: Path) -> None:

@@ -9,6 +9,7 @@ from rich.markup import escape
 from rich.panel import Panel
 from rich.table import Table
 
+from eval_hooks.files import checkpoints
 from eval_hooks.report.view import RunView, read_run
 from eval_hooks.report.words import calibrated, kept, number, percent, points
 
@@ -47,19 +48,14 @@ def _tasks(run: RunView, role: str) -> Iterator[tuple[str, Any, Any]]:
 
 def _targets(run: RunView) -> Iterator[tuple[str, str]]:
     for name, before, after in _tasks(run, "target"):
-        change = after["retention"]
-        colour = (
-            COLOURS["undecided" if not change else "dropped" if change["verdict"] == "dropped" else "gained"]
-            if change
-            else "white"
-        )
-        word = (
-            {"gained": "yes", "dropped": "no, it fell"}.get(change["verdict"], "not proven")
-            if change
-            else "one evaluation only"
-        )
-        line = f"[{colour}]{word}[/{colour}]: {name} {percent(before.get('accuracy'))} -> {percent(after['accuracy'])}"
-        yield "Target up?", line + (f"\nchange {points(change['delta'])}, n = {after['n']}" if change else "")
+        change, moved = after["retention"], f"{name} {percent(before.get('accuracy'))} -> {percent(after['accuracy'])}"
+        if not change:
+            yield "Target up?", f"one evaluation only: {moved}"
+            continue
+        colour = COLOURS["dropped" if change["verdict"] == "dropped" else "gained"]
+        word = {"gained": "yes", "dropped": "no, it fell"}.get(change["verdict"], "not proven")
+        paired = f"change {points(change['delta'])}, n = {after['n']}"
+        yield "Target up?", f"[{colour}]{word}[/{colour}]: {moved}\n{paired}"
 
 
 def _losses(run: RunView) -> Iterator[tuple[str, str]]:
@@ -107,9 +103,8 @@ def _failures(run: RunView) -> Iterator[tuple[str, str]]:
 
 
 def _places(run: RunView) -> Iterator[str]:
-    checkpoints = sorted(run.folder.glob("checkpoints/checkpoint-*"), key=lambda f: int(f.name.rpartition("-")[2]))
-    if checkpoints:
-        yield f"[dim]checkpoint[/dim] {checkpoints[-1]}"
+    if saved := list(checkpoints(run.folder).values()):
+        yield f"[dim]checkpoint[/dim] {saved[-1]}"
     yield f"[dim]picture[/dim]    {run.folder / 'report.png'}"
     yield f"[dim]report[/dim]     {run.folder / 'report.html'}"
     if where := run.status.get("wandb_dir"):

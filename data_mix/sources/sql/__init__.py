@@ -16,8 +16,8 @@ from data_mix.sources.sql.execute import run
 from data_mix.sources.sql.linearise import Style, cell_text, linearise
 from data_mix.sources.sql.skeletons import EASY, HELD_OUT, SKELETONS
 from data_mix.sources.sql.tables import Cell, Table, random_table, user_tables
+from data_mix.splits import Split, split_of_hash
 
-Split = Literal["train", "validation", "test"]
 WORDINGS = (
     "Run the SQL query on the table. Give only the result.",
     "Act as the SQL engine: what does the query return?",
@@ -130,9 +130,8 @@ def allowed(cfg: Sql) -> Sequence[str]:
 
 
 def split_of(table: Table) -> Split:
-    """A table's split, from its content alone: eight tenths train, one validation, one test."""
-    tenth = int(table.key, 16) % 10
-    return "validation" if tenth == 8 else "test" if tenth == 9 else "train"
+    """A table's split, from its content alone."""
+    return split_of_hash(table.key)
 
 
 def _table(cfg: Sql, rng: Random) -> Table:
