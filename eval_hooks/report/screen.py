@@ -52,8 +52,8 @@ def _targets(run: RunView) -> Iterator[tuple[str, str]]:
         if not change:
             yield "Target up?", f"one evaluation only: {moved}"
             continue
-        colour = COLOURS["dropped" if change["verdict"] == "dropped" else "gained"]
         word = {"gained": "yes", "dropped": "no, it fell"}.get(change["verdict"], "not proven")
+        colour = COLOURS["undecided" if word == "not proven" else change["verdict"]]
         paired = f"change {points(change['delta'])}, n = {after['n']}"
         yield "Target up?", f"[{colour}]{word}[/{colour}]: {moved}\n{paired}"
 

@@ -31,6 +31,13 @@ def test_the_screen_answers_the_three_questions(tmp_path: Path) -> None:
     assert "wandb sync w/offline-run-1" in text
 
 
+def test_a_target_that_is_not_proven_is_yellow(tmp_path: Path) -> None:
+    """Two of three right after none: the interval reaches down to 0, so it is no green yes."""
+    console = Console(file=io.StringIO(), width=100, force_terminal=True, color_system="standard")
+    print_screen(run_folder(tmp_path / "run"), console)
+    assert "\x1b[33mnot proven\x1b[0m" in console.file.getvalue()
+
+
 def test_no_change_is_not_called_a_loss(tmp_path: Path) -> None:
     text = screen(run_folder(tmp_path / "run", skill=2.0))
     assert "dropped" not in text
