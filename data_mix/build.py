@@ -12,14 +12,15 @@ from typing import TYPE_CHECKING, Any
 
 from data_mix import DataError
 from data_mix.config import DataConfig, SourceSpec
+from data_mix.forms import FORMS, Encode, Form
 from data_mix.mix import draw_order, epochs_over
-from data_mix.render import ANSWERS, Dropped, Rendering, TokenRow, tokenise
+from data_mix.render import ANSWERS, Dropped, Rendering
 
 if TYPE_CHECKING:
     from datasets import Dataset
 
-SHAPES = ("messages", "prompt+completion", "text")
-FORMAT = 1
+CONVERSATIONS = FORMS["conversations"]
+FORMAT = 2
 """Raised when the same settings give other rows than before, so that old caches are not taken."""
 
 
@@ -38,8 +39,9 @@ class Mix:
     """What a run trains and validates on."""
 
     train: "Dataset"
-    """Columns input_ids, labels; parts where a method asks for them; seq_lengths where packed."""
-    validation: Mapping[str, list[TokenRow]]
+    """The form's columns; for tokens input_ids, labels, parts where asked for, seq_lengths where packed."""
+    validation: Mapping[str, list[Any]]
+    """The form's held-out rows."""
     manifest: Mapping[str, Any]
     cached: bool
     """It was there already."""
@@ -51,7 +53,7 @@ class Part:
 
     spec: SourceSpec
     raw: list[dict[str, Any]]
-    rows: list[TokenRow] = field(default_factory=list)
+    rows: list[Any] = field(default_factory=list)
     dropped: Counter[str] = field(default_factory=Counter)
 
     def facts(self) -> dict[str, Any]:
@@ -60,8 +62,8 @@ class Part:
             "source": self.spec.source or f"from {self.spec.split_from}",
             "read": len(self.raw),
             "rows": len(self.rows),
-            "tokens": sum(len(row.input_ids) for row in self.rows),
-            "supervised_tokens": sum(label != -100 for row in self.rows for label in row.labels),
+            "tokens": sum(row.tokens for row in self.rows),
+            "supervised_tokens": sum(row.supervised for row in self.rows),
             "dropped": dict(self.dropped),
             "sha256": _digest(self.raw),
         }
@@ -83,34 +85,27 @@ def build(
     cache: Path,
     packing: Packing | None = None,
     progress: Progress = plain,
-    shapes: Sequence[str] = SHAPES,
+    form: Form = CONVERSATIONS,
 ) -> Mix:
     """Build the mix, or take it from the cache where data, template text and settings are the same.
 
-    `shapes` are those of the rows that may be trained on. Raises DataError with source and row for what cannot be used,
-    and where no row remains.
+    `form` says which rows may be trained on and what they become. Raises DataError with source and row for what cannot
+    be used, and where no row remains.
     """
-    train, validation = read(config, shapes)
-    key = _key(config, [*train, *validation], tokenizer, how, packing)
+    train, validation = read(config, form)
+    key = _key(config, form, [*train, *validation], tokenizer, how, packing)
     held = {part.spec.name: part for part in validation}
     judged = replace(how, messages=ANSWERS, completions=ANSWERS)  # one scale for every method: the loss of answers
     for part in validation:
-        _tokenise_part(part, tokenizer, judged, progress)
+        _encode_part(part, form.held_out, tokenizer, judged, progress)
     folder = cache / "data" / key
     if (folder / "manifest.json").is_file():
-        from datasets import load_from_disk
-
-        manifest = json.loads((folder / "manifest.json").read_text("utf-8"))
-        return Mix(
-            train=load_from_disk(str(folder / "train")),
-            validation={n: p.rows for n, p in held.items()},
-            manifest=manifest,
-            cached=True,
-        )
+        return _built(folder, held, cached=True)
     for part in train:
-        _tokenise_part(part, tokenizer, how, progress)
+        _encode_part(part, form.encode, tokenizer, how, progress)
     order = _order(config, train)
-    dataset = _dataset([train[source].rows[row] for source, row in order], packing, how.keep_parts)
+    rows = [train[source].rows[row] for source, row in order]
+    dataset = _dataset([row.columns(how) for row in rows], packing)
     manifest = {
         "hash": key,
         "train": {
@@ -118,19 +113,31 @@ def build(
             for p, epochs in zip(train, epochs_over(order, [len(p.rows) for p in train]), strict=True)
         },
         "validation": {name: part.facts() for name, part in held.items()},
-        "mix": {"rows": len(order), "packed_rows": len(dataset), "tokens": sum(map(len, dataset["input_ids"]))},
+        "mix": {"rows": len(order), "packed_rows": len(dataset), "tokens": _tokens(dataset, rows)},
     }
     _save(dataset, manifest, folder)
-    return Mix(train=dataset, validation={n: p.rows for n, p in held.items()}, manifest=manifest, cached=False)
+    return _built(folder, held, cached=False)
 
 
-def read(config: DataConfig, shapes: Sequence[str] = SHAPES) -> tuple[list[Part], list[Part]]:
+def _built(folder: Path, held: Mapping[str, Part], cached: bool) -> Mix:
+    """The mix of a cache entry, read from disk: TRL caches further columns beside a data set's files, for all ranks."""
+    from datasets import load_from_disk
+
+    return Mix(
+        train=load_from_disk(str(folder / "train")),
+        validation={name: part.rows for name, part in held.items()},
+        manifest=json.loads((folder / "manifest.json").read_text("utf-8")),
+        cached=cached,
+    )
+
+
+def read(config: DataConfig, form: Form = CONVERSATIONS) -> tuple[list[Part], list[Part]]:
     """Rows of every train and validation source in TRL's columns; held-out rows are taken from train first.
 
-    Raises DataError for an unreadable source, a row to train on of another shape than `shapes`, and for a held-out part
-    that would leave train or itself empty.
+    Raises DataError for an unreadable source, a row to train on of a shape that is not the form's, and for a
+    held-out part that would leave train or itself empty.
     """
-    train = [_read_source(spec, config.seed, shapes) for spec in config.train]
+    train = [_read_source(spec, config.seed, form.shapes) for spec in config.train]
     validation = []
     for spec in config.validation:
         if not spec.split_from:
@@ -151,7 +158,7 @@ def read(config: DataConfig, shapes: Sequence[str] = SHAPES) -> tuple[list[Part]
     return train, validation
 
 
-def _read_source(spec: SourceSpec, seed: int, shapes: Sequence[str] = SHAPES) -> Part:
+def _read_source(spec: SourceSpec, seed: int, shapes: Sequence[str] | None = None) -> Part:
     from data_mix.catalog import SOURCES
     from data_mix.shapes import normalise, shape_of
 
@@ -160,7 +167,7 @@ def _read_source(spec: SourceSpec, seed: int, shapes: Sequence[str] = SHAPES) ->
     where = f"{spec.name} ({path})" if path else spec.name
     raw = [normalise(row, spec, f"{where} row {number}") for number, row in enumerate(rows, 1)]
     for number, row in enumerate(raw, 1):
-        if shape_of(row) not in shapes:
+        if shapes and shape_of(row) not in shapes:
             raise DataError(
                 f"{where} row {number}: its shape is {shape_of(row)}; this stage trains on {' or '.join(shapes)} "
                 "(rename with columns, or choose another stage)"
@@ -170,10 +177,10 @@ def _read_source(spec: SourceSpec, seed: int, shapes: Sequence[str] = SHAPES) ->
     return Part(spec=spec, raw=raw)
 
 
-def _tokenise_part(part: Part, tokenizer: Any, how: Rendering, progress: Progress) -> None:
+def _encode_part(part: Part, encode: Encode, tokenizer: Any, how: Rendering, progress: Progress) -> None:
     for number, row in enumerate(progress(part.raw, f"tokenise {part.spec.name}"), 1):
         try:
-            results = tokenise(row, tokenizer, how)
+            results = encode(row, tokenizer, how)
         except DataError as error:
             raise DataError(f"data source {part.spec.name} row {number}: {error}") from error
         for result in results or [Dropped(reason="no trained assistant turn")]:
@@ -190,7 +197,7 @@ def _tokenise_part(part: Part, tokenizer: Any, how: Rendering, progress: Progres
 
 def _order(config: DataConfig, train: Sequence[Part]) -> list[tuple[int, int]]:
     sizes = [len(part.rows) for part in train]
-    means = [sum(len(row.input_ids) for row in part.rows) / len(part.rows) for part in train]
+    means = [sum(row.tokens for row in part.rows) / len(part.rows) for part in train]
     return draw_order(
         sizes,
         [part.spec.weight for part in train],
@@ -200,16 +207,10 @@ def _order(config: DataConfig, train: Sequence[Part]) -> list[tuple[int, int]]:
     )
 
 
-def _dataset(rows: Sequence[TokenRow], packing: Packing | None, keep_parts: bool) -> "Dataset":
+def _dataset(rows: Sequence[dict[str, Any]], packing: Packing | None) -> "Dataset":
     from datasets import Dataset
 
-    columns: dict[str, list[Any]] = {
-        "input_ids": [row.input_ids for row in rows],
-        "labels": [row.labels for row in rows],
-    }
-    if keep_parts:
-        columns["parts"] = [[int(part) for part in row.parts] for row in rows]
-    dataset = Dataset.from_dict(columns)
+    dataset = Dataset.from_list(list(rows))
     if packing:
         from trl import pack_dataset
 
@@ -217,11 +218,25 @@ def _dataset(rows: Sequence[TokenRow], packing: Packing | None, keep_parts: bool
     return dataset
 
 
-def _key(config: DataConfig, parts: Sequence[Part], tokenizer: Any, how: Rendering, packing: Packing | None) -> str:
+def _tokens(dataset: "Dataset", rows: Sequence[Any]) -> int:
+    """Tokens of the mix: those that packing left, else those of the rows."""
+    laid = "input_ids" in dataset.column_names
+    return sum(map(len, dataset["input_ids"])) if laid else sum(row.tokens for row in rows)
+
+
+def _key(
+    config: DataConfig,
+    form: Form,
+    parts: Sequence[Part],
+    tokenizer: Any,
+    how: Rendering,
+    packing: Packing | None,
+) -> str:
     """Hash of all that decides the rows: data, mixing, template text, tokenizer, settings."""
     return _digest(
         [
             FORMAT,
+            form.shapes,
             asdict(config),
             [_digest(part.raw) for part in parts],
             tokenizer.chat_template,

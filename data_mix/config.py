@@ -31,6 +31,10 @@ class SourceSpec:
     """A system message put before every conversation that has none."""
     tools: str | None = None
     """Column that holds the tool descriptions (a list, or JSON text); default `tools` where there is one."""
+    side: Literal["forget", "retain"] | None = None
+    """Unlearning: what the rows of this source are, where they do not say it themselves."""
+    verifier: str | None = None
+    """RLVR: how answers to this source's prompts are judged, where its rows do not say it themselves."""
     split_from: str | None = None
     """Validation only (`from: train` in the recipe).
 

@@ -39,6 +39,21 @@ class TokenRow:
     """-100 where the token is context only."""
     parts: list[Part]
 
+    @property
+    def tokens(self) -> int:
+        """Tokens that the model reads."""
+        return len(self.input_ids)
+
+    @property
+    def supervised(self) -> int:
+        """Tokens with a label."""
+        return sum(label != -100 for label in self.labels)
+
+    def columns(self, how: Rendering) -> dict[str, Any]:
+        """The data set's columns: input_ids, labels, and parts where they are kept."""
+        parts = {"parts": [int(part) for part in self.parts]} if how.keep_parts else {}
+        return {"input_ids": self.input_ids, "labels": self.labels, **parts}
+
 
 @dataclass(frozen=True, kw_only=True)
 class Dropped:

@@ -1,22 +1,16 @@
-"""The shapes rows come in, brought to one: `messages`, `prompt` + `completion`, or `text`.
+"""The shapes rows come in, brought to TRL's columns: `messages`, `prompt` + `completion`, `text`, those of `pairs.py`.
 
 Recognised: OpenAI messages, ShareGPT (`conversations` of from/value), Alpaca (instruction, input, output), prompt +
-completion as text or messages.
+completion as text or messages; a prompt with `side` (unlearning) or with `verifier` and `answer` (RLVR).
 """
 
-import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 from data_mix import DataError
 from data_mix.config import SourceSpec
-
-ROLES = {
-    "system": "system", "developer": "system", "user": "user", "human": "user", "assistant": "assistant",
-    "gpt": "assistant", "bot": "assistant",
-    "model": "assistant", "chatgpt": "assistant", "tool": "tool", "observation": "tool",
-    "function": "tool", "function_call": "assistant",
-}  # fmt: skip
+from data_mix.messages import checked, from_json, messages_of, with_system
+from data_mix.pairs import pair
 
 
 def normalise(row: Mapping[str, Any], spec: SourceSpec, where: str) -> dict[str, Any]:
@@ -29,10 +23,16 @@ def normalise(row: Mapping[str, Any], spec: SourceSpec, where: str) -> dict[str,
     extra = {key: row[key] for key in ("chat_template_kwargs",) if row.get(key)}
     tools = row.get(spec.tools or "tools")
     if tools:
-        extra["tools"] = _json(tools, where) if isinstance(tools, str) else tools
+        extra["tools"] = from_json(tools, where) if isinstance(tools, str) else tools
+    if "chosen" in row and "rejected" in row:
+        return {**pair(row, spec, where), **extra}
+    if "prompt" in row and (spec.verifier or row.get("verifier")):
+        return {**_verified(row, spec, where), **extra}
+    if side := row.get("side") or spec.side:
+        return {**_sided(row, side, spec, where), **extra}
     if "messages" in row or "conversations" in row:
-        messages = _messages(row["messages"] if "messages" in row else row["conversations"], spec, where)
-        return {"messages": _checked(_with_system(messages, row.get("system") or spec.system), where), **extra}
+        messages = messages_of(row["messages"] if "messages" in row else row["conversations"], spec, where)
+        return {"messages": checked(with_system(messages, row.get("system") or spec.system), where), **extra}
     if "prompt" in row and "completion" in row:
         return {**_pair(row["prompt"], row["completion"], spec, where), **extra}
     if "instruction" in row and "output" in row:
@@ -57,9 +57,43 @@ def normalise(row: Mapping[str, Any], spec: SourceSpec, where: str) -> dict[str,
     )
 
 
+SHAPES = {
+    "prompt+chosen+rejected": "chosen",
+    "prompt+verifier+answer": "verifier",
+    "prompt+completion+side": "side",
+    "messages": "messages",
+    "text": "text",
+    "prompt+completion": "completion",
+}
+"""Shape -> the column that tells it from the shapes after it."""
+
+
 def shape_of(row: Mapping[str, Any]) -> str:
-    """`messages`, `prompt+completion` or `text`, of a row in TRL's columns."""
-    return "messages" if "messages" in row else "text" if "text" in row else "prompt+completion"
+    """The shape of a row in TRL's columns."""
+    return next(shape for shape, column in SHAPES.items() if column in row)
+
+
+def _verified(row: Mapping[str, Any], spec: SourceSpec, where: str) -> dict[str, Any]:
+    """A prompt with its verifier and gold answer; every other column stays, for the verifier to use."""
+    answer = row.get("answer")
+    if answer is None or not str(answer).strip():
+        raise DataError(f"{where}: answer is empty, so nothing can be verified; leave the row out or fill it")
+    prompt = row["prompt"]
+    prompt = [{"role": "user", "content": prompt}] if isinstance(prompt, str) else messages_of(prompt, spec, where)
+    return {
+        **{key: value for key, value in row.items() if key not in ("tools", "chat_template_kwargs")},
+        "prompt": with_system(prompt, spec.system),
+        "verifier": row.get("verifier") or spec.verifier,
+        "answer": str(answer),
+    }
+
+
+def _sided(row: Mapping[str, Any], side: str, spec: SourceSpec, where: str) -> dict[str, Any]:
+    """Prompt and completion with the side they are on; further columns (value, paraphrases) stay."""
+    if "prompt" not in row or "completion" not in row:
+        raise DataError(f"{where}: a row to {side} needs prompt and completion; it has {sorted(row)}")
+    rest = {key: value for key, value in row.items() if key not in ("prompt", "completion", "tools")}
+    return {**rest, **_pair(row["prompt"], row["completion"], spec, where), "side": side}
 
 
 def _renamed(row: Mapping[str, Any], spec: SourceSpec, where: str) -> dict[str, Any]:
@@ -73,67 +107,20 @@ def _renamed(row: Mapping[str, Any], spec: SourceSpec, where: str) -> dict[str, 
     }
 
 
-def _messages(value: Any, spec: SourceSpec, where: str) -> list[dict[str, Any]]:
-    value = _json(value, where) if isinstance(value, str) else value
-    if not isinstance(value, Sequence) or not value:
-        raise DataError(f"{where}: the conversation is empty")
-    return [_message(message, spec, f"{where} message {i}") for i, message in enumerate(value, 1)]
-
-
-def _message(message: Any, spec: SourceSpec, where: str) -> dict[str, Any]:
-    if not isinstance(message, Mapping):
-        raise DataError(f"{where}: {message!r} is no mapping with a role and a content")
-    role_key = spec.role_key or next((key for key in ("role", "from") if key in message), "role")
-    content_key = spec.content_key or next((key for key in ("content", "value") if key in message), "content")
-    said = message.get(role_key)
-    role = spec.roles.get(str(said)) or ROLES.get(str(said))
-    if role is None:
-        raise DataError(
-            f"{where}: role {said!r} is not known; map it in the recipe, as roles: {{{said}: user}} (or set role_key)"
-        )
-    if content_key not in message and not message.get("tool_calls"):
-        raise DataError(f"{where}: no {content_key!r}; it has {sorted(message)} (set content_key)")
-    rest = {key: value for key, value in message.items() if key not in (role_key, content_key)}
-    return {"role": role, "content": message.get(content_key), **rest}
-
-
-def _with_system(messages: list[dict[str, Any]], system: str | None) -> list[dict[str, Any]]:
-    return (
-        [{"role": "system", "content": system}, *messages] if system and messages[0]["role"] != "system" else messages
-    )
-
-
-def _checked(messages: list[dict[str, Any]], where: str) -> list[dict[str, Any]]:
-    spoken = [message for message in messages if message["role"] != "system"]
-    if not spoken or spoken[0]["role"] == "assistant":
-        raise DataError(f"{where} message 1: a conversation must not begin with the assistant")
-    if not any(message["role"] == "assistant" for message in spoken):
-        raise DataError(f"{where}: no assistant message, so there is nothing to train")
-    for i, message in enumerate(messages, 1):
-        if message["role"] == "assistant" and not message["content"] and not message.get("tool_calls"):
-            raise DataError(f"{where} message {i}: the assistant's content is empty")
-    return messages
-
-
 def _pair(prompt: Any, completion: Any, spec: SourceSpec, where: str) -> dict[str, Any]:
     if not completion or (isinstance(completion, str) and not completion.strip()):
         raise DataError(f"{where}: no completion; leave the row out or fill it")
     if isinstance(prompt, str) and isinstance(completion, str):
         return {"prompt": prompt, "completion": completion}
     context = (
-        [{"role": "user", "content": prompt}] if isinstance(prompt, str) else _messages(prompt, spec, f"{where} prompt")
+        [{"role": "user", "content": prompt}]
+        if isinstance(prompt, str)
+        else messages_of(prompt, spec, f"{where} prompt")
     )
     answer = (
         [{"role": "assistant", "content": completion}]
         if isinstance(completion, str)
-        else _messages(completion, spec, f"{where} completion")
+        else messages_of(completion, spec, f"{where} completion")
     )
-    whole = _checked([*_with_system(context, spec.system), *answer], where)
+    whole = checked([*with_system(context, spec.system), *answer], where)
     return {"prompt": whole[: -len(answer)], "completion": answer}
-
-
-def _json(text: str, where: str) -> Any:
-    try:
-        return json.loads(text)
-    except json.JSONDecodeError as error:
-        raise DataError(f"{where}: not JSON: {error.msg} in {text[:60]!r}") from error

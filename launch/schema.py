@@ -113,7 +113,8 @@ def _methods(tables: Tables) -> Schema:
     rows = []
     for name, method in tables.methods.items():
         own = {"name": {"const": name, "description": method.about}}
-        rows.append(closed({**own, **properties(fields_of(method.config))}, method.about))
+        config: type = method.config
+        rows.append(closed({**own, **properties(fields_of(config))}, method.about))
     return {"description": "The loss and its hyperparameters.", "anyOf": rows}
 
 

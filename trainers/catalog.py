@@ -4,6 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from data_mix.forms import FORMS, Form
 from trainers.method import Method, NoOptions, Source
 from trainers.sft import instruction_modelling
 
@@ -17,8 +18,8 @@ class Stage:
     """Imports and returns the TRL or transformers config class that `train:` is checked against."""
     trainer: Callable[[], Any]
     """Imports and returns the thin trainer."""
-    columns: tuple[str, ...]
-    """Shapes of a row this stage trains on."""
+    form: Form
+    """Which rows this stage trains on, and what they become."""
     default_method: str
 
 
@@ -39,19 +40,19 @@ STAGES: dict[str, Stage] = {
         about="continued pretraining on plain text",
         arguments=_sft_arguments,
         trainer=_sft_trainer,
-        columns=("text",),
+        form=FORMS["text"],
         default_method="causal_lm",
     ),
     "sft": Stage(
         about="instruction tuning on conversations or prompt+completion rows",
         arguments=_sft_arguments,
         trainer=_sft_trainer,
-        columns=("messages", "prompt+completion", "text"),
+        form=FORMS["conversations"],
         default_method="nll",
     ),
 }
 
-METHODS: dict[str, Method] = {
+METHODS: dict[str, Method[Any, Any]] = {
     "causal_lm": Method(
         stage="cpt",
         config=NoOptions,

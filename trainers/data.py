@@ -33,10 +33,10 @@ def build_mix(recipe: Recipe, tokenizer: Any, show: bool = True) -> Mix:
         if setting(recipe, "packing")
         else None
     )
-    cache, shapes = cache_dir(), STAGES[recipe.stage].columns
+    cache, form = cache_dir(), STAGES[recipe.stage].form
     cache.mkdir(parents=True, exist_ok=True)
     with FileLock(cache / "data.lock"):
-        mix = build(recipe.data, tokenizer, rendering(recipe), cache, packing, bar if show else plain, shapes)
+        mix = build(recipe.data, tokenizer, rendering(recipe), cache, packing, bar if show else plain, form)
     if show:
         for line in manifest_lines(mix.manifest):
             announce(line)

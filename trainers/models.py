@@ -1,13 +1,15 @@
 """From `model:` and `adapter:` to a tokenizer, weights and a LoRA; the one place that loads a model."""
 
+import hashlib
 import json
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from eval_hooks.files import checkpoints
 from trainers import TrainError
-from trainers.fetch import MODELS, fetch
+from trainers.fetch import MODELS, cache_dir, fetch
 from trainers.recipe import AdapterSection, ModelSection, Recipe
 from trainers.rundir import RUNS, find_run
 
@@ -172,6 +174,42 @@ def _four_bits() -> Any:
         bnb_4bit_use_double_quant=True,
         bnb_4bit_compute_dtype=torch.bfloat16,
     )
+
+
+def starting_point(section: ModelSection) -> ModelSection:
+    """The section of the model that training starts from: an adapter is merged into its base, once, in the cache.
+
+    So a reference loaded again from the model's own folder is the start and not the adapter's base, and ZeRO-3 never
+    has to merge weights that it has sharded. Ranks of one machine take turns.
+    """
+    from filelock import FileLock
+
+    located = locate(section.path)
+    if located.adapter is None:
+        return section
+    folder = cache_dir() / "merged" / _adapter_hash(located, section.add_tokens)
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(folder.parent / "merged.lock"):
+        if not (folder / "config.json").is_file():
+            tokenizer = load_tokenizer(section)
+            model = load_model(replace(section, dtype="auto"), tokenizer)
+            scratch = folder.with_name(folder.name + ".part")
+            model.save_pretrained(scratch)
+            tokenizer.save_pretrained(scratch)
+            scratch.rename(folder)
+    return replace(section, path=str(folder), revision=None)
+
+
+def _adapter_hash(located: Located, add_tokens: Sequence[str]) -> str:
+    """Of an adapter's weights and settings, the name of its base, and the tokens that are new."""
+    assert located.adapter is not None
+    files = [file for file in sorted(located.adapter.glob("adapter_*")) if file.is_file()]
+    parts = [
+        located.base.encode(),
+        repr(add_tokens).encode(),
+        *(hashlib.sha256(file.read_bytes()).digest() for file in files),
+    ]
+    return hashlib.sha256(b"".join(parts)).hexdigest()[:16]
 
 
 class _Explained:

@@ -2,7 +2,7 @@
 
 import traceback
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -32,11 +32,12 @@ def train(recipe: Recipe, *, run_dir: Path | None = None, resume: bool = False) 
     """
     from trainers.data import build_mix
     from trainers.evaluation import checkpoint_eval
-    from trainers.models import load_tokenizer
+    from trainers.models import load_tokenizer, starting_point
     from trainers.signals import StopOnSignal
 
     main = rank() == 0
     check_free(run_dir, resume)
+    recipe = replace(recipe, model=starting_point(recipe.model))
     tokenizer = load_tokenizer(recipe.model)
     mix = build_mix(recipe, tokenizer, show=main)  # before the process group, whose timeouts a long tokenisation hits
     measure = checkpoint_eval(recipe, mix)
@@ -96,21 +97,26 @@ def _train(recipe: Recipe, folder: Path, resume: bool, run: Run) -> int:
     import transformers
 
     from trainers.models import check_precision, load_model, lora_config
+    from trainers.moments import Bound, Moments
+    from trainers.reference import reference_copy
     from trainers.tracking import LogTrain, start_wandb
 
     main = rank() == 0
     transformers.set_seed(run.arguments.seed)
     model = load_model(recipe.model, run.tokenizer, quantised=recipe.adapter.kind == "qlora")
     check_precision(recipe, model)
-    trainer = STAGES[recipe.stage].trainer()(
-        method=METHODS[recipe.method.name],
-        method_config=recipe.method.config,
+    method = METHODS[recipe.method.name]
+    bound = Bound(method=method, config=recipe.method.config)
+    trainer = (method.trainer or STAGES[recipe.stage].trainer)()(
+        bound=bound,
         model=model,
         args=run.arguments,
-        train_dataset=run.mix.train,
-        processing_class=run.tokenizer,
+        rows=run.mix.train,
+        tokenizer=run.tokenizer,
         peft_config=lora_config(recipe.adapter, run.tokenizer, recipe.model),
+        **reference_copy(recipe, run.tokenizer),
     )
+    newest = last_checkpoint(folder) if resume else None
     wandb_run = None
     trainer.add_callback(run.measure)
     if main:
@@ -119,8 +125,9 @@ def _train(recipe: Recipe, folder: Path, resume: bool, run: Run) -> int:
         run.measure.tracker = Tracker(folder, wandb_run)
         trainer.add_callback(LogTrain(run.measure.tracker))
     trainer.add_callback(run.signals)
+    trainer.add_callback(Moments(bound, trainer, newest))
     try:
-        trainer.train(resume_from_checkpoint=last_checkpoint(folder) if resume else None)
+        trainer.train(resume_from_checkpoint=newest)
     finally:
         run.signals.give_back()
     trainer.save_state()
@@ -141,7 +148,7 @@ def announce_model(model: Any, recipe: Recipe) -> None:
 
     trained, total = trainable_share(model)
     counts = f"{trained / 1e6:.2f}M of {total / 1e6:.1f}M parameters trained ({trained / total:.2%})"
-    announce(f"model     {recipe.model.path}: {counts}")
+    announce(f"model     {recipe.resolved['model']['path']}: {counts}")
     if recipe.adapter.kind != "none":
         announce(f"adapter   {recipe.adapter.kind} on {', '.join(adapted_modules(model))}")
 

@@ -11,6 +11,7 @@ from data_mix.build import read
 from data_mix.render import Dropped, TokenRow, tokenise
 from data_mix.spans import Part
 from trainers import TrainError, announce
+from trainers.catalog import STAGES
 from trainers.data import build_mix, rendering
 from trainers.models import load_tokenizer
 from trainers.recipe import Recipe
@@ -39,7 +40,7 @@ def _show_rows(console: Console, recipe: Recipe, tokenizer: Any, rows: int, sour
     legend = Text("trained tokens are ")
     legend.append("[[in double brackets]]" if plain else "green", style=STYLES[True])
     console.print(legend)
-    for part in read(recipe.data)[0]:
+    for part in read(recipe.data, STAGES[recipe.stage].form)[0]:
         if source not in (None, part.spec.name):
             continue
         made = (one for raw in part.raw for one in tokenise(raw, tokenizer, rendering(recipe)))

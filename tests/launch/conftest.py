@@ -9,6 +9,7 @@ from typing import Any, Literal
 import pytest
 
 from data_mix.catalog import Source
+from data_mix.forms import FORMS
 from eval_hooks.catalog import Task
 from launch.recipes import deepspeed_configs
 from launch.tables import Tables
@@ -86,7 +87,7 @@ def tables() -> Tables:
     """Two stages, three methods, one source, two tasks."""
 
     def stage() -> Stage:
-        return Stage(about="", arguments=lambda: Arguments, trainer=object, columns=("text",), default_method="plain")
+        return Stage(about="", arguments=lambda: Arguments, trainer=object, form=FORMS["text"], default_method="plain")
 
     return Tables(
         stages={"sft": stage(), "dpo": stage()},

@@ -9,11 +9,11 @@ replacement (their section 4).
 """
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from data_mix.render import WORDS
 from data_mix.spans import Part
-from trainers.method import Batch, Context, LossOutput, Method, Source
+from trainers.method import Context, LossOutput, Method, Source
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -37,14 +37,14 @@ def loss(logp: "Tensor", weights: "Tensor", tokens: "Tensor | float") -> "Tensor
     return -(logp * weights).sum() / tokens
 
 
-def weigh(batch: Batch, cfg: InstructionModelling) -> "Tensor":
+def weigh(batch: dict[str, Any], cfg: InstructionModelling) -> "Tensor":
     """Weight of each token (B, T) as it is predicted."""
     parts = batch["parts"]
     weights = (parts == Part.COMPLETION).float() + cfg.prompt_loss_weight * (parts == Part.INSTRUCTION).float()
     return weights * (batch["labels"] != -100)
 
 
-def step(ctx: Context, batch: Batch, cfg: InstructionModelling) -> LossOutput:
+def step(ctx: Context, batch: dict[str, Any], cfg: InstructionModelling) -> LossOutput:
     """One forward pass; the losses of instructions and of answers are logged apart."""
     weights = weigh(batch, cfg)[:, 1:]
     parts = batch["parts"][:, 1:]
@@ -65,6 +65,7 @@ def step(ctx: Context, batch: Batch, cfg: InstructionModelling) -> LossOutput:
 METHOD = Method(
     stage="sft",
     config=InstructionModelling,
+    batch=dict,
     about="loss over instructions and answers, weighted; template tokens never",
     source=Source(arxiv="2405.14394", note="section 3"),
     step=step,

@@ -5,7 +5,7 @@ from typing import Any
 import torch
 from trl import SFTTrainer
 
-from trainers.method import Context, Method
+from trainers.moments import Bound
 
 
 class PartsCollator:
@@ -34,31 +34,32 @@ def show_bias(head: Any) -> None:
 class Trainer(SFTTrainer):
     """trl.SFTTrainer; `method.step` computes the loss where there is one."""
 
-    def __init__(self, *, method: Method, method_config: Any, **kwargs: Any) -> None:
-        super().__init__(**kwargs)
+    def __init__(self, *, bound: Bound, rows: Any, tokenizer: Any, **kwargs: Any) -> None:
+        super().__init__(train_dataset=rows, processing_class=tokenizer, **kwargs)
         show_bias(self.model.get_output_embeddings())
-        self.method, self.method_config = method, method_config
-        if method.needs_parts:
+        self.bound = bound
+        if bound.method.needs_parts:
             self.data_collator: Any = PartsCollator(self.data_collator)
 
     def _set_signature_columns_if_needed(self) -> None:
         super()._set_signature_columns_if_needed()
-        if self.method.needs_parts and "parts" not in self._signature_columns:
+        if self.bound.method.needs_parts and "parts" not in self._signature_columns:
             self._signature_columns.append("parts")
 
     def _get_num_items_in_batch(self, batch_samples: list[Any], device: torch.device) -> torch.Tensor | int | None:
-        if self.method.weigh is None:
+        weigh = self.bound.method.weigh
+        if weigh is None:
             return super()._get_num_items_in_batch(batch_samples, device)
-        total = sum(self.method.weigh(batch, self.method_config)[:, 1:].sum() for batch in batch_samples)
+        total = sum(weigh(batch, self.bound.config)[:, 1:].sum() for batch in batch_samples)
         return self.accelerator.gather(torch.as_tensor(total).to(device)).sum()
 
     def compute_loss(
         self, model: Any, inputs: dict[str, Any], return_outputs: bool = False, num_items_in_batch: Any = None
     ) -> Any:
         """The method's loss, scaled as Trainer expects: gradients averaged over ranks, tokens counted over all."""
-        if self.method.step is None:
+        if self.bound.method.step is None:
             return super().compute_loss(model, inputs, return_outputs, num_items_in_batch)
-        out = self.method.step(Context(model=model, tokens=num_items_in_batch), inputs, self.method_config)
+        out = self.bound.step(model, inputs, num_items_in_batch)
         for name, value in out.metrics.items():
             self._metrics["train"][name].append(self.accelerator.gather(value).mean().item())
         tokens = (
