@@ -137,11 +137,11 @@ def read(config: DataConfig, form: Form = CONVERSATIONS) -> tuple[list[Part], li
     Raises DataError for an unreadable source, a row to train on of a shape that is not the form's, and for a
     held-out part that would leave train or itself empty.
     """
-    train = [_read_source(spec, config.seed, form.shapes) for spec in config.train]
+    train = [read_source(spec, config.seed, form.shapes) for spec in config.train]
     validation = []
     for spec in config.validation:
         if not spec.split_from:
-            validation.append(_read_source(spec, config.seed))
+            validation.append(read_source(spec, config.seed))
             continue
         rng = Random(f"{config.seed}/{spec.name}")
         held: list[dict[str, Any]] = []
@@ -158,7 +158,8 @@ def read(config: DataConfig, form: Form = CONVERSATIONS) -> tuple[list[Part], li
     return train, validation
 
 
-def _read_source(spec: SourceSpec, seed: int, shapes: Sequence[str] | None = None) -> Part:
+def read_source(spec: SourceSpec, seed: Any, shapes: Sequence[str] | None = None) -> Part:
+    """All rows of a source in TRL's columns. Raises DataError, also for a shape that is none of `shapes`."""
     from data_mix.catalog import SOURCES
     from data_mix.shapes import normalise, shape_of
 

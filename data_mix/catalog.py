@@ -5,7 +5,8 @@ from dataclasses import dataclass
 from random import Random
 from typing import Any
 
-from data_mix.sources import files, hub, pydoc, sql, text
+from data_mix.sources import curriculum, facts, files, hub, pydoc, sql, text
+from data_mix.sources.sql import pairs as sql_pairs
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,7 +37,22 @@ SOURCES: dict[str, Source] = {
         rows=pydoc.rows,
         about="embedded: the documentation of Python's own library, split by module",
     ),
+    "curriculum": Source(
+        config=curriculum.Curriculum,
+        rows=curriculum.rows,
+        about="embedded: small tasks with verifiers: last word of a list, larger of two numbers, sums",
+    ),
+    "facts": Source(
+        config=facts.Facts,
+        rows=facts.rows,
+        about="embedded: facts about invented people, to forget and to retain, the fact's words marked",
+    ),
     "sql": Source(
         config=sql.Sql, rows=sql.rows, about="embedded: SQL queries on small tables, with the engine's own results"
+    ),
+    "sql_pairs": Source(
+        config=sql.Sql,
+        rows=sql_pairs.rows,
+        about="embedded: SQL queries with the right result, and that of another query in the same form",
     ),
 }

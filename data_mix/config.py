@@ -33,8 +33,8 @@ class SourceSpec:
     """Column that holds the tool descriptions (a list, or JSON text); default `tools` where there is one."""
     side: Literal["forget", "retain"] | None = None
     """Unlearning: what the rows of this source are, where they do not say it themselves."""
-    verifier: str | None = None
-    """RLVR: how answers to this source's prompts are judged, where its rows do not say it themselves."""
+    verifier: str | Mapping[str, float] | None = None
+    """RLVR: what judges the answers where the rows do not say it: a verifier, or verifiers with weights."""
     split_from: str | None = None
     """Validation only (`from: train` in the recipe).
 

@@ -12,11 +12,11 @@ from typing import Any, Literal
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
 from eval_hooks.budget import crossed
+from eval_hooks.catalog import Judge
 from eval_hooks.config import Budget, Role, TaskSpec, kept_margin
 from eval_hooks.errors import EvalError
-from eval_hooks.evaluate import Pass, Reader, Ready, evaluate, load_items, reader_of, ready
+from eval_hooks.evaluate import HeldOut, Pass, Reader, Ready, evaluate, load_items, reader_of, ready
 from eval_hooks.forward import Progress, no_progress
-from eval_hooks.items import LossItem
 from eval_hooks.ranks import from_writer
 from eval_hooks.track import Tracker, show_summary
 
@@ -27,9 +27,10 @@ class CheckpointEval(TrainerCallback):
     """Scores tasks at step 0, every so often and at the end; each is paired with step 0.
 
     Needs no recipe: tasks are names, mappings or TaskSpecs. Rows of a task that scores a data source are handed in by
-    name (`rows`), and so are the tokenised validation sets (`losses`). `on_summary` is called on the writing rank with
-    each summary. Items are loaded at construction, which raises EvalError for a task that cannot be; rendered at the
-    start of training, which raises it for items that cannot be rendered.
+    name (`rows`), and so are the tokenised validation sets (`held_out`) and, by task, what judges answers (`judges`).
+    `on_summary` is called on the writing rank with each summary. Items are loaded at construction, which raises
+    EvalError for a task that cannot be; rendered at the start of training, which raises it for items that cannot be
+    rendered.
     """
 
     def __init__(
@@ -40,7 +41,8 @@ class CheckpointEval(TrainerCallback):
         every: int | float | str | None = None,
         out: str | Path = "runs/eval",
         rows: Mapping[str, Sequence[Mapping[str, Any]]] | None = None,
-        losses: Mapping[str, Sequence[LossItem]] | None = None,
+        held_out: Mapping[str, HeldOut] | None = None,
+        judges: Mapping[str, Judge] | None = None,
         margin: float | None = None,
         budget: Budget | None = None,
         on_error: Literal["report", "stop"] = "report",
@@ -57,7 +59,7 @@ class CheckpointEval(TrainerCallback):
         if twice := {name for name in names if names.count(name) > 1}:
             raise EvalError(f"two tasks are called {sorted(twice)}; give one of them a `name`")
         self.every, self.out = every, Path(out)
-        self.losses = losses or {}
+        self.held_out, self.judges = held_out or {}, judges or {}
         self._items = [load_items(spec, (rows or {}).get(spec.name or spec.task)) for spec, _ in self.entries]
         self.budget = budget or Budget()
         self.margin = kept_margin(margin, self.budget)
@@ -65,6 +67,12 @@ class CheckpointEval(TrainerCallback):
         self.template_kwargs = template_kwargs or {}
         self.tracker, self.on_summary = tracker, on_summary
         self.tasks: list[Ready] = []
+        self.offset = 0
+        """Steps before this run, in a pipeline: folders are numbered on its axis."""
+        self.baselines: Mapping[str, int] = {}
+        """Task -> step of the evaluation it is paired with; default: the first of this run."""
+        self.template: str | None = None
+        """Chat template to ask with, where the model's own is not that of the baseline."""
         self.stopped: str | None = None
         """Why the budget ended the run, if it did."""
         self._reader: Reader | None = None
@@ -78,14 +86,14 @@ class CheckpointEval(TrainerCallback):
         """Render every item once and measure the base, unless a resumed run has it on disk."""
         model = kwargs["model"]
         tokenizer = getattr(kwargs["processing_class"], "tokenizer", kwargs["processing_class"])
-        self._reader = reader_of(model, tokenizer, self.template_kwargs)
+        self._reader = reader_of(model, tokenizer, self.template_kwargs, self.template)
         self.tasks = [
-            ready(spec, role, self._reader, items)
+            ready(spec, role, self._reader, items, self.judges.get(spec.task))
             for (spec, role), items in zip(self.entries, self._items, strict=True)
         ]
         if self.tracker is None and state.is_world_process_zero:
             self.tracker = Tracker(self.out)
-        if state.global_step == 0 or not (self.out / "evals" / "step-0" / "summary.json").is_file():
+        if state.global_step == 0 or not (self.folder(0) / "summary.json").is_file():
             self._evaluate(model, args, state, control)
 
     def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
@@ -114,18 +122,25 @@ class CheckpointEval(TrainerCallback):
             return max(1, round(self.every * max_steps))
         return int(self.every) if isinstance(self.every, int | float) else None
 
+    def folder(self, step: int) -> Path:
+        """Where the evaluation at a step of this run is."""
+        return self.out / "evals" / f"step-{self.offset + step}"
+
     def _evaluate(self, model: Any, args: TrainingArguments, state: TrainerState, control: TrainerControl) -> None:
         step = state.global_step
         if self._last == step:
             return
         self._last = step
         writes = state.is_world_process_zero
-        evals = self.out / "evals"
+        own = {task.name: self.folder(0) for task in self.tasks} if step else {}
+        before = {name: self.out / "evals" / f"step-{at}" for name, at in self.baselines.items()}
         run = Pass(
             tasks=self.tasks,
-            losses=self.losses,
-            folder=evals / f"step-{step}" if writes else None,
-            baseline=evals / "step-0" if step else None,
+            held_out=self.held_out,
+            folder=self.folder(step) if writes else None,
+            start=self.folder(0) if step else None,
+            seam=self.offset > 0 and step == 0,
+            baselines={**own, **before},
             margin=self.margin,
             samples=self.samples,
             autocast="bfloat16" if args.bf16 else "float16" if args.fp16 else None,
@@ -133,9 +148,9 @@ class CheckpointEval(TrainerCallback):
         )
         assert self._reader is not None
         tokens = getattr(state, "num_input_tokens_seen", None) or None
-        summary = evaluate(run, model, self._reader, step, tokens, progress_bar if writes else silent_bar)
+        summary = evaluate(run, model, self._reader, self.offset + step, tokens, progress_bar if writes else silent_bar)
         if writes and self.tracker:
-            show_summary(self.tracker, summary)
+            show_summary(self.tracker, summary, step)
         if writes and self.on_summary:
             self.on_summary(summary)
         self._decide(summary, control)
@@ -143,7 +158,9 @@ class CheckpointEval(TrainerCallback):
     def _decide(self, summary: dict[str, Any], control: TrainerControl) -> None:
         reasons = from_writer(crossed(self.budget, summary))
         if reasons and self.tracker:
-            self.tracker.log(summary["step"], {"budget/crossed": 1.0, "budget/reason": "; ".join(reasons)})
+            self.tracker.log(
+                summary["step"] - self.offset, {"budget/crossed": 1.0, "budget/reason": "; ".join(reasons)}
+            )
         if reasons and self.budget.action == "stop":
             self.stopped = "; ".join(reasons)
             control.should_training_stop = True

@@ -5,22 +5,25 @@ from dataclasses import dataclass
 from typing import Literal
 
 from eval_hooks.config import TaskSpec
-from eval_hooks.items import ChoiceSet
+from eval_hooks.items import ChoiceSet, GenerateItem
 from eval_hooks.tasks import mmlu, pocket, sql
+
+Judge = Callable[[str, GenerateItem], tuple[bool, str]]
+"""(output, item) -> (right, reason)."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Task:
     """A kind of measurement."""
 
-    kind: Literal["choice", "generate"]
+    kind: Literal["choice", "generate", "recall"]
     about: str
     load: Callable[[TaskSpec], ChoiceSet] | None = None
     """Items of a multiple-choice task."""
-    judge: Callable[[str, str], tuple[bool, str]] | None = None
-    """(output, gold) -> (right, reason) of a generative task."""
+    judge: Judge | None = None
+    """Of a generative task; None where the caller hands it in."""
     source: str | None = None
-    """The data source whose rows (prompt, completion) are the items; the caller hands them in."""
+    """The data source whose rows are the items where an entry names no other; the caller hands them in."""
 
 
 TASKS: dict[str, Task] = {
@@ -33,7 +36,17 @@ TASKS: dict[str, Task] = {
     "sql": Task(
         kind="generate",
         about="SQL execution: the result of a query on a small table",
-        judge=sql.denotation_match,
+        judge=lambda output, item: sql.denotation_match(output, item.gold),
         source="sql",
+    ),
+    "verified": Task(
+        kind="generate",
+        about="answers to prompts, judged by the verifier that each row names",
+        source="curriculum",
+    ),
+    "memorisation": Task(
+        kind="recall",
+        about="what is known of given answers: exact memorisation, probability, truth ratio, ROUGE-L",
+        source="facts",
     ),
 }

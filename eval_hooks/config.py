@@ -1,6 +1,5 @@
 """The `eval:` section of a recipe, typed; also what CheckpointEval takes from a script."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -36,8 +35,10 @@ class TaskSpec:
     """Longest answer of a generative task, in tokens."""
     batch_tokens: int = 1024
     """Tokens of one forward pass while scoring options; memory, not results, depends on it."""
-    source: Mapping[str, Any] = field(default_factory=dict)
-    """For a task whose rows come from a source (sql): the source's keys, as `split`, `n`, `seed`."""
+    goal: Literal["up", "down"] = "up"
+    """What success is: an answer that is learned, or (unlearning) one that is forgotten."""
+    rows: Any = None
+    """For a task whose items are rows of a data source: which source, with its keys; read by the caller."""
 
 
 @dataclass(frozen=True, kw_only=True)

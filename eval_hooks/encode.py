@@ -84,7 +84,7 @@ def _encode_item(
             f"{spec.name or spec.task}: {item.item_id}: two option letters have the same tokens; use variant olmes_cf "
             "with this tokenizer"
         )
-    shared = min(_common_prefix(wholes), len(context))
+    shared = min(common_prefix(wholes), len(context))
     return Encoded(
         item=item,
         prompt=text,
@@ -120,7 +120,7 @@ def _without_end(ids: list[int], tokenizer: Any) -> list[int]:
     return ids[:-1] if ids and ids[-1] == tokenizer.eos_token_id else ids
 
 
-def _common_prefix(rows: Sequence[Sequence[int]]) -> int:
+def common_prefix(rows: Sequence[Sequence[int]]) -> int:
     """Length of the longest common prefix."""
     shortest = min(map(len, rows))
     return next((i for i in range(shortest) if len({row[i] for row in rows}) > 1), shortest)

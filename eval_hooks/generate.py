@@ -12,7 +12,7 @@ from typing import Any
 
 from eval_hooks.errors import EvalError
 from eval_hooks.forward import Progress, batches, no_progress, scoring_mode
-from eval_hooks.items import GenerateItem
+from eval_hooks.items import GenerateItem, RecallItem
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,7 +60,7 @@ def answers(
     return [out[i] for i in range(len(items))]
 
 
-def render(item: GenerateItem, tokenizer: Any, template_kwargs: dict[str, Any]) -> str:
+def render(item: GenerateItem | RecallItem, tokenizer: Any, template_kwargs: dict[str, Any]) -> str:
     """The prompt as the model reads it. Raises EvalError for chat messages without a template."""
     if isinstance(item.prompt, str):
         return item.prompt

@@ -36,6 +36,23 @@ class GenerateItem:
     prompt: str | Sequence[Mapping[str, Any]]
     """Plain text, or chat messages for the model's template."""
     gold: str
+    row: Mapping[str, Any] = field(default_factory=dict)
+    """The source's row, for a judge that reads more than the gold answer."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class RecallItem:
+    """A prompt with the answer that is known or not, and the words in it that are the fact."""
+
+    item_id: str
+    prompt: str | Sequence[Mapping[str, Any]]
+    answer: str
+    value: str
+    """The fact's own words, a part of the answer; the sentence around them is guessable."""
+    again: str = ""
+    """The answer in other words, for the truth ratio."""
+    wrong: tuple[str, ...] = ()
+    """Wrong answers in the answer's form."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -10,10 +10,10 @@ from eval_hooks.calibration.ece import ece, mce, reliability
 from eval_hooks.calibration.nll import clipped, nll
 from eval_hooks.calibration.ranking import aurc, auroc, e_aurc
 from eval_hooks.config import MARGIN
-from eval_hooks.estimate import Estimate
+from eval_hooks.estimate import Estimate, missing
 from eval_hooks.intervals import bootstrap, bootstrap_mean, share
 from eval_hooks.retention import retention
-from eval_hooks.table import column, kind_of, probabilities
+from eval_hooks.table import RECALL_METRICS, column, kind_of, probabilities
 
 
 def summarise_task(
@@ -21,10 +21,12 @@ def summarise_task(
     *,
     role: str,
     baseline: pa.Table | None = None,
+    baseline_step: int = 0,
     margin: float = MARGIN,
     prompt_hash: str = "",
     first_prompt: str = "",
     samples: int = 8,
+    goal: str = "up",
 ) -> dict[str, Any]:
     """The entry of one task: accuracy, calibration, and retention where there is a baseline.
 
@@ -36,6 +38,7 @@ def summarise_task(
     entry: dict[str, Any] = {
         "role": role,
         "kind": kind,
+        "goal": goal,
         "status": "ok",
         "error": None,
         "n": n,
@@ -45,8 +48,11 @@ def summarise_task(
         "prompt_hash": prompt_hash,
         "first_prompt": first_prompt,
         "accuracy": share(correct).as_dict(),
-        "retention": retention(baseline, table, margin, chance(table)) if baseline is not None else None,
+        "retention": retention(baseline, table, margin, chance(table), baseline_step) if baseline is not None else None,
     }
+    if kind == "recall":
+        metrics = {name: _mean_of(table, name).as_dict() for name in RECALL_METRICS}
+        return {**entry, "metrics": metrics, "samples": table.slice(0, samples).to_pylist()}
     if kind == "generate":
         return {
             **entry,
@@ -70,6 +76,14 @@ def summarise_task(
         "by_subject": by_subject(table, baseline),
         "reliability": reliability(conf, correct),
     }
+
+
+def _mean_of(table: pa.Table, name: str) -> Estimate:
+    """Mean of a column with its bootstrap interval; missing where no item has it."""
+    values = column(table, name).astype(float)
+    if np.isnan(values).any():
+        return missing(f"the items carry nothing to compute {name} from", len(values))
+    return bootstrap_mean(values)
 
 
 def failed_task(role: str, error: str) -> dict[str, Any]:

@@ -45,6 +45,24 @@ GENERATE = pa.schema(
         ("hit_limit", pa.bool_()),
     ]
 )
+RECALL = pa.schema(
+    [
+        ("task", pa.string()),
+        ("item_id", pa.string()),
+        ("prompt", pa.string()),
+        ("output", pa.string()),
+        ("gold", pa.string()),
+        ("value", pa.string()),
+        ("correct", pa.bool_()),
+        ("em_value", pa.float64()),
+        ("em_answer", pa.float64()),
+        ("probability_value", pa.float64()),
+        ("probability_answer", pa.float64()),
+        ("truth_ratio", pa.float64()),
+        ("rouge_l", pa.float64()),
+    ]
+)
+RECALL_METRICS = ("em_value", "em_answer", "probability_value", "probability_answer", "truth_ratio", "rouge_l")
 LOSS = pa.schema([("task", pa.string()), ("item_id", pa.string()), ("nll", pa.float64()), ("n_tokens", pa.int32())])
 
 
@@ -97,14 +115,20 @@ def generate_table(rows: Sequence[Mapping[str, Any]]) -> pa.Table:
     return pa.Table.from_pylist(list(rows), schema=GENERATE)
 
 
+def recall_table(rows: Sequence[Mapping[str, Any]]) -> pa.Table:
+    """The table of a recall task, from its columns."""
+    return pa.Table.from_pylist(list(rows), schema=RECALL)
+
+
 def loss_table(rows: Sequence[Mapping[str, Any]]) -> pa.Table:
     """The table of a held-out loss: summed nats and trained tokens per row."""
     return pa.Table.from_pylist(list(rows), schema=LOSS)
 
 
 def kind_of(table: pa.Table) -> str:
-    """choice, generate or loss, by its columns."""
-    return "choice" if "logp" in table.column_names else "generate" if "output" in table.column_names else "loss"
+    """choice, recall, generate or loss, by its columns."""
+    kinds = {"logp": "choice", "em_value": "recall", "output": "generate"}
+    return next((kind for name, kind in kinds.items() if name in table.column_names), "loss")
 
 
 def column(table: pa.Table, name: str) -> np.ndarray:

@@ -12,11 +12,13 @@ from typing import Any
 class Tracker:
     """Appends to `metrics.jsonl` of a folder and logs to a W&B run; the x axis is `train/global_step`.
 
-    Without a run of its own it uses the one that is active in the process, if any. A failing W&B is said once and never
+    `offset` is added to every step: those of the runs before it in a pipeline. Without a run of its own it uses the one
+    that is active in the process, if any. A failing W&B is said once and never
     stops training.
     """
 
-    def __init__(self, folder: Path, wandb_run: Any = None) -> None:
+    def __init__(self, folder: Path, wandb_run: Any = None, offset: int = 0) -> None:
+        self.offset = offset
         self.path = Path(folder) / "metrics.jsonl"
         self.run = wandb_run if wandb_run is not None else _active_run()
         self._warned = False
@@ -30,6 +32,7 @@ class Tracker:
             key: None if isinstance(value, float) and not math.isfinite(value) else value
             for key, value in values.items()
         }
+        step += self.offset
         self.path.parent.mkdir(parents=True, exist_ok=True)
         with self.path.open("a", encoding="utf-8") as handle:
             handle.write(json.dumps({"step": step, "time": round(time.time(), 3), **clean}) + "\n")
@@ -40,7 +43,7 @@ class Tracker:
         if self.run is not None:
             import wandb
 
-            self._send(step, {key: wandb.Table(columns=list(columns), data=[list(row) for row in rows])})
+            self._send(step + self.offset, {key: wandb.Table(columns=list(columns), data=[list(row) for row in rows])})
 
     def figure(self, step: int, key: str, figure: Any) -> None:
         """A matplotlib figure as a picture in W&B."""
@@ -52,7 +55,7 @@ class Tracker:
 
             from eval_hooks.report.png import picture
 
-            self._send(step, {key: wandb.Image(Image.open(io.BytesIO(picture(figure, "png", dpi=120))))})
+            self._send(step + self.offset, {key: wandb.Image(Image.open(io.BytesIO(picture(figure, "png", dpi=120))))})
 
     def _send(self, step: int, values: Mapping[str, Any]) -> None:
         if self.run is not None:
@@ -89,6 +92,7 @@ def flatten_summary(summary: Mapping[str, Any]) -> dict[str, Any]:
         out |= {
             f"eval/{name}/calibration/{key}": value["value"] for key, value in (task.get("calibration") or {}).items()
         }
+        out |= {f"eval/{name}/{key}": value["value"] for key, value in (task.get("metrics") or {}).items()}
         if kept := task.get("retention"):
             delta = kept["delta"]
             out |= {f"eval/{name}/retention/{key}": kept[key] for key in ("lost", "gained", "e_value")}
@@ -97,13 +101,12 @@ def flatten_summary(summary: Mapping[str, Any]) -> dict[str, Any]:
                 for end, key in (("", "value"), ("_low", "low"), ("_high", "high"))
             }
     for name, entry in summary.get("validation", {}).items():
-        out[f"val/{name}/loss"] = entry["loss"]["value"]
+        out |= {f"val/{name}/{key}": value["value"] for key, value in entry.items() if isinstance(value, Mapping)}
     return {key: value for key, value in out.items() if value is not None}
 
 
-def show_summary(tracker: Tracker, summary: Mapping[str, Any]) -> None:
+def show_summary(tracker: Tracker, summary: Mapping[str, Any], step: int) -> None:
     """The summary in W&B: numbers, a table by subject, the reliability diagram, sample generations."""
-    step = summary["step"]
     tracker.log(step, flatten_summary(summary))
     for name, task in summary["tasks"].items():
         if task.get("by_subject"):

@@ -57,7 +57,10 @@ def train(
     run_dir: Annotated[
         Path | None, typer.Option(help="Run folder; default runs/<recipe>, numbered when taken.")
     ] = None,
-    resume: Annotated[str | None, typer.Option(metavar="[RUN:STEP]", help="Go on from the newest checkpoint.")] = None,
+    resume: Annotated[
+        str | None,
+        typer.Option(metavar="[RUN:STEP]", help="Go on from the newest checkpoint; a pipeline: or at RUN:STAGE."),
+    ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Check the recipe and print the plan, no more.")] = False,
 ) -> None:
     """Train, measuring at checkpoints.
@@ -68,14 +71,21 @@ def train(
 
     torchrun --nproc_per_node 2 -m launch train quickstart deepspeed=zero2
     """
-    from launch.load import load
+    from launch.load import load_any
+    from trainers.recipe import Pipeline
 
-    loaded = load(recipe, words or [])
+    loaded = load_any(recipe, words or [])
     if dry_run:
         from launch.plan import plan
 
         typer.echo(plan(loaded))
         return
+    if isinstance(loaded, Pipeline):
+        from launch.request import resumed_pipeline
+        from trainers.pipeline import train_pipeline
+
+        folder, again = resumed_pipeline(resume, run_dir, [stage.name for stage in loaded.stages])
+        raise typer.Exit(train_pipeline(loaded, run_dir=folder, resume=resume is not None, again=again))
     from trainers.run import train as run
 
     if resume is not None:
@@ -235,7 +245,7 @@ def arrange(words: Sequence[str]) -> list[str]:
             if "=" not in word and rest:
                 rest.pop(0)
         elif word == "--resume":
-            named = rest and re.fullmatch(r"[^=\-][^=]*:\d+", rest[0])
+            named = rest and re.fullmatch(r"[^=\-][^=]*:[\w-]+", rest[0])
             kept.append(f"--resume={rest.pop(0) if named else 'newest'}")
         else:
             kept.append(word)

@@ -12,9 +12,13 @@ from launch.problems import nearest, shown
 from launch.tables import Tables
 from launch.typed import INVALID, Report, build, join
 
-GENERATIVE_KEYS = ("task", "name", "split", "limit", "max_new_tokens", "chat_template")
+GENERATIVE_KEYS = ("task", "name", "goal", "split", "limit", "max_new_tokens", "chat_template")
 """Keys of TaskSpec in an entry whose items are rows of a data source; all others are the source's."""
-CHOICE_UNREAD = ("source", "max_new_tokens")
+SOURCE_READING = ("columns", "role_key", "content_key", "roles", "system", "tools", "side", "verifier")
+"""Keys of SourceSpec in such an entry: how rows are read."""
+UNWEIGHED = ("weight", "repeat")
+"""Keys of SourceSpec that only a mix reads."""
+CHOICE_UNREAD = ("source", "rows", "max_new_tokens")
 """Fields of TaskSpec that a multiple-choice task does not read."""
 
 
@@ -116,15 +120,19 @@ def task(node: Node, path: str, tables: Tables, report: Report) -> Any:
         for key in unread:
             report.add(join(path, key), node.value[key], f"task {name} scores options and does not read it; remove it")
         return build(TaskSpec, without(node, unread), path, report)
-    config_class = tables.sources[row.source].config
-    rest = without(node, GENERATIVE_KEYS)
-    if "split" in fields_of(config_class):
-        rest.value["split"] = node.value.get("split", Node(value="test", place=node.place, raw="test"))
-    config = build(config_class, rest, path, report, known=GENERATIVE_KEYS)
-    spec = build(TaskSpec, part(node, {key: key for key in GENERATIVE_KEYS}), path, report)
-    if spec is INVALID or config is INVALID:
+    rest = without(node, [key for key in GENERATIVE_KEYS if key != "name"])
+    rest.value.setdefault("source", Node(value=row.source, place=node.place, raw=row.source))
+    named_source = named(rest, "source", tables.sources, path, report)
+    if named_source is None:
         return INVALID
-    return replace(spec, source={key: getattr(config, key) for key in fields_of(config_class)})
+    if "split" in fields_of(tables.sources[named_source].config):
+        rest.value["split"] = node.value.get("split", Node(value="test", place=node.place, raw="test"))
+    for key in UNWEIGHED:
+        if key in rest.value:
+            report.add(join(path, key), rest.value[key], "only read in data.train; remove it")
+    rows = source(without(rest, UNWEIGHED), path, tables, report)
+    spec = build(TaskSpec, part(node, {key: key for key in GENERATIVE_KEYS}), path, report)
+    return INVALID if spec is INVALID or rows is INVALID else replace(spec, rows=rows)
 
 
 def method(node: Node | None, stage: str | None, tables: Tables, report: Report) -> tuple[str, Any] | None:

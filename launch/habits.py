@@ -142,8 +142,6 @@ OWNED_ADAPTER: dict[str, str] = {
 """Fields of peft.LoraConfig that are not a recipe's to set."""
 
 NOT_YET = {
-    "pipeline": "a recipe is one run for now; run the stages one after another with model.path: RUN:STEP",
-    "plugins": "methods, sources and tasks are rows of the shipped tables for now",
     "eval.cost_limit": "leave it out; eval.every sets how often is measured",
 }
 """Known names that nothing reads yet, and what to do meanwhile."""

@@ -7,19 +7,33 @@ from launch.nodes import Node
 from launch.problems import Problem, RecipeError
 from launch.recipes import find_recipe
 from launch.tables import Tables
-from trainers.recipe import Recipe
+from trainers.recipe import Pipeline, Recipe
 
 
 def load(name: str, overrides: Sequence[str] = (), tables: Tables | None = None) -> Recipe:
-    """The recipe of a path or a shipped bare name, with `a.b.0.c=value` words laid over it.
+    """The recipe of one run: a path or a shipped bare name, with `a.b.0.c=value` words laid over it.
 
-    Raises RecipeError with all problems: of the words, or else of the recipe.
+    Raises RecipeError with all problems: of the words, or else of the recipe; and for a pipeline.
     """
+    loaded = load_any(name, overrides, tables)
+    if isinstance(loaded, Pipeline):
+        runs = ", ".join(str(stage.recipe.file) for stage in loaded.stages)
+        raise RecipeError(f"recipe {name}: a pipeline; name one of its runs: {runs}")
+    return loaded
+
+
+def load_any(name: str, overrides: Sequence[str] = (), tables: Tables | None = None) -> Recipe | Pipeline:
+    """The same, where the recipe may be a pipeline."""
+    from launch.pipeline import validate_pipeline
+    from launch.plugins import add_plugins
+    from launch.tables import shipped
     from launch.validate import validate
 
     file = find_recipe(name)
     tree = with_words(read(file), overrides)
-    return validate(tree, file, file.read_text("utf-8"), overrides, tables)
+    tables = add_plugins(tree, tables or shipped())
+    kind = validate_pipeline if "pipeline" in tree.value else validate
+    return kind(tree, file, file.read_text("utf-8"), overrides, tables)
 
 
 def with_words(tree: Node, words: Sequence[str]) -> Node:

@@ -7,12 +7,17 @@ from data_mix.config import SourceSpec
 from eval_hooks.config import EvalConfig, TaskSpec
 from launch.nodes import short
 from launch.tables import Tables, shipped
-from trainers.recipe import Recipe
+from trainers.recipe import Pipeline, Recipe
 
 
-def plan(recipe: Recipe, tables: Tables | None = None) -> str:
-    """The plan, one subject a line. Steps are known only where `train.max_steps` says them: no rows are read."""
+def plan(recipe: Recipe | Pipeline, tables: Tables | None = None) -> str:
+    """The plan, one subject a line; of a pipeline, that of each run.
+
+    Steps are known only where `train.max_steps` says them: no rows are read.
+    """
     tables = tables or shipped()
+    if isinstance(recipe, Pipeline):
+        return "\n\n".join(f"run {stage.name}\n{plan(stage.recipe, tables)}" for stage in recipe.stages)
     steps = recipe.train.get("max_steps", -1)
     wandb = recipe.wandb
     lines: list[tuple[str, str]] = [
@@ -68,7 +73,7 @@ def _eval(config: EvalConfig, steps: int) -> Iterator[str]:
 
 
 def _task(spec: TaskSpec) -> str:
-    if spec.source:
+    if spec.rows:
         return f"task {spec.task}, split {spec.split}, at most {spec.max_new_tokens} new tokens"
     return f"task {spec.task}, {spec.variant}, {spec.shots} shots, split {spec.split}"
 

@@ -68,3 +68,21 @@ def resumed_folder(word: str, run_dir: Path | None, runs: Path = RUNS) -> Path |
         advice = f"resume that, or start a new run with model.path={name}:{step}"
         raise RecipeError(f"--resume {word}: the run's newest checkpoint is {steps[-1]}; {advice}")
     return folder
+
+
+def resumed_pipeline(
+    word: str | None, run_dir: Path | None, names: Sequence[str], runs: Path = RUNS
+) -> tuple[Path | None, str | None]:
+    """The pipeline's folder that `--resume` means (None: its own), and the stage to restart at, if one is named.
+
+    Raises RecipeError for a folder that is not there, or a stage that the pipeline has not.
+    """
+    if word is None or word == NEWEST:
+        return run_dir, None
+    name, _, stage = word.rpartition(":")
+    folder = find_run(name, runs)
+    if folder is None:
+        raise RecipeError(f"--resume {word}: no run folder {name!r} here or under {runs}/")
+    if stage not in names:
+        raise RecipeError(f"--resume {word}: the pipeline has no stage {stage!r}; there is: {', '.join(names)}")
+    return folder, stage

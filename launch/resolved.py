@@ -8,7 +8,7 @@ from typing import Any
 
 from data_mix.config import SourceSpec
 from eval_hooks.config import TaskSpec
-from launch.entries import CHOICE_UNREAD, GENERATIVE_KEYS
+from launch.entries import CHOICE_UNREAD, GENERATIVE_KEYS, UNWEIGHED
 
 HEAD = ("name", "file", "overrides")
 """What `resolve` adds to the sections: where the recipe came from."""
@@ -63,6 +63,7 @@ def _source(spec: SourceSpec) -> dict[str, Any]:
 
 def _task(spec: TaskSpec) -> dict[str, Any]:
     keys = {field.name: plain(getattr(spec, field.name)) for field in dataclasses.fields(spec)}
-    if spec.source:
-        return {**{key: keys[key] for key in GENERATIVE_KEYS}, **plain(spec.source)}
+    if spec.rows:
+        rows = {key: value for key, value in _source(spec.rows).items() if key not in UNWEIGHED}
+        return {**{key: keys[key] for key in GENERATIVE_KEYS}, **rows}
     return {key: value for key, value in keys.items() if key not in CHOICE_UNREAD}

@@ -16,7 +16,7 @@ from typing import Any, Literal
 
 from data_mix.config import DataConfig, SourceSpec
 from eval_hooks.config import EvalConfig, TaskSpec
-from launch.entries import CHOICE_UNREAD, GENERATIVE_KEYS
+from launch.entries import CHOICE_UNREAD, GENERATIVE_KEYS, SOURCE_READING
 from launch.fields import Field, fields_of
 from launch.habits import OWNED_TRAIN
 from launch.problems import RecipeError
@@ -59,7 +59,7 @@ def recipe_schema(tables: Tables | None = None) -> Schema:
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": "Tempering recipe",
         **closed({**_head(tables), **{name: nullable(section) for name, section in _sections(tables).items()}}),
-        "if": {"not": {"required": ["extends"]}},
+        "if": {"not": {"anyOf": [{"required": ["extends"]}, {"required": ["pipeline"]}]}},
         "then": {"required": ["stage", "model", "data"], "properties": whole},
         "allOf": [_of_stage(name, tables) for name in stages],
         "$defs": {f"train_{name}": schema for name, schema in stages.items()},
@@ -72,6 +72,23 @@ def _head(tables: Tables) -> dict[str, Schema]:
         "extends": {
             "description": "Recipes this one is laid on, by path or name: maps merge, lists replace, null deletes.",
             "anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}}],
+        },
+        "plugins": {
+            "description": "Python files that add rows to the tables: METHODS, SOURCES, TASKS, VERIFIERS.",
+            "anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}}],
+        },
+        "pipeline": {
+            "description": "Runs on one model, each starting from what the one before recommends.",
+            "type": "array",
+            "items": {
+                **closed(
+                    {
+                        **dict.fromkeys(("name", "recipe"), {"type": "string"}),
+                        "set": {"description": "Sections laid over the run's recipe.", "type": "object"},
+                    }
+                ),
+                "required": ["name", "recipe"],
+            },
         },
         "stage": {"description": f"The kind of training: {stages}.", "enum": list(tables.stages)},
     }
@@ -170,8 +187,21 @@ def _task(name: str, tables: Tables) -> Schema:
         keys = properties({key: field for key, field in fields.items() if key not in CHOICE_UNREAD})
     else:
         own = {key: fields[key] for key in GENERATIVE_KEYS}
-        keys = {**properties(fields_of(tables.sources[row.source].config)), **properties(own)}
+        return _row_task(name, own, tables)
     return {**closed({**keys, "task": {"const": name, "description": row.about}}, row.about), "required": ["task"]}
+
+
+def _row_task(name: str, own: Mapping[str, Field], tables: Tables) -> Schema:
+    """A task whose items are rows of a source: the source's own keys, and how its rows are read."""
+    row = tables.tasks[name]
+    how = {key: field for key, field in fields_of(SourceSpec).items() if key in SOURCE_READING}
+    entries = []
+    for source, kind in tables.sources.items():
+        head = {"task": {"const": name, "description": row.about}, "source": {"const": source}}
+        keys = {**properties(fields_of(kind.config)), **properties(how), **properties(own)}
+        required = ["task"] if source == row.source else ["task", "source"]
+        entries.append({**closed({**keys, **head}, row.about), "required": required})
+    return {"anyOf": entries}
 
 
 def closed(keys: Mapping[str, Schema], about: str = "") -> Schema:

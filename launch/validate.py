@@ -31,7 +31,7 @@ def validate(tree: Node, file: Path, text: str, overrides: Sequence[str] = (), t
     tables = tables or shipped()
     report = Report(bounds=BOUNDS, explain=lambda block, key: explain(block, key, stage_class))
     stage = _stage(tree, tables, report)
-    stage_class = tables.stages[stage].arguments() if stage else None
+    stage_class = _arguments(tree, stage, tables) if stage else None
     _unknown_sections(tree, report)
 
     maps = {name: sections.section(tree, name, report) for name in SECTIONS if name not in NOT_MAPS}
@@ -81,11 +81,19 @@ def _stage(tree: Node, tables: Tables, report: Report) -> str | None:
     return None
 
 
+def _arguments(tree: Node, stage: str, tables: Tables) -> type:
+    """The config class of `train:`: the method's own where it has one, else the stage's."""
+    section = tree.value.get("method")
+    name = section.value.get("name") if section is not None and isinstance(section.value, dict) else None
+    row = tables.methods.get(name.value) if name is not None and isinstance(name.value, str) else None
+    return (row.arguments if row and row.stage == stage and row.arguments else tables.stages[stage].arguments)()
+
+
 def _unknown_sections(tree: Node, report: Report) -> None:
     for name, node in tree.value.items():
         if name in NOT_YET:
             report.add(name, node, f"not available yet; {NOT_YET[name]}")
-        elif name not in SECTIONS:
+        elif name not in (*SECTIONS, "plugins"):
             report.unknown("", name, node, SECTIONS)
 
 

@@ -8,6 +8,9 @@ from trainers import TrainError
 from trainers.catalog import METHODS, STAGES
 from trainers.recipe import Recipe
 
+MICRO_BATCH = 8
+"""Rows a rank runs at once where nobody says otherwise."""
+
 
 def world_size() -> int:
     """Ranks of this run, as the launcher says."""
@@ -20,9 +23,14 @@ def rank() -> int:
 
 
 def setting(recipe: Recipe, name: str) -> Any:
-    """One of the stage's arguments, as the recipe or else its config class has it; nothing is started for it."""
-    default = next(field.default for field in fields(STAGES[recipe.stage].arguments()) if field.name == name)
+    """One of the stage's arguments, as the recipe or its config class has it; None where it has no such name."""
+    default = next((field.default for field in fields(arguments_class(recipe)) if field.name == name), None)
     return recipe.train.get(name, default)
+
+
+def arguments_class(recipe: Recipe) -> type:
+    """The config class that `train:` is checked against: the method's own, else the stage's."""
+    return (METHODS[recipe.method.name].arguments or STAGES[recipe.stage].arguments)()
 
 
 def training_arguments(recipe: Recipe) -> Any:
@@ -40,32 +48,32 @@ def training_arguments(recipe: Recipe) -> Any:
         "activation_checkpointing": on_gpu,  # on a CPU it costs time and saves nothing worth having (measured)
         **saving(recipe),
         "logging_steps": 1,
-        "per_device_train_batch_size": 8,
+        "per_device_train_batch_size": MICRO_BATCH,
         "dataloader_pin_memory": on_gpu,
         "save_total_limit": 2,
     }
     if "gradient_checkpointing" in values:
         defaults.pop("activation_checkpointing")
-    for key, value in defaults.items():
+    for key, value in {**METHODS[recipe.method.name].defaults, **defaults}.items():
         values.setdefault(key, value)
     values |= METHODS[recipe.method.name].trl
     values |= {"output_dir": "checkpoints", "report_to": "none"}
-    values |= {"dataset_kwargs": {"skip_prepare_dataset": True}, "assistant_only_loss": False, "eval_strategy": "no"}
+    values |= {"eval_strategy": "no", **STAGES[recipe.stage].fixed}
     if recipe.deepspeed:
         values["deepspeed"] = str(recipe.deepspeed)
     if recipe.global_batch_size is not None:
-        values |= accumulation(recipe.global_batch_size, values["per_device_train_batch_size"])
+        values |= accumulation(recipe.global_batch_size, recipe.train.get("per_device_train_batch_size"))
     try:
-        return STAGES[recipe.stage].arguments()(**values)
+        return arguments_class(recipe)(**values)
     except (ValueError, TypeError) as error:
         raise TrainError(f"train: {str(error).strip().splitlines()[0]}") from error
 
 
-def accumulation(global_batch_size: int, per_device: int, ranks: int | None = None) -> dict[str, int]:
+def accumulation(global_batch_size: int, per_device: int | None = None, ranks: int | None = None) -> dict[str, int]:
     """Micro-batch and accumulation steps that make a global batch: per device x accumulation x ranks.
 
-    A global batch smaller than one micro-batch a rank shrinks the micro-batch. Raises TrainError naming the nearest
-    sizes that divide.
+    Where nobody chose a micro-batch it is the largest up to 8 that divides. A global batch smaller than one micro-batch
+    a rank shrinks it. Raises TrainError naming the nearest sizes that divide.
     """
     ranks = ranks or world_size()
     if global_batch_size % ranks:
@@ -75,9 +83,9 @@ def accumulation(global_batch_size: int, per_device: int, ranks: int | None = No
             f"{below or ranks} or {below + ranks}"
         )
     share = global_batch_size // ranks
-    micro = min(per_device, share)
+    sizes = [size for size in range(1, share + 1) if share % size == 0]
+    micro = min(per_device, share) if per_device else max(size for size in sizes if size <= MICRO_BATCH)
     if share % micro:
-        sizes = [size for size in range(1, share + 1) if share % size == 0]
         nearest = min(sizes, key=lambda size: abs(size - micro))
         raise TrainError(
             f"train.global_batch_size {global_batch_size}: {share} rows a rank do not divide into micro-batches of "

@@ -1,12 +1,16 @@
 """The stages and methods that exist. A row is a name and a value; nothing registers itself."""
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 from data_mix.forms import FORMS, Form
+from trainers.dpo import simpo
+from trainers.dpo import trl_losses as dpo_losses
 from trainers.method import Method, NoOptions, Source
+from trainers.rlvr import trl_losses as rlvr_losses
 from trainers.sft import instruction_modelling
+from trainers.unlearn import grad_ascent, grad_diff, npo, rmu, simnpo
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -21,6 +25,14 @@ class Stage:
     form: Form
     """Which rows this stage trains on, and what they become."""
     default_method: str
+    fixed: Mapping[str, Any] = field(default_factory=dict)
+    """Arguments that the suite sets itself."""
+    check: Callable[[Method[Any, Any], Any, Any], None] = lambda method, config, rows: None
+    """(method, its config, train rows) -> nothing, or TrainError for what the rows lack; before the model is loaded."""
+
+
+TOKENISED = {"dataset_kwargs": {"skip_prepare_dataset": True}, "assistant_only_loss": False}
+"""Rows come with input_ids and labels; TRL prepares nothing."""
 
 
 def _sft_arguments() -> type:
@@ -35,6 +47,54 @@ def _sft_trainer() -> Any:
     return Trainer
 
 
+def _dpo_arguments() -> type:
+    from trl import DPOConfig
+
+    return DPOConfig
+
+
+def _dpo_trainer() -> Any:
+    from trainers.dpo.trainer import Trainer
+
+    return Trainer
+
+
+def _rlvr_arguments() -> type:
+    from trl import GRPOConfig
+
+    return GRPOConfig
+
+
+def _rlvr_trainer() -> Any:
+    from trainers.rlvr.trainer import Trainer
+
+    return Trainer
+
+
+def _unlearn_arguments() -> type:
+    from trainers.unlearn.config import UnlearnConfig
+
+    return UnlearnConfig
+
+
+def _unlearn_trainer() -> Any:
+    from trainers.unlearn.trainer import Trainer
+
+    return Trainer
+
+
+def _unlearn_check(method: Method[Any, Any], config: Any, rows: Any) -> None:
+    from trainers.unlearn.pairing import check_sides
+
+    check_sides(rows, method.sides(config) if method.sides else ("forget", "retain"))
+
+
+def _rlvr_check(method: Method[Any, Any], config: Any, rows: Any) -> None:
+    from trainers.rlvr.judge import check_rows
+
+    check_rows(rows)
+
+
 STAGES: dict[str, Stage] = {
     "cpt": Stage(
         about="continued pretraining on plain text",
@@ -42,6 +102,7 @@ STAGES: dict[str, Stage] = {
         trainer=_sft_trainer,
         form=FORMS["text"],
         default_method="causal_lm",
+        fixed=TOKENISED,
     ),
     "sft": Stage(
         about="instruction tuning on conversations or prompt+completion rows",
@@ -49,6 +110,30 @@ STAGES: dict[str, Stage] = {
         trainer=_sft_trainer,
         form=FORMS["conversations"],
         default_method="nll",
+        fixed=TOKENISED,
+    ),
+    "dpo": Stage(
+        about="preference pairs",
+        arguments=_dpo_arguments,
+        trainer=_dpo_trainer,
+        form=FORMS["pairs"],
+        default_method="sigmoid",
+    ),
+    "rlvr": Stage(
+        about="the model's own answers, rewarded by verifiers",
+        arguments=_rlvr_arguments,
+        trainer=_rlvr_trainer,
+        form=FORMS["prompts"],
+        check=_rlvr_check,
+        default_method="grpo",
+    ),
+    "unlearn": Stage(
+        about="rows to forget and rows to retain, in pairs",
+        arguments=_unlearn_arguments,
+        trainer=_unlearn_trainer,
+        form=FORMS["sides"],
+        check=_unlearn_check,
+        default_method="npo",
     ),
 }
 
@@ -68,4 +153,12 @@ METHODS: dict[str, Method[Any, Any]] = {
         trl={"loss_type": "nll"},
     ),
     "instruction_modelling": instruction_modelling.METHOD,
+    **dpo_losses.ROWS,
+    "simpo": simpo.METHOD,
+    **rlvr_losses.ROWS,
+    "grad_ascent": grad_ascent.METHOD,
+    "grad_diff": grad_diff.METHOD,
+    "npo": npo.METHOD,
+    "simnpo": simnpo.METHOD,
+    "rmu": rmu.METHOD,
 }

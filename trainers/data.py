@@ -20,7 +20,7 @@ def build_mix(recipe: Recipe, tokenizer: Any, show: bool = True) -> Mix:
 
     Ranks of one machine take turns: the first builds, the others find it in the cache.
 
-    Raises DataError for rows that cannot be used.
+    Raises DataError for rows that cannot be used, TrainError for what the method needs and the rows lack.
     """
     from filelock import FileLock
 
@@ -37,6 +37,7 @@ def build_mix(recipe: Recipe, tokenizer: Any, show: bool = True) -> Mix:
     cache.mkdir(parents=True, exist_ok=True)
     with FileLock(cache / "data.lock"):
         mix = build(recipe.data, tokenizer, rendering(recipe), cache, packing, bar if show else plain, form)
+    STAGES[recipe.stage].check(METHODS[recipe.method.name], recipe.method.config, mix.train)
     if show:
         for line in manifest_lines(mix.manifest):
             announce(line)

@@ -9,12 +9,11 @@ from rich.console import Console
 from rich.table import Table
 
 from eval_hooks.callback import progress_bar
-from eval_hooks.catalog import TASKS
 from eval_hooks.config import TaskSpec
 from eval_hooks.evaluate import Pass, load_items, reader_of, ready
 from eval_hooks.evaluate import evaluate as measure
 from eval_hooks.report.words import number, percent
-from trainers.evaluation import source_rows
+from trainers.evaluation import JUDGES, source_rows
 from trainers.recipe import ModelSection
 
 
@@ -27,11 +26,13 @@ def evaluate(*, model: ModelSection, tasks: Sequence[TaskSpec], out: Path | None
 
     from trainers.models import load_model, load_tokenizer
 
-    asked = [load_items(spec, source_rows(spec) if TASKS[spec.task].source else None) for spec in tasks]
+    asked = [load_items(spec, source_rows(spec) if spec.rows else None) for spec in tasks]
     tokenizer = load_tokenizer(model)
     loaded = load_model(model, tokenizer).to("cuda" if torch.cuda.is_available() else "cpu")
     reader = reader_of(loaded, tokenizer, model.chat_template_kwargs)
-    prepared = [ready(spec, "target", reader, items) for spec, items in zip(tasks, asked, strict=True)]
+    prepared = [
+        ready(spec, "target", reader, items, JUDGES.get(spec.task)) for spec, items in zip(tasks, asked, strict=True)
+    ]
     with tempfile.TemporaryDirectory() as scratch:
         run = Pass(tasks=prepared, folder=out or Path(scratch), keep_going=False)
         summary = measure(run, loaded, reader, step_of(model.path), None, progress_bar)

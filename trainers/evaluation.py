@@ -1,15 +1,17 @@
 """The recipe's evaluation, through eval_hooks: rows of data sources are handed in, to keep packages apart."""
 
-from random import Random
 from typing import Any
 
-from data_mix.build import Mix
-from data_mix.catalog import SOURCES
+from data_mix.build import Mix, read_source
+from data_mix.forms import PairRow
+from data_mix.render import TokenRow
 from eval_hooks.callback import CheckpointEval
-from eval_hooks.catalog import TASKS
 from eval_hooks.config import TaskSpec
-from eval_hooks.items import LossItem
+from eval_hooks.items import GenerateItem, LossItem
+from eval_hooks.preference import PairItem
+from trainers import TrainError
 from trainers.recipe import Recipe
+from trainers.rlvr.judge import judge
 
 
 def checkpoint_eval(recipe: Recipe, mix: Mix) -> CheckpointEval:
@@ -19,12 +21,12 @@ def checkpoint_eval(recipe: Recipe, mix: Mix) -> CheckpointEval:
         target=section.target,
         retain=section.retain,
         every=section.every,
-        rows={
-            spec.name or spec.task: source_rows(spec)
-            for spec in (*section.target, *section.retain)
-            if TASKS[spec.task].source
+        rows={spec.name or spec.task: source_rows(spec) for spec in (*section.target, *section.retain) if spec.rows},
+        held_out={
+            name: [held_out_item(f"{name}/{i}", row) for i, row in enumerate(rows)]
+            for name, rows in mix.validation.items()
         },
-        losses={name: [loss_item(name, i, row) for i, row in enumerate(rows)] for name, rows in mix.validation.items()},
+        judges=JUDGES,
         margin=section.margin,
         budget=section.budget,
         on_error=section.on_error,
@@ -33,14 +35,36 @@ def checkpoint_eval(recipe: Recipe, mix: Mix) -> CheckpointEval:
     )
 
 
+def by_verifier(output: str, item: GenerateItem) -> tuple[bool, str]:
+    """The verdict of the verifiers that the item's row names; one that breaks is no right answer, and says why."""
+    try:
+        verdict = judge(item.row, output)
+    except TrainError:
+        raise
+    except Exception as error:  # the verifier's failure is seen in the table
+        return False, f"verifier broke: {type(error).__name__}: {error}"
+    return verdict.ok, verdict.reason
+
+
+JUDGES = {"verified": by_verifier}
+"""Task -> what judges its answers, where eval_hooks has nothing of its own."""
+
+
 def source_rows(spec: TaskSpec) -> list[dict[str, Any]]:
     """Rows of the data source that a task scores, seeded by the entry itself."""
-    source = SOURCES[TASKS[spec.task].source or ""]
-    return list(
-        source.rows(source.config(**{"split": spec.split, **spec.source}), Random(f"eval/{spec.name or spec.task}"))
-    )
+    return read_source(spec.rows, "eval").raw
 
 
-def loss_item(name: str, index: int, row: Any) -> LossItem:
+def held_out_item(item_id: str, row: TokenRow | PairRow) -> Any:
     """A tokenised validation row as eval_hooks takes it."""
-    return LossItem(item_id=f"{name}/{index}", input_ids=tuple(row.input_ids), labels=tuple(row.labels))
+    if isinstance(row, TokenRow):
+        return LossItem(item_id=item_id, input_ids=tuple(row.input_ids), labels=tuple(row.labels))
+    chosen, rejected = (
+        LossItem(
+            item_id=item_id,
+            input_ids=(*row.prompt_ids, *answer),
+            labels=(*([-100] * len(row.prompt_ids)), *answer),
+        )
+        for answer in (row.chosen_ids, row.rejected_ids)
+    )
+    return PairItem(item_id=item_id, chosen=chosen, rejected=rejected)

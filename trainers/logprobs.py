@@ -76,12 +76,17 @@ def mean_logps(logps: "Tensor", tokens: Tokens) -> "Tensor":
     return logps.sum(-1) / tokens.lengths.clamp(min=1)
 
 
-def token_mean(values: "Tensor", mask: "Tensor") -> "Tensor":
-    """Mean of values (B, T - 1) where mask is 1, over the whole batch."""
-    return (values * mask).sum() / mask.sum().clamp(min=1)
+def token_mean(values: "Tensor", mask: "Tensor", total: "Tensor | None" = None) -> "Tensor":
+    """Mean of values (B, T - 1) where mask is 1: (). `total` is the number of such places in the whole step."""
+    return (values * mask).sum() / (mask.sum().clamp(min=1) if total is None else total)
 
 
-def kl_from_reference(model: Any, reference: "Reference", tokens: Tokens) -> "Tensor":
+def row_mean(values: "Tensor", total: "Tensor | None" = None) -> "Tensor":
+    """Mean of values (B,): (). `total` is the number of rows in the whole step."""
+    return values.sum() / (len(values) if total is None else total)
+
+
+def kl_from_reference(model: Any, reference: "Reference", tokens: Tokens, total: "Tensor | None" = None) -> "Tensor":
     """KL(reference || model) of the next token, mean over the labelled places: ().
 
     Prompt and padding rows do not count (the public code averages over them too, card 00).
@@ -94,8 +99,8 @@ def kl_from_reference(model: Any, reference: "Reference", tokens: Tokens) -> "Te
         before = start(**inputs).logits[:, :-1][where]  # (N, V)
     now = model(**inputs).logits[:, :-1][where]
     pieces = zip(before.split(ROWS_AT_ONCE), now.split(ROWS_AT_ONCE), strict=True)
-    total = sum(checkpoint(kl_sum, p, q, use_reentrant=False) for p, q in pieces)
-    return total / where.sum().clamp(min=1)
+    kl = sum(checkpoint(kl_sum, p, q, use_reentrant=False) for p, q in pieces)
+    return kl / (where.sum().clamp(min=1) if total is None else total)
 
 
 def kl_sum(p_logits: "Tensor", q_logits: "Tensor") -> "Tensor":  # (N, V), (N, V) -> ()

@@ -40,9 +40,9 @@ class Context:
     """The model as the trainer wraps it; call it, do not unwrap it."""
     reference: "Reference | None" = None
     """The model that the stage started from, where the method asks for it."""
-    tokens: "Tensor | float | None" = None
-    """What the loss is divided by: (weighted) tokens of the whole optimizer step, over all micro-batches and ranks;
-    None where the stage's loss is a mean over rows."""
+    totals: Mapping[str, "Tensor"] = field(default_factory=dict)
+    """What sums are divided by, counted over all micro-batches and ranks of the optimizer step: `tokens` (sft, cpt:
+    weighted), `rows` (dpo), `rows`, `forget`, `retain` (unlearn: rows, and tokens of each side)."""
     state: MutableMapping[str, "Tensor"] = field(default_factory=dict)
     """What the method keeps from step to step (dual variables, averages); checkpoints save it, a resumed run has it."""
 
@@ -52,7 +52,7 @@ class LossOutput:
     """What a step gives back."""
 
     loss: "Tensor"
-    """Scalar: this micro-batch's mean, or its sum divided by `Context.tokens`."""
+    """Scalar: this micro-batch's mean, or its sum divided by `Context.totals`."""
     metrics: Mapping[str, "Tensor"] = field(default_factory=dict)
     """Scalars to log, averaged over micro-batches and ranks."""
 
@@ -84,6 +84,8 @@ class Method(Generic[Batch, Config]):
     source: Source = field(default_factory=Source)
     trl: Mapping[str, Any] = field(default_factory=dict)
     """Arguments of TRL's config class that make TRL's own trainer compute this loss."""
+    defaults: Mapping[str, Any] = field(default_factory=dict)
+    """Arguments of the config class where the recipe leaves them open."""
     trainer: Callable[[], Any] | None = None
     """Imports and returns the trainer, where the row needs another one than its stage's."""
     arguments: Callable[[], type] | None = None

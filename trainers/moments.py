@@ -1,6 +1,6 @@
 """A method at work: its hyperparameters, its state and its reference, and the moments it is called at."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -10,8 +10,8 @@ from transformers import TrainerCallback, TrainerControl, TrainerState, Training
 from trainers.method import Context, LossOutput, Method
 from trainers.reference import Reference
 
-STATE = "method_state.safetensors"
-"""In a checkpoint's folder: what the method keeps."""
+STATE = "method_state.pt"
+"""In a checkpoint's folder: what the method keeps; no .safetensors, which some servers load all of."""
 
 
 @dataclass(kw_only=True)
@@ -23,14 +23,20 @@ class Bound:
     reference: Reference | None = None
     state: dict[str, Any] = field(default_factory=dict)
 
-    def context(self, model: Any, tokens: Any = None) -> Context:
+    def context(self, model: Any, totals: Mapping[str, Any] | None = None) -> Context:
         """What a moment is given."""
-        return Context(model=model, reference=self.reference, tokens=tokens, state=self.state)
+        return Context(model=model, reference=self.reference, totals=totals or {}, state=self.state)
 
-    def step(self, model: Any, batch: Any, tokens: Any = None) -> LossOutput:
-        """The method's loss on a batch."""
+    def step(self, model: Any, batch: Any, totals: Mapping[str, Any] | None = None) -> LossOutput:
+        """The method's loss on a batch. Raises FloatingPointError where it is no number."""
         assert self.method.step is not None
-        return self.method.step(self.context(model, tokens), batch, self.config)
+        out = self.method.step(self.context(model, totals), batch, self.config)
+        if not out.loss.isfinite():
+            name = type(self.config).__name__
+            raise FloatingPointError(
+                f"the loss of {name} is {float(out.loss.detach())}; a lower train.learning_rate may do"
+            )
+        return out
 
 
 class PlainGradients:
@@ -83,9 +89,9 @@ class Moments(TrainerCallback):
     ) -> None:
         """Load what a resumed run kept, prepare, and stand between backward and optimizer."""
         if self.resumed and (Path(self.resumed) / STATE).is_file():
-            from safetensors.torch import load_file
+            import torch
 
-            self.bound.state.update(load_file(Path(self.resumed) / STATE))
+            self.bound.state.update(torch.load(Path(self.resumed) / STATE, weights_only=True))
         if self.bound.method.prepare:
             self.bound.method.prepare(self._context(), self.bound.config)
         if self.bound.method.edit_grads:
@@ -99,11 +105,11 @@ class Moments(TrainerCallback):
     def on_save(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
         """The state goes into the checkpoint that was just written."""
         if self.bound.state and state.is_world_process_zero:
-            from safetensors.torch import save_file
+            import torch
 
             folder = Path(args.output_dir) / f"checkpoint-{state.global_step}"
-            save_file({name: value.detach().cpu().contiguous() for name, value in self.bound.state.items()},
-                      folder / STATE)  # fmt: skip
+            state_now = {name: value.detach().cpu() for name, value in self.bound.state.items()}
+            torch.save(state_now, folder / STATE)
 
     def _context(self) -> Context:
         return self.bound.context(self.trainer.model_wrapped)

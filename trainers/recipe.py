@@ -102,3 +102,24 @@ class Recipe:
     launch: LaunchSection = field(default_factory=LaunchSection)
     resolved: Mapping[str, Any] = field(default_factory=dict)
     """The same as plain data: what recipe.resolved.json and W&B's config hold."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class PipelineStage:
+    """One run of a pipeline; it starts from what the run before it recommends."""
+
+    name: str
+    recipe: Recipe
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pipeline:
+    """Several runs on one model: one folder, one axis of steps, one report."""
+
+    name: str
+    file: Path
+    text: str
+    overrides: tuple[str, ...] = ()
+    stages: tuple[PipelineStage, ...]
+    wandb: WandbSection | None = None
+    resolved: Mapping[str, Any] = field(default_factory=dict)

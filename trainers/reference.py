@@ -4,41 +4,113 @@ A run that starts from an adapter trains on the merged model (`models.starting_p
 same for a disabled adapter, for a copy loaded again from its folder, and for TRL's own reference.
 """
 
-from contextlib import AbstractContextManager, ExitStack, nullcontext
+import hashlib
+import json
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, ExitStack
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from trainers import TrainError
 from trainers.catalog import METHODS
+from trainers.fetch import cache_dir
 from trainers.recipe import ModelSection, Recipe
+
+if TYPE_CHECKING:
+    from trainers.moments import Bound
 
 GIB = 2**30
 
 
 class Reference(AbstractContextManager[Any]):
-    """`with reference as model:` gives the start's forward pass, without gradients.
+    """`with reference as model:` gives the start's forward pass, in evaluation mode, without gradients."""
 
-    `model` is the wrapped policy where the start is the policy without its adapter; else the frozen copy.
-    """
-
-    def __init__(self, model: Any, policy: Any = None) -> None:
-        self.model = model
-        """What is called: the frozen copy, or the wrapped policy."""
+    def __init__(self, model: Callable[[], Any], policy: Any = None) -> None:
+        self._model = model
+        """Gives what is called: the frozen copy, or the policy as the trainer wraps it."""
         self._policy = policy
         """The peft model whose adapter is switched off meanwhile; None with a copy of its own."""
         self._inside = ExitStack()
 
     def __enter__(self) -> Any:
-        """Switch adapter and gradients off."""
+        """Switch adapter, dropout and gradients off."""
         import torch
 
         self._inside.enter_context(torch.no_grad())
-        self._inside.enter_context(self._policy.disable_adapter() if self._policy is not None else nullcontext())
-        return self.model
+        if self._policy is not None:
+            self._inside.enter_context(self._policy.disable_adapter())
+            training = [module for module in self._policy.modules() if module.training]
+            self._policy.eval()
+            self._inside.callback(_train, training)
+        return self._model()
 
     def __exit__(self, *error: object) -> None:
         """And on again."""
         self._inside.close()
+
+
+def _train(modules: Sequence[Any]) -> None:
+    for module in modules:
+        module.training = True
+
+
+def reference_for(bound: "Bound", trainer: Any, copy: Any) -> Reference | None:
+    """The reference of a trainer that has its model: the policy without its adapter, else the copy, placed."""
+    kind = bound.method.reference(bound.config) if bound.method.reference else "none"
+    if kind == "none":
+        return None
+    if copy is None:
+        return Reference(lambda: trainer.model_wrapped, trainer.model)
+    from trainers.logprobs import ready
+
+    ready(copy)
+    whole = placed(copy, trainer.accelerator)
+    return Reference(lambda: whole)
+
+
+def cached_logps(trainer: Any, sides: Mapping[str, Sequence[dict[str, Any]]], start: str) -> dict[str, Any]:
+    """The rows with `reference`, their labels' log-probabilities under the model as it is now: (T - 1) numbers a row.
+
+    Computed once for a start (`start`: its hash) and these rows, kept on disk. All ranks compute all of them, so that
+    ZeRO-3's shards are gathered by everybody; the first rank writes.
+    """
+    import torch
+
+    digest = hashlib.sha256(json.dumps([start, sides], sort_keys=True).encode()).hexdigest()[:16]
+    file = cache_dir() / "reference" / f"{digest}.pt"
+    if not file.is_file():
+        made = {side: _logps(trainer, rows) for side, rows in sides.items()}
+        if trainer.is_world_process_zero():
+            file.parent.mkdir(parents=True, exist_ok=True)
+            torch.save(made, file.with_suffix(".part"))
+            file.with_suffix(".part").rename(file)
+    trainer.accelerator.wait_for_everyone()
+    known = torch.load(file, weights_only=True)
+    return {
+        side: [{**row, "reference": logps} for row, logps in zip(rows, known[side], strict=True)]
+        for side, rows in sides.items()
+    }
+
+
+def _logps(trainer: Any, rows: Sequence[dict[str, Any]]) -> list[list[float]]:
+    import torch
+    from tqdm.auto import tqdm
+
+    from trainers.logprobs import Tokens, token_logps
+
+    model = placed(trainer.model, trainer.accelerator) if trainer.is_deepspeed_enabled else trainer.model
+    model.eval()
+    out: list[list[float]] = []
+    with torch.no_grad(), trainer.accelerator.autocast():
+        silent = not trainer.is_world_process_zero()
+        for begin in tqdm(range(0, len(rows), 8), "reference", leave=False, disable=silent):
+            batch = rows[begin : begin + 8]
+            columns = trainer.data_collator([{"forget": row} for row in batch])
+            tokens = Tokens(**{key.removeprefix("forget_"): value.to(trainer.args.device)
+                               for key, value in columns.items()})  # fmt: skip
+            logps = token_logps(model, tokens)
+            out += [row[: len(one["labels"]) - 1].tolist() for row, one in zip(logps, batch, strict=True)]
+    return out
 
 
 def reference_copy(recipe: Recipe, tokenizer: Any) -> dict[str, Any]:
@@ -49,7 +121,14 @@ def reference_copy(recipe: Recipe, tokenizer: Any) -> dict[str, Any]:
     method = METHODS[recipe.method.name]
     kind = method.reference(recipe.method.config) if method.reference else "none"
     cached = recipe.train.get("precompute_ref_log_probs", False)
-    if kind == "none" or recipe.adapter.kind != "none" or (kind == "logps" and cached):
+    if cached and kind == "model":
+        raise TrainError(
+            f"train.precompute_ref_log_probs: {recipe.method.name} with these settings compares whole distributions or "
+            "hidden states with the reference, which log-probabilities of tokens cannot give; leave it out"
+        )
+    if cached and kind == "logps":
+        return {"model_hash": model_hash(recipe.model)}
+    if kind == "none" or recipe.adapter.kind != "none":
         return {}
     return {"reference_model": frozen_copy(recipe.model, tokenizer)}
 
@@ -100,6 +179,18 @@ def _stored_in_16_bits(folder: Path) -> bool:
 
     config = json.loads((folder / "config.json").read_text("utf-8"))
     return str(config.get("dtype") or config.get("torch_dtype") or "float32") in ("bfloat16", "float16")
+
+
+def model_hash(section: ModelSection) -> str:
+    """Of the weights' bytes in a folder; of name and revision for a hub id."""
+    from trainers.models import locate
+
+    folder = Path(locate(section.path).base)
+    digest = hashlib.sha256(f"{section.path}@{section.revision}".encode())
+    for file in sorted(folder.glob("*.safetensors")) if folder.is_dir() else []:
+        with file.open("rb") as handle:
+            digest.update(hashlib.file_digest(handle, "sha256").digest())
+    return digest.hexdigest()
 
 
 def free_bytes() -> int:

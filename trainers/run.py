@@ -15,7 +15,7 @@ from trainers import TrainError, announce
 from trainers.arguments import rank, starts_deepspeed, training_arguments
 from trainers.catalog import METHODS, STAGES
 from trainers.recipe import Recipe
-from trainers.rundir import check_free, environment, give_back, set_status, take, write_json, write_recipe
+from trainers.rundir import Place, check_free, environment, give_back, set_status, take, write_json, write_recipe
 
 if TYPE_CHECKING:
     from data_mix.build import Mix
@@ -30,42 +30,17 @@ def train(recipe: Recipe, *, run_dir: Path | None = None, resume: bool = False) 
 
     What a person did wrong travels as a ValueError of the package it was found in; then no run folder is left behind.
     """
-    from trainers.data import build_mix
-    from trainers.evaluation import checkpoint_eval
-    from trainers.models import load_tokenizer, starting_point
-    from trainers.signals import StopOnSignal
-
-    main = rank() == 0
     check_free(run_dir, resume)
-    recipe = replace(recipe, model=starting_point(recipe.model))
-    tokenizer = load_tokenizer(recipe.model)
-    mix = build_mix(recipe, tokenizer, show=main)  # before the process group, whose timeouts a long tokenisation hits
-    measure = checkpoint_eval(recipe, mix)
-    starts_deepspeed(recipe)
-    arguments = training_arguments(recipe)
-    folder = from_writer(take(recipe, run_dir, resume) if main else Path())
-    arguments.output_dir, arguments.run_name, measure.out = str(folder / "checkpoints"), folder.name, folder
-    run = Run(
-        tokenizer=tokenizer,
-        mix=mix,
-        measure=measure,
-        signals=StopOnSignal(measure),
-        arguments=arguments,
-        resolved={**recipe.resolved, "arguments": arguments.to_dict()},
-    )
-    if main:
-        write_recipe(folder, recipe)
-        write_json(folder / "recipe.resolved.json", run.resolved)
-        write_json(folder / "environment.json", environment())
-        write_json(folder / "data.manifest.json", mix.manifest)
-        set_status(folder, "running")
-    return _guarded(recipe, folder, resume, run)
+    run = prepare(recipe)
+    folder = from_writer(take(recipe, run_dir, resume) if rank() == 0 else Path())
+    return carry_out(run, Place(folder=folder, root=folder), resume)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Run:
     """What a run has before its model is loaded."""
 
+    recipe: Recipe
     tokenizer: Any
     mix: "Mix"
     measure: "CheckpointEval"
@@ -76,11 +51,51 @@ class Run:
     """The recipe and all arguments as plain data, for recipe.resolved.json and W&B."""
 
 
-def _guarded(recipe: Recipe, folder: Path, resume: bool, run: Run) -> int:
+def prepare(recipe: Recipe) -> Run:
+    """Everything that can be wrong with a request, before a folder is taken or weights are loaded."""
+    from trainers.data import build_mix
+    from trainers.evaluation import checkpoint_eval
+    from trainers.models import load_tokenizer, starting_point
+    from trainers.signals import StopOnSignal
+
+    recipe = replace(recipe, model=starting_point(recipe.model))
+    tokenizer = load_tokenizer(recipe.model)
+    mix = build_mix(recipe, tokenizer, show=rank() == 0)  # before the process group, whose timeouts tokenisation hits
+    measure = checkpoint_eval(recipe, mix)
+    starts_deepspeed(recipe)
+    arguments = training_arguments(recipe)
+    return Run(
+        recipe=recipe,
+        tokenizer=tokenizer,
+        mix=mix,
+        measure=measure,
+        signals=StopOnSignal(measure),
+        arguments=arguments,
+        resolved={**recipe.resolved, "arguments": arguments.to_dict()},
+    )
+
+
+def carry_out(run: Run, place: Place, resume: bool, wandb_run: Any = None) -> int:
+    """Train where `place` says and return the exit code; W&B goes on with `wandb_run`, or starts."""
+    folder, measure = place.folder, run.measure
+    run.arguments.output_dir, run.arguments.run_name = str(folder / "checkpoints"), place.root.name
+    measure.out, measure.offset, measure.baselines, measure.template = (
+        place.root, place.offset, place.baselines, place.template,
+    )  # fmt: skip
+    if rank() == 0:
+        write_recipe(folder, run.recipe)
+        write_json(folder / "recipe.resolved.json", run.resolved)
+        write_json(folder / "environment.json", environment())
+        write_json(folder / "data.manifest.json", run.mix.manifest)
+        set_status(folder, "running")
+    return _guarded(run, place, resume, wandb_run)
+
+
+def _guarded(run: Run, place: Place, resume: bool, wandb_run: Any) -> int:
     """Train; whatever happens, status.json says it."""
-    main = rank() == 0
+    main, folder = rank() == 0, place.folder
     try:
-        return _train(recipe, folder, resume, run)
+        return _train(run, place, resume, wandb_run)
     except KeyboardInterrupt:
         return _ended(folder, main, "interrupted", INTERRUPTED, "interrupted from the keyboard")
     except (TrainError, DataError, EvalError) as error:
@@ -93,7 +108,7 @@ def _guarded(recipe: Recipe, folder: Path, resume: bool, run: Run) -> int:
         return _crashed(folder, main, error)
 
 
-def _train(recipe: Recipe, folder: Path, resume: bool, run: Run) -> int:
+def _train(run: Run, place: Place, resume: bool, wandb_run: Any) -> int:
     import transformers
 
     from trainers.models import check_precision, load_model, lora_config
@@ -101,7 +116,7 @@ def _train(recipe: Recipe, folder: Path, resume: bool, run: Run) -> int:
     from trainers.reference import reference_copy
     from trainers.tracking import LogTrain, start_wandb
 
-    main = rank() == 0
+    main, recipe = rank() == 0, run.recipe
     transformers.set_seed(run.arguments.seed)
     model = load_model(recipe.model, run.tokenizer, quantised=recipe.adapter.kind == "qlora")
     check_precision(recipe, model)
@@ -116,13 +131,12 @@ def _train(recipe: Recipe, folder: Path, resume: bool, run: Run) -> int:
         peft_config=lora_config(recipe.adapter, run.tokenizer, recipe.model),
         **reference_copy(recipe, run.tokenizer),
     )
-    newest = last_checkpoint(folder) if resume else None
-    wandb_run = None
+    newest = last_checkpoint(place.folder) if resume else None
     trainer.add_callback(run.measure)
     if main:
         announce_model(trainer.model, recipe)
-        wandb_run = start_wandb(recipe, folder, run.resolved)
-        run.measure.tracker = Tracker(folder, wandb_run)
+        wandb_run = wandb_run or start_wandb(recipe, place.root, run.resolved)
+        run.measure.tracker = Tracker(place.root, wandb_run, offset=place.offset)
         trainer.add_callback(LogTrain(run.measure.tracker))
     trainer.add_callback(run.signals)
     trainer.add_callback(Moments(bound, trainer, newest))
@@ -132,8 +146,31 @@ def _train(recipe: Recipe, folder: Path, resume: bool, run: Run) -> int:
         run.signals.give_back()
     trainer.save_state()
     if run.signals.code:
-        return _ended(folder, main, "interrupted", run.signals.code, "stopped by a signal; --resume goes on")
-    return _finish(folder, main, run.measure.stopped, wandb_run)
+        text = "stopped by a signal; --resume goes on"
+        return _ended(place.folder, main, "interrupted", run.signals.code, text)
+    code = STOPPED_BY_BUDGET if run.measure.stopped else DONE
+    if main:
+        state, where = "stopped" if code else "done", wandb_dir(wandb_run)
+        steps = trainer.state.global_step
+        set_status(place.folder, state, code, reason=run.measure.stopped, wandb_dir=where, steps=steps)
+        if place.alone:
+            show_end(place.folder, wandb_run)
+    return code
+
+
+def wandb_dir(wandb_run: Any) -> str | None:
+    """The folder that `wandb sync` takes."""
+    return str(Path(wandb_run.dir).parent) if wandb_run is not None else None
+
+
+def show_end(folder: Path, wandb_run: Any) -> None:
+    """Close W&B, write the report, print the last screen."""
+    from eval_hooks.report import print_screen, write_report
+
+    if wandb_run is not None:
+        wandb_run.finish()
+    write_report(folder)
+    print_screen(folder)
 
 
 def last_checkpoint(folder: Path) -> str | None:
@@ -151,20 +188,6 @@ def announce_model(model: Any, recipe: Recipe) -> None:
     announce(f"model     {recipe.resolved['model']['path']}: {counts}")
     if recipe.adapter.kind != "none":
         announce(f"adapter   {recipe.adapter.kind} on {', '.join(adapted_modules(model))}")
-
-
-def _finish(folder: Path, main: bool, stopped: str | None, wandb_run: Any) -> int:
-    code = STOPPED_BY_BUDGET if stopped else DONE
-    if main:
-        from eval_hooks.report import print_screen, write_report
-
-        where = str(Path(wandb_run.dir).parent) if wandb_run is not None else None
-        set_status(folder, "stopped" if stopped else "done", code, reason=stopped, wandb_dir=where)
-        if wandb_run is not None:
-            wandb_run.finish()
-        write_report(folder)
-        print_screen(folder)
-    return code
 
 
 def _ended(folder: Path, main: bool, state: str, code: int, error: str) -> int:

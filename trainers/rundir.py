@@ -8,16 +8,38 @@ import subprocess
 import sys
 import time
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
 from eval_hooks.files import write_atomic
 from trainers import TrainError
-from trainers.recipe import Recipe
+from trainers.recipe import Pipeline, Recipe
 
 RUNS = Path("runs")
 STACK = ("tempering", "torch", "transformers", "trl", "peft", "accelerate", "deepspeed", "datasets", "wandb", "numpy")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Place:
+    """Where a run writes, and from where its steps are counted."""
+
+    folder: Path
+    """Its recipe, manifest, status and checkpoints."""
+    root: Path
+    """Its evaluations, metrics and report: the same folder, or the pipeline's."""
+    offset: int = 0
+    """Steps of the pipeline before it."""
+    baselines: Mapping[str, int] = field(default_factory=dict)
+    """Task -> step that it is paired with, where that is not the run's first."""
+    template: str | None = None
+    """Chat template of all evaluations, where the model's own may have changed since the first base."""
+
+    @property
+    def alone(self) -> bool:
+        """Whether the run is no part of a pipeline."""
+        return self.folder == self.root
 
 
 def find_run(name: str, runs: Path = RUNS) -> Path | None:
@@ -31,7 +53,7 @@ def check_free(run_dir: Path | None, resume: bool) -> None:
         raise TrainError(f"--run-dir {run_dir}: not empty; --resume goes on with it, another name starts anew")
 
 
-def take(recipe: Recipe, run_dir: Path | None, resume: bool, runs: Path = RUNS) -> Path:
+def take(recipe: Recipe | Pipeline, run_dir: Path | None, resume: bool, runs: Path = RUNS) -> Path:
     """Choose and create the run folder: runs/<recipe name>, numbered when taken, or the one asked for.
 
     Raises TrainError where it cannot be written.
@@ -54,7 +76,7 @@ def give_back(folder: Path) -> None:
         shutil.rmtree(folder)
 
 
-def write_recipe(folder: Path, recipe: Recipe) -> None:
+def write_recipe(folder: Path, recipe: Recipe | Pipeline) -> None:
     """recipe.yaml as written, with the command line's overrides as a comment."""
     words = "".join(f"# {word}\n" for word in recipe.overrides)
     head = f"# {recipe.file}\n" + (f"# overrides on the command line:\n{words}" if words else "")

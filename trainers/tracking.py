@@ -8,10 +8,10 @@ from typing import Any
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
 from eval_hooks.track import Tracker
-from trainers.recipe import Recipe
+from trainers.recipe import Pipeline, Recipe
 
 
-def start_wandb(recipe: Recipe, folder: Path, config: Mapping[str, Any]) -> Any:
+def start_wandb(recipe: Recipe | Pipeline, folder: Path, config: Mapping[str, Any]) -> Any:
     """A W&B run in the run folder: offline unless the recipe or WANDB_MODE says otherwise; None where tracking is off.
 
     WANDB_* variables win, as wandb's users expect.

@@ -38,8 +38,8 @@ def draw_samples(axis: Any, run: RunView) -> None:
         for text, colour in (
             ("… " + (prompt[-1] if prompt else ""), "black"),
             (f"right answer: {after['gold']}", GREY),
-            (f"step {run.first['step']}: {before['output']}", GAINED if before["correct"] else LOST),
-            (f"step {run.last['step']}: {after['output']}", GAINED if after["correct"] else LOST),
+            (f"before: {before['output']}", GAINED if before["correct"] else LOST),
+            (f"after:  {after['output']}", GAINED if after["correct"] else LOST),
         ):
             line = textwrap.shorten(text.replace("$", r"\$"), 74, placeholder=" …")
             axis.text(0.0, top, line, fontsize=8, color=colour, va="top", family="monospace", transform=axis.transAxes)

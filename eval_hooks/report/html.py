@@ -5,7 +5,7 @@ from pathlib import Path
 
 from eval_hooks.files import write_atomic
 from eval_hooks.report import words
-from eval_hooks.report.view import RunView, flips, samples
+from eval_hooks.report.view import RunView, flips, samples, stage_table
 
 
 def write_html(run: RunView, path: Path) -> None:
@@ -24,6 +24,7 @@ def write_html(run: RunView, path: Path) -> None:
         words=words,
         picture=base64.b64encode(image.read_bytes()).decode() if image.is_file() else None,
         samples=samples(run),
+        stages=stage_table(run),
         flips={
             name: flips(task)
             for name, task in run.last["tasks"].items()

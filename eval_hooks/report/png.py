@@ -8,7 +8,7 @@ from typing import Any
 from eval_hooks.files import write_atomic
 from eval_hooks.report.colours import BLUE, GREEN, GREY, ORANGE
 from eval_hooks.report.detail import draw_flips, draw_samples
-from eval_hooks.report.view import RunView, samples
+from eval_hooks.report.view import RunView, paired_changes, samples
 from eval_hooks.report.words import kept
 
 
@@ -30,6 +30,15 @@ def write_png(run: RunView, path: Path) -> None:
         f"{run.folder.name}: step {run.first['step']} to {run.last['step']}", fontsize=13, fontweight="bold"
     )
     write_atomic(path, picture(figure, "png"))
+
+
+def _seams(axis: Any, run: RunView) -> None:
+    """A line where one run of a pipeline ends and the next begins, with the next one's name."""
+    for stage in run.stages:
+        if stage["begin"]:
+            axis.axvline(stage["begin"], color=GREY, ls=":", lw=1)
+        axis.text(stage["begin"], 1.0, f" {stage['name']}", transform=axis.get_xaxis_transform(), fontsize=7,
+                  color=GREY, va="top")  # fmt: skip
 
 
 def picture(figure: Any, kind: str, **how: Any) -> bytes:
@@ -54,8 +63,9 @@ def _learning(axis: Any, run: RunView) -> None:
     if curve := run.curve("train/loss"):
         axis.plot(*zip(*curve, strict=True), color=GREY, lw=1.5, label="training")
     for colour, name in zip((BLUE, ORANGE, GREEN), run.last.get("validation", {}), strict=False):
-        points = run.curve(f"val/{name}/loss")
-        axis.plot(*zip(*points, strict=True), "o-", color=colour, lw=2, label=f"held-out {name}")
+        if points := run.curve(f"val/{name}/loss"):
+            axis.plot(*zip(*points, strict=True), "o-", color=colour, lw=2, label=f"held-out {name}")
+    _seams(axis, run)
     _finish(axis, "Learning: loss per token", "step", "nats")
 
 
@@ -79,22 +89,19 @@ def _accuracies(axis: Any, run: RunView) -> None:
                 label=f"{name} ({entry['role']})",
             )
     axis.set_ylim(0, 100)
+    _seams(axis, run)
     _finish(axis, "Accuracy, 95 % interval", "step", "%")
 
 
 def _retention(axis: Any, run: RunView) -> None:
-    title = "Retention: change against step 0"
+    title = "Retention: change against the base"
     for colour, (name, entry) in zip(
         (BLUE, ORANGE, GREEN), [i for i in run.last["tasks"].items() if i[1]["role"] == "retain"], strict=False
     ):
-        changes = [
-            (s["step"], s["tasks"][name]["retention"])
-            for s in run.summaries
-            if s["tasks"].get(name, {}).get("retention")
-        ]
+        changes = paired_changes(run, name)
         if not changes:
             continue
-        steps = [run.first["step"], *(step for step, _ in changes)]
+        steps = [changes[0][1]["baseline_step"], *(step for step, _ in changes)]
         values = [
             (0.0, 0.0, 0.0),
             *(tuple(100 * r["delta"][key] for key in ("value", "low", "high")) for _, r in changes),
@@ -105,6 +112,7 @@ def _retention(axis: Any, run: RunView) -> None:
         axis.axhline(-margin, color=ORANGE, ls="--", lw=1, label=f"allowed: -{margin:g} points")
         title = f"{name} {kept(entry['retention'])}"
     axis.axhline(0, color=GREY, lw=0.8)
+    _seams(axis, run)
     _finish(axis, title, "step", "points")
 
 

@@ -10,8 +10,8 @@ from rich.panel import Panel
 from rich.table import Table
 
 from eval_hooks.files import checkpoints
-from eval_hooks.report.view import RunView, read_run
-from eval_hooks.report.words import calibrated, kept, number, percent, points
+from eval_hooks.report.view import RunView, StageTable, read_run, stage_table
+from eval_hooks.report.words import calibrated, held_out, kept, percent, points, question, reached, recalled
 
 COLOURS = {"dropped": "red", "gained": "green", "kept": "green", "undecided": "yellow"}
 
@@ -19,9 +19,22 @@ COLOURS = {"dropped": "red", "gained": "green", "kept": "green", "undecided": "y
 def print_screen(folder: Path, console: Console | None = None) -> None:
     """Show a run's answers on the terminal."""
     console, run = console or Console(), read_run(folder)
+    if seams := stage_table(run):
+        console.print(table_over_stages(seams))
     console.print(last_screen(run))
     for line in _places(run):
         console.print(line, soft_wrap=True, highlight=False)  # whole, so that it can be copied
+
+
+def table_over_stages(seams: StageTable) -> Table:
+    """A pipeline's tasks at the seams of its runs."""
+    table = Table(title="What each run did", title_justify="left")
+    table.add_column("task")
+    for name in seams.columns:
+        table.add_column(name)
+    for name, cells in seams.rows:
+        table.add_row(name, *(percent(cell) if cell else "" for cell in cells))
+    return table
 
 
 def last_screen(run: RunView) -> Panel:
@@ -29,8 +42,8 @@ def last_screen(run: RunView) -> Panel:
     grid = Table.grid(padding=(0, 2))
     grid.add_column(style="bold", no_wrap=True)
     grid.add_column()
-    for question, answer in [*_targets(run), *_losses(run), *_retained(run), *_calibration(run), *_failures(run)]:
-        grid.add_row(question, answer)
+    for asked, answer in [*_targets(run), *_losses(run), *_retained(run), *_calibration(run), *_failures(run)]:
+        grid.add_row(asked, answer)
     steps = f"step {run.first['step']} to {run.last['step']}"
     return Panel(
         grid,
@@ -43,26 +56,31 @@ def last_screen(run: RunView) -> Panel:
 def _tasks(run: RunView, role: str) -> Iterator[tuple[str, Any, Any]]:
     for name, after in run.last["tasks"].items():
         if after["role"] == role and after["status"] == "ok":
-            yield name, run.first["tasks"].get(name, {}), after
+            yield name, run.before(name), after
 
 
 def _targets(run: RunView) -> Iterator[tuple[str, str]]:
     for name, before, after in _tasks(run, "target"):
         change, moved = after["retention"], f"{name} {percent(before.get('accuracy'))} -> {percent(after['accuracy'])}"
         if not change:
-            yield "Target up?", f"one evaluation only: {moved}"
+            yield question(after), f"one evaluation only: {moved}"
             continue
-        word = {"gained": "yes", "dropped": "no, it fell"}.get(change["verdict"], "not proven")
-        colour = COLOURS["undecided" if word == "not proven" else change["verdict"]]
+        word, verdict = reached(after)
         paired = f"change {points(change['delta'])}, n = {after['n']}"
-        yield "Target up?", f"[{colour}]{word}[/{colour}]: {moved}\n{paired}"
+        yield (
+            question(after),
+            f"[{COLOURS[verdict]}]{word}[/{COLOURS[verdict]}]: {moved}\n{paired}{_recall(before, after)}",
+        )
+
+
+def _recall(before: Any, after: Any) -> str:
+    return f"\n[dim]{'; '.join(recalled(before, after))}[/dim]" if after["kind"] == "recall" else ""
 
 
 def _losses(run: RunView) -> Iterator[tuple[str, str]]:
     for name, after in run.last.get("validation", {}).items():
-        before = run.first.get("validation", {}).get(name)
-        if before:
-            yield "Held-out loss", f"{name} {number(before['loss'])} -> {number(after['loss'])} nats a token"
+        if before := run.held_out_before(name):
+            yield held_out(name, before, after)
 
 
 def _retained(run: RunView) -> Iterator[tuple[str, str]]:
@@ -78,7 +96,7 @@ def _retained(run: RunView) -> Iterator[tuple[str, str]]:
                 f"[{colour}]{kept(change)}[/{colour}]\n"
                 f"{name} {percent(before.get('accuracy'))} -> {percent(after['accuracy'])}, n = {after['n']}\n"
                 f"lost {change['lost']}, gained {change['gained']}, McNemar p = {change['mcnemar_p']:.3g}; "
-                f"a change of {100 * change['minimum_detectable']:.1f} points could be seen"
+                f"a change of {100 * change['minimum_detectable']:.1f} points could be seen{_recall(before, after)}"
             ),
         )
 

@@ -22,6 +22,8 @@ class RunView:
     status: Mapping[str, Any]
     environment: Mapping[str, Any]
     recipe: str
+    stages: tuple[Mapping[str, Any], ...] = ()
+    """Of a pipeline: name, stage, method, begin and end of each run, in steps."""
 
     @property
     def first(self) -> Summary:
@@ -32,6 +34,21 @@ class RunView:
     def last(self) -> Summary:
         """The newest evaluation."""
         return self.summaries[-1]
+
+    def at(self, step: int) -> Summary | None:
+        """The evaluation at a step, if there is one."""
+        return next((summary for summary in self.summaries if summary["step"] == step), None)
+
+    def before(self, name: str) -> Mapping[str, Any]:
+        """A task's entry in the evaluation that the last one is paired with; {} where there is none."""
+        paired = self.last["tasks"].get(name, {}).get("retention")
+        summary = self.at(paired["baseline_step"]) if paired else self.first
+        return (summary or self.first)["tasks"].get(name, {})
+
+    def held_out_before(self, name: str) -> Mapping[str, Any] | None:
+        """A validation set's first entry, where that is not the last one."""
+        entries = [s["validation"][name] for s in self.summaries if name in s.get("validation", {})]
+        return entries[0] if len(entries) > 1 else None
 
     def curve(self, key: str) -> list[tuple[int, float]]:
         """(step, value) of one logged key."""
@@ -53,6 +70,7 @@ def read_run(folder: Path) -> RunView:
         status=_json(Path(folder) / "status.json"),
         environment=_json(Path(folder) / "environment.json"),
         recipe=_text(Path(folder) / "recipe.yaml"),
+        stages=tuple(_json(Path(folder) / "pipeline.json").get("stages", ())),
     )
 
 
@@ -60,9 +78,40 @@ def samples(run: RunView) -> list[tuple[Mapping[str, Any], Mapping[str, Any]]]:
     """(before, after) of the same prompts."""
     pairs = []
     for name, task in run.last["tasks"].items():
-        before = {s["item_id"]: s for s in run.first["tasks"].get(name, {}).get("samples") or []}
+        before = {s["item_id"]: s for s in run.before(name).get("samples") or []}
         pairs += [(before[s["item_id"]], s) for s in task.get("samples") or [] if s["item_id"] in before]
     return pairs
+
+
+def paired_changes(run: RunView, name: str) -> list[tuple[int, Mapping[str, Any]]]:
+    """(step, retention) of a task, of the evaluations that are paired with the base of the last one."""
+    found = [(s["step"], s["tasks"].get(name, {}).get("retention")) for s in run.summaries]
+    return [(step, paired) for step, paired in found
+            if paired and paired["baseline_step"] == found[-1][1]["baseline_step"]] if found[-1][1] else []  # fmt: skip
+
+
+@dataclass(frozen=True, kw_only=True)
+class StageTable:
+    """A pipeline's tasks at the seams of its runs."""
+
+    columns: tuple[str, ...]
+    """`base`, then `after NAME` for each run."""
+    rows: tuple[tuple[str, tuple[Any, ...]], ...]
+    """(task, its accuracy at each seam, None where it was not asked)."""
+
+
+def stage_table(run: RunView) -> StageTable | None:
+    """What each run of a pipeline did to every task; None for a single run."""
+    if not run.stages:
+        return None
+    steps = [0, *(stage["end"] for stage in run.stages)]
+    seams = [run.at(step) for step in steps]
+    names = dict.fromkeys(name for summary in seams if summary for name in summary["tasks"])
+    rows = tuple(
+        (name, tuple((summary or {"tasks": {}})["tasks"].get(name, {}).get("accuracy") for summary in seams))
+        for name in names
+    )
+    return StageTable(columns=("base", *(f"after {stage['name']}" for stage in run.stages)), rows=rows)
 
 
 def flips(task: Mapping[str, Any]) -> list[tuple[str, Mapping[str, Any]]]:

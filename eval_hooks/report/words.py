@@ -45,6 +45,69 @@ def kept(retention: Mapping[str, Any] | None) -> str:
     }[retention["verdict"]]
 
 
+QUESTIONS = {"up": "Target up?", "down": "Forgotten?"}
+
+
+def question(task: Mapping[str, Any]) -> str:
+    """What a target is asked: whether it rose, or (unlearning) whether it fell."""
+    return QUESTIONS[task.get("goal", "up")]
+
+
+def reached(task: Mapping[str, Any]) -> tuple[str, str]:
+    """(answer to that question, verdict whose colour it has), from the paired change."""
+    wanted, other = ("gained", "dropped") if task.get("goal", "up") == "up" else ("dropped", "gained")
+    found = task["retention"]["verdict"]
+    if found == wanted:
+        return "yes", "gained"
+    if found == other:
+        return ("no, it fell", "dropped") if wanted == "gained" else ("no, it rose", "dropped")
+    return "not proven", "undecided"
+
+
+def held_out(name: str, before: Mapping[str, Any], after: Mapping[str, Any]) -> tuple[str, str]:
+    """(what was measured, before and after) of a validation set."""
+    if after.get("kind") != "pairs":
+        return "Held-out loss", f"{name} {number(before['loss'])} -> {number(after['loss'])} nats a token"
+    if after["margin"]["value"] is None:
+        return "Held-out pairs", f"{name}: one evaluation only"
+    return "Held-out pairs", (
+        f"{name}: right answer preferred in {percent(after['accuracy'])} of {after['n']}, margin "
+        f"{number(after['margin'])} nats; chosen {signed(after['chosen_change'])}, rejected "
+        f"{signed(after['rejected_change'])}; right one the likelier {percent(before['likelier'])} -> "
+        f"{percent(after['likelier'])}"
+    )
+
+
+def signed(estimate: E) -> str:
+    """+0.42 (+0.31 to +0.55)."""
+    return f"{estimate['value']:+.2f} ({estimate['low']:+.2f} to {estimate['high']:+.2f})"
+
+
+NAMES = {
+    "em_value": "value's tokens recalled",
+    "em_answer": "answer's tokens recalled",
+    "probability_value": "probability of the value",
+    "probability_answer": "probability of the answer",
+    "truth_ratio": "truth ratio",
+    "rouge_l": "ROUGE-L recall",
+}
+"""Metrics of a recall task in words."""
+
+
+def recalled(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[str]:
+    """One line a metric, before and after; those that could not be had are left out."""
+    return [
+        f"{NAMES[name]} {value(before['metrics'][name])} -> {value(entry)}"
+        for name, entry in after["metrics"].items()
+        if entry["value"] is not None and before.get("metrics")
+    ]
+
+
+def value(estimate: E) -> str:
+    """0.83, without its interval."""
+    return "not measured" if estimate["value"] is None else f"{estimate['value']:.2f}"
+
+
 def calibrated(before: E, after: E, rise: E | None) -> str:
     """What happened to ECE, without claiming more than the paired interval does."""
     if rise is None or rise["value"] is None:

@@ -41,7 +41,7 @@ def bare(tokenizer: Any, tmp_path: Path, callback: CheckpointEval, steps: int = 
 def test_in_a_bare_trainer(tokenizer: Any, tmp_path: Path) -> None:
     """Step 0, every second step and the end; each later one paired with step 0; the model left in training mode."""
     loss = [LossItem(item_id="0", input_ids=(1, 2, 3, 4), labels=(-100, 2, 3, 4))]
-    callback = CheckpointEval(retain=[POCKET], every=2, out=tmp_path / "run", losses={"held": loss})
+    callback = CheckpointEval(retain=[POCKET], every=2, out=tmp_path / "run", held_out={"held": loss})
     bare(tokenizer, tmp_path, callback, learning_rate=1e-2).train()
     found = summaries(tmp_path / "run")
     assert sorted(found) == [0, 2, 4]

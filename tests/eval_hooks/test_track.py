@@ -63,7 +63,7 @@ def test_the_same_keys_are_in_wandbs_own_offline_file(tmp_path: Path, monkeypatc
     monkeypatch.setenv("WANDB_SILENT", "true")
     run = wandb.init(project="t", mode="offline", dir=str(tmp_path), settings=wandb.Settings(console="off"))
     summary = json.loads((run_folder(tmp_path / "run") / "evals" / "step-20" / "summary.json").read_text())
-    show_summary(Tracker(tmp_path / "out", run), summary)
+    show_summary(Tracker(tmp_path / "out", run), summary, summary["step"])
     run.finish()
     wandb.teardown()  # waits for the process that writes the file
     keys: set[str] = set()

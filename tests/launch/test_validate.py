@@ -33,7 +33,7 @@ def test_a_whole_recipe_is_typed(recipe: Write, tables: Tables) -> None:
     assert made.data.train[0].name == "numbers"
     assert made.train == {"max_steps": 60, "learning_rate": 1e-4}
     assert made.eval.every == 30
-    assert made.eval.target[0].source == {"n": 5, "seed": 0, "split": "test", "path": None}
+    assert made.eval.target[0].rows.config == Numbers(n=5, split="test")
     assert made.eval.target[0].split == "test"
     assert made.eval.retain[0].name == "quiz"
     assert made.wandb is None
@@ -49,8 +49,9 @@ ONE_WRONG_WORD = [
     ("stage=unlearn", ["stage: 'unlearn'", "there is: dpo, sft"]),
     ("stage=", ["run.yaml:1", "stage: missing", "sft"]),
     ("stage=dpo", ["method.name", "'margin' is a method of stage sft", "stage is dpo", "there is: pairs"]),
-    ("pipeline=[]", ["pipeline: not available yet"]),
-    ("plugins=[./mine.py]", ["plugins: not available yet"]),
+    ("plugins=[./mine.py]", ["plugins: '", "mine.py': no such file"]),
+    ("eval.target.0.weight=1", ["eval.target.0.weight", "only read in data.train"]),
+    ("eval.target.0.source=numbrs", ["eval.target.0.source: 'numbrs'", "did you mean 'numbers'"]),
     ("model.path=", ["run.yaml:2", "model.path: missing", "Hub id, folder"]),
     ("model=", ["model.path: missing"]),
     ("model=name", ["model: 'name'", "a map is due"]),
@@ -297,4 +298,4 @@ def test_the_resolved_recipe_is_complete_json_and_loads_as_the_same_recipe(recip
 def test_sections_are_those_the_schema_has() -> None:
     from launch.schema import recipe_schema
 
-    assert set(recipe_schema()["properties"]) == {*SECTIONS, "extends"}
+    assert set(recipe_schema()["properties"]) == {*SECTIONS, "extends", "pipeline", "plugins"}

@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from data_mix.config import SourceSpec
+from data_mix.sources.sql import Sql
 from eval_hooks.config import TaskSpec
 from eval_hooks.table import read_table
 from trainers import TrainError
@@ -51,7 +53,12 @@ def test_one_evaluation_prints_its_numbers_and_keeps_its_tables(
 
 
 def test_a_generative_task_gets_its_rows_from_its_source(tiny_folder: Path) -> None:
-    spec = TaskSpec(task="sql", split="test", max_new_tokens=2, source={"n": 3, "seed": 1})
+    spec = TaskSpec(
+        task="sql",
+        split="test",
+        max_new_tokens=2,
+        rows=SourceSpec(source="sql", name="sql", config=Sql(n=3, seed=1, split="test")),
+    )
     summary = evaluate(model=ModelSection(path=str(tiny_folder)), tasks=(spec,))
     assert summary["tasks"]["sql"]["n"] == 3
 

@@ -65,7 +65,11 @@ def test_a_used_run_folder_is_refused_and_untouched(recipe: Load, tmp_path: Path
         (["data.train.0.path=none.jsonl"], DataError, "none.jsonl"),
         (["train.max_length=3"], DataError, "none of 16 rows can be trained on"),
         (["model.path=none/there"], TrainError, "none/there"),
-        (["train.global_batch_size=10"], TrainError, "do not divide into micro-batches of 8"),
+        (
+            ["train.global_batch_size=10", "train.per_device_train_batch_size=8"],
+            TrainError,
+            "do not divide into micro-batches of 8",
+        ),
         (["eval.retain.0.subjects=[cooking]"], EvalError, "cooking"),
         (["eval.retain.0.shots=9"], EvalError, "5 dev rows, shots is 9"),
         (["adapter.kind=qlora"], TrainError, "needs a GPU and bitsandbytes"),

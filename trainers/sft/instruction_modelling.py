@@ -52,7 +52,7 @@ def step(ctx: Context, batch: dict[str, Any], cfg: InstructionModelling) -> Loss
         **{key: value for key, value in batch.items() if key != "parts"}, use_cache=False, fused_lm_head=True
     )
     logp = out.log_probs  # (B, T - 1), 0 where the label is -100
-    tokens = ctx.tokens if ctx.tokens is not None else weights.sum().clamp(min=1e-8)
+    tokens = ctx.totals.get("tokens", weights.sum().clamp(min=1e-8))
     seen = {"loss_instruction": parts == Part.INSTRUCTION, "loss_answer": parts == Part.COMPLETION}
     labelled = batch["labels"][:, 1:] != -100
     metrics = {

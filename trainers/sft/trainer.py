@@ -59,7 +59,8 @@ class Trainer(SFTTrainer):
         """The method's loss, scaled as Trainer expects: gradients averaged over ranks, tokens counted over all."""
         if self.bound.method.step is None:
             return super().compute_loss(model, inputs, return_outputs, num_items_in_batch)
-        out = self.bound.step(model, inputs, num_items_in_batch)
+        totals = {} if num_items_in_batch is None else {"tokens": num_items_in_batch}
+        out = self.bound.step(model, inputs, totals)
         for name, value in out.metrics.items():
             self._metrics["train"][name].append(self.accelerator.gather(value).mean().item())
         tokens = (

@@ -143,13 +143,12 @@ def _table(cfg: Sql, rng: Random) -> Table:
 
 def _row(cfg: Sql, table: Table, name: str, rng: Random) -> dict[str, Any] | None:
     """One row, or None where the shape does not fit the table or the result is empty, NULL or too long."""
-    query = SKELETONS[name](table, rng)
-    if query is None:
+    found = query(table, name, rng)
+    if found is None:
         return None
-    sql = query.sql("sqlite")
-    answer = answer_text(run(table, sql))
+    sql, answer = found
     prompt = f"{WORDINGS[rng.randrange(cfg.wordings)]}\n{linearise(table, cfg.style)}\nquery: {sql}"
-    if answer is None or len(answer) > cfg.max_answer_chars or len(prompt) > cfg.max_prompt_chars:
+    if len(answer) > cfg.max_answer_chars or len(prompt) > cfg.max_prompt_chars:
         return None
     return {
         "prompt": [{"role": "user", "content": prompt}],
@@ -163,6 +162,16 @@ def _row(cfg: Sql, table: Table, name: str, rng: Random) -> dict[str, Any] | Non
             "rows": [list(row) for row in table.rows],
         },
     }
+
+
+def query(table: Table, name: str, rng: Random) -> tuple[str, str] | None:
+    """(query, result as text) of a shape on a table; None where it does not fit, or the result is empty or NULL."""
+    made = SKELETONS[name](table, rng)
+    if made is None:
+        return None
+    sql = made.sql("sqlite")
+    answer = answer_text(run(table, sql))
+    return None if answer is None else (sql, answer)
 
 
 def answer_text(result: Sequence[Sequence[Cell | None]]) -> str | None:

@@ -1,0 +1,164 @@
+"""What a model recalls of given answers, teacher-forced: which tokens it would have written, and how likely they are.
+
+A prompt runs once; the answer, the answer in other words and the wrong answers ride on it (`forward.Row`).
+Sources: exact memorisation, probability and truth ratio as in card 00 (Maini et al. 2024, arXiv:2401.06121; Tirumala et
+al. 2022, arXiv:2205.10770). The end token is left out.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from eval_hooks.encode import common_prefix
+from eval_hooks.errors import EvalError
+from eval_hooks.forward import Progress, Row, batches, kept_logits, no_progress, scoring_mode, takes_block_mask
+from eval_hooks.items import RecallItem
+
+if TYPE_CHECKING:
+    import torch
+
+
+@dataclass(frozen=True, kw_only=True)
+class EncodedRecall:
+    """One item, ready to score: text i is `shared + branches[i]`: the answer, its other wording, the wrong ones."""
+
+    item: RecallItem
+    prompt: str
+    shared: tuple[int, ...]
+    branches: tuple[tuple[int, ...], ...]
+    scored: tuple[int, ...]
+    """Tokens of each branch that are its answer, the last ones."""
+    value: tuple[bool, ...]
+    """Of the answer's scored tokens: which belong to the value."""
+
+    @property
+    def tokens(self) -> int:
+        """Tokens run through the model for this item."""
+        return len(self.shared) + sum(len(branch) - 1 for branch in self.branches)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recalled:
+    """What a model says of one text, token by token of the answer."""
+
+    logp: tuple[float, ...]
+    right: tuple[bool, ...]
+    """Whether the token is the most likely one."""
+
+
+def encode_recall(item: RecallItem, prompt: str, tokenizer: Any) -> EncodedRecall:
+    """Token ids of the prompt with each text. Raises EvalError where the value does not stand in the answer."""
+    begin = item.answer.find(item.value)
+    if not item.value or begin < 0:
+        raise EvalError(f"{item.item_id}: the value {item.value!r} does not stand in the answer {item.answer!r}")
+    texts = [item.answer, *([item.again] if item.again else []), *item.wrong]
+    plain = isinstance(item.prompt, str)
+    encoded = tokenizer([prompt + text for text in texts], add_special_tokens=plain, return_offsets_mapping=True)
+    ids = [_without_end(row, tokenizer) for row in encoded["input_ids"]]
+    ends = [[end for _, end in offsets] for offsets in encoded["offset_mapping"]]
+    scored = [sum(end > len(prompt) for end in row[: len(one)]) for row, one in zip(ends, ids, strict=True)]
+    shared = min(common_prefix(ids), *(len(row) - n for row, n in zip(ids, scored, strict=True)))
+    first, last = len(prompt) + begin, len(prompt) + begin + len(item.value)
+    spans = encoded["offset_mapping"][0][: len(ids[0])][len(ids[0]) - scored[0] :]
+    return EncodedRecall(
+        item=item,
+        prompt=prompt,
+        shared=tuple(ids[0][:shared]),
+        branches=tuple(tuple(row[shared:]) for row in ids),
+        scored=tuple(scored),
+        value=tuple(start < last and first < end for start, end in spans),
+    )
+
+
+def _without_end(ids: Sequence[int], tokenizer: Any) -> list[int]:
+    return list(ids[:-1]) if ids and ids[-1] == tokenizer.eos_token_id else list(ids)
+
+
+def recall(
+    model: Any, items: Sequence[EncodedRecall], batch_tokens: int = 1024, progress: Progress = no_progress
+) -> list[list[Recalled]]:
+    """Per item, per text. The model is left as it was."""
+    out: list[list[Recalled]] = []
+    shared = takes_block_mask(model)
+    with scoring_mode(model):
+        for batch in batches([item.tokens for item in items], batch_tokens):
+            chosen = [items[i] for i in batch]
+            out += _together(model, chosen) if shared else [_alone(model, item) for item in chosen]
+            progress(len(batch))
+    return out
+
+
+def _together(model: Any, items: Sequence[EncodedRecall]) -> list[list[Recalled]]:
+    row, wanted = Row(), []
+    for item in items:
+        fed = [branch[:-1] for branch in item.branches]
+        start, starts = row.add(item.shared, fed)
+        last = start + len(item.shared) - 1
+        places = [[last, *range(first, first + len(tokens))] for first, tokens in zip(starts, fed, strict=True)]
+        wanted.append([(p[-n:], b[-n:]) for p, b, n in zip(places, item.branches, item.scored, strict=True)])
+    keep = sorted({place for texts in wanted for places, _ in texts for place in places})
+    logits = row.logits(model, keep)
+    row_of = {place: number for number, place in enumerate(keep)}
+    return [[_recalled(logits[[row_of[p] for p in places]], tokens) for places, tokens in texts] for texts in wanted]
+
+
+def _alone(model: Any, item: EncodedRecall) -> list[Recalled]:
+    import torch
+
+    out = []
+    for branch, n in zip(item.branches, item.scored, strict=True):
+        ids = torch.tensor([[*item.shared, *branch[:-1]]], device=model.device)
+        logits = kept_logits(model, list(range(ids.shape[1] - n, ids.shape[1])), input_ids=ids)[0]
+        out.append(_recalled(logits, branch[-n:]))
+    return out
+
+
+def _recalled(logits: "torch.Tensor", tokens: Sequence[int]) -> Recalled:  # (n, V), n tokens
+    import torch
+
+    target = torch.tensor(list(tokens), device=logits.device)
+    logp = torch.log_softmax(logits.float(), dim=-1).gather(1, target[:, None])[:, 0]
+    return Recalled(logp=tuple(logp.tolist()), right=tuple((logits.argmax(-1) == target).tolist()))
+
+
+def columns_of(item: EncodedRecall, texts: Sequence[Recalled]) -> Mapping[str, Any]:
+    """The item's numbers, from what the model says of its texts."""
+    answer, rest = texts[0], texts[1:]
+    inside = [i for i, is_value in enumerate(item.value) if is_value]
+    value_logp = [answer.logp[i] for i in inside]
+    right = [answer.right[i] for i in inside]
+    again = rest[0] if item.item.again else answer
+    wrong = rest[1:] if item.item.again else rest
+    return {
+        "correct": all(right),
+        "em_value": sum(right) / len(right),
+        "em_answer": sum(answer.right) / len(answer.right),
+        "probability_value": mean_probability(value_logp),
+        "probability_answer": mean_probability(answer.logp),
+        "truth_ratio": truth_ratio(again.logp, [text.logp for text in wrong]) if wrong else None,
+    }
+
+
+def mean_probability(logp: Sequence[float]) -> float:
+    """Geometric mean of the tokens' probabilities: exp(-S / |y|)."""
+    import math
+
+    return math.exp(sum(logp) / len(logp))
+
+
+def truth_ratio(right: Sequence[float], wrong: Sequence[Sequence[float]]) -> float:
+    """TR = exp(-mean_j nll(wrong_j)) / exp(-nll(right)), each nll per token.
+
+    0 where only the right answer is likely, 1 where wrong ones are as likely.
+    """
+    import math
+
+    means = [sum(logp) / len(logp) for logp in wrong]
+    return math.exp(sum(means) / len(means) - sum(right) / len(right))
+
+
+def rouge_l_recall(output: str, answer: str) -> float:
+    """ROUGE-L recall of an output against the answer, stemmed (Lin 2004; rouge-score)."""
+    from rouge_score.rouge_scorer import RougeScorer
+
+    return RougeScorer(["rougeL"], use_stemmer=True).score(answer, output)["rougeL"].recall

@@ -1,0 +1,96 @@
+"""`plugins: [./mine.py]`: files that add rows to the tables.
+
+A plugin is a Python file that may define METHODS, SOURCES, TASKS and VERIFIERS, each a dict of rows as the packages'
+own tables hold them. Every rank reads the recipe, so every rank has them.
+"""
+
+import importlib.util
+import sys
+import traceback
+from collections.abc import MutableMapping
+from dataclasses import replace
+from functools import cache
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from launch.nodes import Node, plain
+from launch.problems import Problem, RecipeError, shown
+from launch.tables import Tables
+
+KINDS = ("METHODS", "SOURCES", "TASKS", "VERIFIERS")
+
+
+def add_plugins(tree: Node, tables: Tables) -> Tables:
+    """The tables with the rows of the recipe's plugins, which also join the packages' own tables.
+
+    Raises RecipeError for a file that is not there, that fails (with the end of its traceback), that adds nothing, or
+    that takes a name which is taken.
+    """
+    node = tree.value.get("plugins")
+    if node is None or node.value is None:
+        return tables
+    listed = node.value if isinstance(node.value, list) else [node]
+    for entry in listed:
+        module = _load(entry)
+        rows = {kind: dict(getattr(module, kind, {})) for kind in KINDS}
+        if not any(rows.values()):
+            raise _error(entry, f"{entry.value}: adds nothing; define one of {', '.join(KINDS)}")
+        for kind, found in rows.items():
+            _join(_table(kind), found, kind, entry)
+        tables = replace(
+            tables,
+            methods={**tables.methods, **rows["METHODS"]},
+            sources={**tables.sources, **rows["SOURCES"]},
+            tasks={**tables.tasks, **rows["TASKS"]},
+        )
+    return tables
+
+
+def _load(entry: Node) -> ModuleType:
+    """The module of a plugin file; a file that was read before is the same module."""
+    if not isinstance(entry.value, str) or not Path(entry.value).is_file():
+        raise _error(entry, f"{shown(plain(entry), 200)}: no such file; write the path of a Python file, as ./mine.py")
+    path = Path(entry.value).resolve()
+    name = f"tempering_plugin_{path.stem}_{abs(hash(str(path))) % 10**8}"
+    if name in sys.modules:
+        return sys.modules[name]
+    spec = importlib.util.spec_from_file_location(name, path)
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module
+    try:
+        spec.loader.exec_module(module)
+    except Exception as error:
+        del sys.modules[name]
+        own = [frame for frame in traceback.extract_tb(error.__traceback__) if frame.filename == str(path)]
+        where = f"{path}:{own[-1].lineno}: {own[-1].line}" if own else str(path)
+        raise _error(entry, f"{path.name} fails: {type(error).__name__}: {error} ({where})") from error
+    return module
+
+
+def _table(kind: str) -> MutableMapping[str, Any]:
+    """The package's own table, which trainers and evaluators look into."""
+    from data_mix.catalog import SOURCES
+    from eval_hooks.catalog import TASKS
+    from trainers.catalog import METHODS
+    from trainers.rlvr.judge import VERIFIERS
+
+    return {"METHODS": METHODS, "SOURCES": SOURCES, "TASKS": TASKS, "VERIFIERS": VERIFIERS}[kind]  # type: ignore[return-value]
+
+
+@cache
+def _shipped(kind: str) -> frozenset[str]:
+    """Names of a package's own rows, before any plugin joined."""
+    return frozenset(_table(kind))
+
+
+def _join(table: MutableMapping[str, Any], rows: dict[str, Any], kind: str, entry: Node) -> None:
+    for name, row in rows.items():
+        if name in _shipped(kind):
+            raise _error(entry, f"{kind}[{name!r}] is taken; give the plugin's row another name")
+        table[name] = row
+
+
+def _error(entry: Node, text: str) -> RecipeError:
+    return RecipeError(Problem(path="plugins", place=str(entry.place), text=text))

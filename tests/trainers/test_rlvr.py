@@ -1,0 +1,129 @@
+"""RLVR on a tiny model: every method runs, rewards reach TRL, what breaks stops the run, rows that cannot be are named."""
+
+import json
+import math
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from tests.trainers.conftest import weights
+from tests.trainers.test_sft import logged, trained
+from trainers import TrainError
+from trainers.recipe import Recipe
+from trainers.rlvr.verdict import Verdict, Verifier
+from trainers.run import train
+
+Load = Callable[..., Recipe]
+
+
+@pytest.fixture
+def rlvr(recipe: Load) -> Load:
+    """The tiny recipe as RLVR: two prompts, four answers each, of at most four tokens."""
+    words = ("stage=rlvr", "method.name=grpo", "data.train=[{source: curriculum, n: 8, kinds: [sum]}]",
+             "eval.retain=[]", "train.max_steps=2", "train.global_batch_size=8", "train.num_generations=4",
+             "train.max_completion_length=4", "train.learning_rate=1e-3")  # fmt: skip
+    return lambda *more: recipe(*words, *more)
+
+
+@pytest.mark.parametrize("name", ["grpo", "dr_grpo", "dapo", "rloo"])
+def test_every_method_trains_and_logs_what_rewards_did(rlvr: Load, name: str) -> None:
+    run = trained(rlvr(f"method.name={name}"), name)
+    for key in ("reward", "rewards/number/mean", "rewards/exact/mean", "frac_reward_zero_std", "completions/mean_length",
+                "entropy", "verifiers/broken"):  # fmt: skip
+        assert len(logged(run, f"train/{key}")) >= 1, key
+    due = {"grpo": "grpo", "dr_grpo": "dr_grpo", "dapo": "dapo"}.get(name)
+    assert json.loads((run / "recipe.resolved.json").read_text())["arguments"].get("loss_type") == due
+
+
+def test_sampler_and_trainer_agree_before_the_first_step(rlvr: Load) -> None:
+    """In fp32 the same tokens get the same log-probabilities, to rounding; it is measured, and once."""
+    run = trained(rlvr(), "run")
+    far = logged(run, "train/sampler/logp_difference_max")
+    assert len(far) == 1 and 0 <= far[0] < 1e-3
+
+
+def letters(row: Any, completion: str) -> Verdict:
+    """A reward that even a random model gets: the share of letters of the alphabet's first half."""
+    found = [c for c in completion.lower() if c.isalpha()]
+    share = sum(c <= "m" for c in found) / len(found) if found else 0.0
+    return Verdict(reward=share, ok=share > 0.5)
+
+
+@pytest.fixture
+def easy(rlvr: Load, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Load:
+    """The recipe with that reward."""
+    from trainers.rlvr.judge import VERIFIERS
+
+    monkeypatch.setitem(VERIFIERS, "letters", Verifier(verify=letters, about=""))
+    rows = [{"prompt": f"Say {i}", "verifier": "letters", "answer": "x"} for i in range(8)]
+    (tmp_path / "easy.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return lambda *more: rlvr("data.train=[{source: jsonl, path: easy.jsonl}]", *more)
+
+
+def test_rewards_move_the_weights_and_equal_rewards_do_not(easy: Load, rlvr: Load) -> None:
+    """A sum that a random model never gets: all advantages are 0, no KL, so nothing moves. Another reward moves it."""
+    words = ("train.optim=sgd", "train.learning_rate=1.0", "train.save_strategy=steps", "train.save_steps=1")
+    still, moved = trained(rlvr(*words), "still"), trained(easy(*words), "moved")
+    assert logged(still, "train/frac_reward_zero_std") == [1.0, 1.0]
+    assert 0 < logged(moved, "train/reward")[0] < 1 and logged(moved, "train/frac_reward_zero_std")[0] < 1
+    for run, same in ((still, True), (moved, False)):
+        a, b = (weights(run / "checkpoints" / f"checkpoint-{step}") for step in (1, 2))
+        assert all(torch.equal(a[key], b[key]) for key in a) == same
+
+
+def test_the_first_loss_is_minus_the_mean_advantage_by_hand(easy: Load) -> None:
+    """At the first step the ratio is 1, so a sequence's loss is minus its advantage, which sum to 0 in every group."""
+    run = trained(easy("method.name=grpo", "train.max_steps=1"), "run")
+    assert logged(run, "train/loss")[0] == pytest.approx(0, abs=1e-5)
+    assert logged(run, "train/grad_norm")[0] > 0
+
+
+def test_a_reference_is_used_where_beta_asks_for_one(easy: Load, recipe: Load) -> None:
+    """KL to the start is 0 at the first step, on an SFT adapter too, where the raw base would be far."""
+    far = ("adapter.kind=lora", "adapter.r=4", "adapter.target_modules=all-linear", "adapter.lora_alpha=64")
+    sft = trained(recipe("eval.retain=[]", *far, "train.learning_rate=0.1"), "sft")
+    for words in ((), ("adapter.kind=lora", "adapter.r=4")):
+        run = trained(easy(f"model.path={sft}:4", "train.beta=0.1", *words), f"kl{len(words)}")
+        kl = logged(run, "train/kl")
+        assert kl[0] == pytest.approx(0, abs=1e-6) and math.isfinite(kl[1])
+
+
+def test_a_verifier_that_breaks_too_often_ends_the_run(rlvr: Load, tmp_path: Path) -> None:
+    rows = [{"prompt": f"Say {i}", "verifier": "number", "answer": "no number here"} for i in range(8)]
+    (tmp_path / "bad.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    words = ("data.train=[{source: jsonl, path: bad.jsonl}]", "train.max_steps=8")
+    assert train(rlvr(*words), run_dir=Path("broken")) == 4
+    assert "number broke in 20 of 20 judgements" in json.loads(Path("broken/status.json").read_text())["error"]
+
+
+def test_held_out_answers_are_judged_by_the_rows_own_verifiers(easy: Load, tmp_path: Path) -> None:
+    words = ("eval.target=[{task: verified, source: jsonl, path: easy.jsonl, max_new_tokens: 4}]", "train.max_steps=1")
+    run = trained(easy(*words), "run")
+    task = json.loads((run / "evals/step-1/summary.json").read_text())["tasks"]["verified"]
+    assert task["status"] == "ok" and task["n"] == 8 and task["accuracy"]["value"] is not None
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["train.num_generations=3"], "3"),
+        (["data.train=[{source: jsonl, path: empty.jsonl, verifier: number}]"], "row 1: answer is empty"),
+        (["data.train=[{source: jsonl, path: gold.jsonl, verifier: numbre}]"], "verifier 'numbre': no such verifier"),
+        (["data.train=[{source: jsonl, path: gold.jsonl}]"], "this stage trains on prompt+verifier+answer"),
+        (["data.validation=[{source: curriculum, n: 2}]"], "name them in eval.target"),
+    ],
+)
+def test_rows_and_settings_that_cannot_be_are_named_before_training(
+    rlvr: Load, tmp_path: Path, words: list[str], message: str
+) -> None:
+    for name, answer in (("empty", " "), ("gold", "7")):
+        row = {"prompt": "What is 3 + 4?", "completion": "7", "answer": answer}
+        (tmp_path / f"{name}.jsonl").write_text(json.dumps(row) + "\n")
+    with pytest.raises(ValueError, match=re.escape(message)) as caught:
+        train(rlvr(*words))
+    assert isinstance(caught.value, TrainError) or "DataError" in type(caught.value).__name__
+    assert not list(Path("runs").glob("*"))

@@ -1,0 +1,267 @@
+"""Verifiers on hand-written rows, false accepts among them; composition; what happens when one breaks."""
+
+from typing import Any
+
+import pytest
+
+from trainers import TrainError
+from trainers.rlvr.extract import final_answer, last_box, thinking_removed
+from trainers.rlvr.judge import VERIFIERS, Breakages, judge, weights
+
+
+def ok(name: str, completion: str, **row: Any) -> bool:
+    verdict = VERIFIERS[name].verify(row, completion)
+    assert verdict.reward == float(verdict.ok) and bool(verdict.reason) != verdict.ok
+    return verdict.ok
+
+
+@pytest.mark.parametrize(
+    ("reply", "due"),
+    [
+        (r"so \boxed{42}", "42"),
+        (r"\boxed{1} no, \boxed{2}", "2"),
+        (r"\boxed{\frac{1}{2}}", r"\frac{1}{2}"),
+        (r"\boxed{\sqrt{\frac{a}{b}}}", r"\sqrt{\frac{a}{b}}"),
+        (r"\boxed{}", None),
+        (r"\boxed{3", None),
+        ("The answer is 7.", "7"),
+        ("the answer is: 7", "7"),
+        ("Answer: 3 apples\nThat is all.", "3 apples"),
+        ("Answer: 3\nAnswer: 4", "4"),
+        ("Final Answer: **12**", "12"),
+        ("The final answer is: x = 2", "x = 2"),
+        ("Solution: 5", "5"),
+        ("The solution is 9", "9"),
+        ("Answer:", None),
+        ("I do not know", None),
+        (r"Answer: 3 but \boxed{4}", "4"),
+        ("The answer is 8<|im_end|>", "8"),
+        ("", None),
+        ("The answer is 5" + "x" * 5000, None),
+    ],
+)
+def test_the_announced_answer(reply: str, due: str | None) -> None:
+    assert final_answer(reply) == due
+
+
+def test_boxes_and_thoughts() -> None:
+    assert last_box(r"\boxed{a{b}c}") == "a{b}c" and last_box("none") is None
+    assert thinking_removed("<think>4</think> 5") == " 5"
+    assert thinking_removed("<think>4 and no end") == ""
+    assert thinking_removed("no thought") == "no thought"
+
+
+@pytest.mark.parametrize(
+    ("reply", "answer", "due"),
+    [
+        (r"\boxed{0.5}", "1/2", True),
+        (r"\boxed{\frac{1}{2}}", "0.5", True),
+        (r"The answer is $\frac{2}{4}$.", r"\frac{1}{2}", True),
+        ("Answer: 3", "3", True),
+        ("It is 3", "3", True),
+        (r"\boxed{x^2-1}", "(x-1)(x+1)", True),
+        (r"\boxed{\{1,2\}}", r"\{2,1\}", True),
+        (r"\boxed{[0,1)}", "[0,1)", True),
+        (r"\boxed{1{,}000}", "1000", True),
+        (r"\boxed{2\sqrt{3}}", r"\sqrt{12}", True),
+        (r"\boxed{x=4}", "4", True),
+        (r"\boxed{50\%}", "50", True),
+        (r"\boxed{4}", "5", False),
+        (r"\boxed{(0,1)}", "[0,1)", False),
+        (r"\boxed{\{1,2,3\}}", r"\{1,2\}", False),
+        ("5 first, then \\boxed{4}", "5", False),
+        ("<think>\\boxed{5}</think> \\boxed{4}", "5", False),
+        ("<think>\\boxed{5}", "5", False),
+        ("no idea", "5", False),
+        ("", "5", False),
+        (r"\boxed{-5}", "5", False),
+        (r"\boxed{5x}", "5", False),
+    ],
+)
+def test_math(reply: str, answer: str, due: bool) -> None:
+    assert ok("math", reply, answer=answer) == due
+
+
+@pytest.mark.parametrize(
+    ("reply", "answer", "due"),
+    [
+        ("7", "7", True),
+        ("The answer is 7.", "7", True),
+        ("2 + 5 = 7", "7", True),
+        ("1,234", "1234", True),
+        ("$1,234.50", "1234.5", True),
+        ("-3", "-3", True),
+        ("+3", "3", True),
+        ("7.0", "7", True),
+        ("72 clips", "She sold 72. #### 72", True),
+        ("seven, that is 7!", "7", True),
+        ("Answer: 7 (of 10)", "10", True),
+        ("8", "7", False),
+        ("7 or 8", "7", False),
+        ("The answer is 8, not 7. Answer: 8", "7", False),
+        ("77", "7", False),
+        ("x7", "7", False),
+        ("7th", "7", False),
+        ("0.7", "7", False),
+        ("-7", "7", False),
+        ("1.7", "7", False),
+        ("none", "7", False),
+        ("", "7", False),
+        ("<think>7</think> 8", "7", False),
+    ],
+)
+def test_number(reply: str, answer: str, due: bool) -> None:
+    assert ok("number", reply, answer=answer) == due
+
+
+FRUIT = ["pear", "plum", "fig"]
+
+
+@pytest.mark.parametrize(
+    ("reply", "row", "due"),
+    [
+        ("B", {"answer": "B"}, True),
+        ("(B)", {"answer": "B"}, True),
+        ("B.", {"answer": "B"}, True),
+        ("The answer is B", {"answer": "B"}, True),
+        ("Answer: B) the second", {"answer": "B"}, True),
+        ("A dog barks, so B", {"answer": "B"}, True),
+        ("pear", {"answer": "pear", "choices": FRUIT}, True),
+        ("It is the Pear.", {"answer": "pear", "choices": FRUIT}, True),
+        ('The word "fig" comes last.', {"answer": "fig", "choices": FRUIT}, True),
+        ("pear, plum, fig. Answer: fig", {"answer": "fig", "choices": FRUIT}, True),
+        ("7", {"answer": "7", "choices": ["7", "70"]}, True),
+        ("A", {"answer": "B"}, False),
+        ("A or B", {"answer": "B"}, False),
+        ("A, B, C, D", {"answer": "D"}, False),
+        ("b", {"answer": "B"}, False),
+        ("Because", {"answer": "B"}, False),
+        ("pear, plum, fig", {"answer": "fig", "choices": FRUIT}, False),
+        ("figment", {"answer": "fig", "choices": FRUIT}, False),
+        ("pear plum", {"answer": "plum", "choices": FRUIT}, False),
+        ("70", {"answer": "7", "choices": ["7", "70"]}, False),
+        ("", {"answer": "B"}, False),
+        ("<think>B</think> C", {"answer": "B"}, False),
+    ],
+)
+def test_choice(reply: str, row: dict[str, Any], due: bool) -> None:
+    assert ok("choice", reply, **row) == due
+
+
+@pytest.mark.parametrize(
+    ("reply", "answer", "due"),
+    [
+        ("pear", "pear", True),
+        (" Pear. ", "pear", True),
+        ("PEAR<|im_end|>", "pear", True),
+        ("a  b", "a b", True),
+        ("<think>plum</think>pear", "pear", True),
+        ("3", "3", True),
+        ("3.", "3", True),
+        ("New\nYork", "new york", True),
+        ("pear.", "pear.", True),
+        ("it's", "it's", True),
+        ("the pear", "pear", False),
+        ("pear pear", "pear", False),
+        ("pear, plum", "pear", False),
+        ("pear!", "pear", False),
+        ("pears", "pear", False),
+        ("3.0", "3", False),
+        ("", "pear", False),
+        ("<think>pear", "pear", False),
+        ("pear..", "pear", False),
+        ("p e a r", "pear", False),
+    ],
+)
+def test_exact(reply: str, answer: str, due: bool) -> None:
+    assert ok("exact", reply, answer=answer) == due
+
+
+DONE = "thought </think> <answer>4</answer>"
+
+
+@pytest.mark.parametrize(
+    ("reply", "row", "due"),
+    [
+        (DONE, {}, True),
+        ("<think>thought</think><answer>4</answer>", {}, True),
+        ("a\nb</think>\n<answer>c\nd</answer>\n", {}, True),
+        (DONE + "<|im_end|>", {}, True),
+        ("</think><answer>4</answer>", {}, True),
+        ("yes", {"format": "yes|no"}, True),
+        ("no", {"format": "yes|no"}, True),
+        ("12-05", {"format": r"\d\d-\d\d"}, True),
+        (" yes ", {"format": "yes|no"}, True),
+        ("a\nb", {"format": "a.b"}, True),
+        ("4", {}, False),
+        ("<answer>4</answer>", {}, False),
+        ("</think> </think> <answer>4</answer>", {}, False),
+        (DONE + " and more", {}, False),
+        (DONE + DONE, {}, False),
+        ("</think> <answer></answer>", {}, False),
+        ("</think> <answer>4", {}, False),
+        ("<answer>4</answer> </think>", {}, False),
+        ("yes, no", {"format": "yes|no"}, False),
+        ("maybe", {"format": "yes|no"}, False),
+        ("", {}, False),
+    ],
+)
+def test_format(reply: str, row: dict[str, Any], due: bool) -> None:
+    assert ok("format", reply, answer="4", **row) == due
+
+
+@pytest.mark.parametrize(
+    ("reply", "answer", "due"),
+    [
+        ("3", "3", True),
+        ("3.0", "3", True),
+        ("3.", "3", True),
+        ("Ada, Ben", "Ben, Ada", True),
+        ("ada", "Ada", True),
+        ("1,200", "1200", True),
+        (" Ada ", "Ada", True),
+        ("Ada<|im_end|>", "Ada", True),
+        ("2020-01-02", "2020-01-02", True),
+        ("Ada, Ada", "Ada, Ada", True),
+        ("<think>Ben</think>Ada", "Ada", True),
+        ("4", "3", False),
+        ("Ada", "Ada, Ben", False),
+        ("Ada, Ben", "Ada", False),
+        ("Ada, Ada", "Ada", False),
+        ("The result is Ada", "Ada", False),
+        ("Ada Ben", "Ada, Ben", False),
+        ("", "Ada", False),
+        ("33", "3", False),
+        ("-3", "3", False),
+    ],
+)
+def test_sql(reply: str, answer: str, due: bool) -> None:
+    assert ok("sql", reply, answer=answer) == due
+
+
+def test_weights_compose_and_the_first_verifier_decides_what_is_right() -> None:
+    row = {"verifier": {"choice": 0.5, "exact": 0.5}, "answer": "fig", "choices": FRUIT, "prompt": "?"}
+    found = [(v.reward, v.ok) for v in (judge(row, text) for text in ("fig", "the fig", "pear"))]
+    assert found == [(1.0, True), (0.5, True), (0.0, False)]
+    assert judge({**row, "verifier": "exact"}, "fig").reward == 1.0
+
+
+@pytest.mark.parametrize(
+    ("verifier", "message"),
+    [("maths", "verifier 'maths': no such verifier; there is: math, number"), ({"exact": 0}, "must be above 0, got 0")],
+)
+def test_a_verifier_that_cannot_be_is_named(verifier: Any, message: str) -> None:
+    with pytest.raises(TrainError, match=message):
+        weights({"verifier": verifier})
+
+
+def test_breaking_is_counted_and_above_5_percent_the_run_stops() -> None:
+    """A gold answer without a number breaks `number`: 1 of 20 is 5 % and goes on, 2 of 21 is too many."""
+    good, bad = ({"verifier": "number", "answer": gold, "prompt": "q", "item_id": gold} for gold in ("7", "none"))
+    counted = Breakages()
+    for _ in range(19):
+        assert counted.reward("number", good, "7") == 1.0
+    assert counted.reward("number", bad, "7") is None
+    assert counted.broken == 1 and counted.rows[0]["row"]["item_id"] == "none"
+    with pytest.raises(RuntimeError, match=r"number broke in 2 of 21 judgements \(5 % are allowed\).* on 'none'"):
+        counted.reward("number", bad, "7")

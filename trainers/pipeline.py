@@ -1,0 +1,219 @@
+"""A pipeline, top to bottom: each run starts from what the one before recommends; one folder, one axis, one report.
+
+Retention is paired with the start of the first run that is asked to keep a task, so with the very first base where
+every run is; a target with the start of its own run. Items are rendered with the first base's chat template.
+"""
+
+import gc
+import json
+import shutil
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from eval_hooks.ranks import from_writer
+from trainers import TrainError, announce
+from trainers.arguments import rank
+from trainers.recipe import Pipeline, PipelineStage
+from trainers.run import DONE, FAILED, Run, carry_out, last_checkpoint, prepare, show_end, wandb_dir
+from trainers.rundir import Place, check_free, environment, set_status, take, write_json, write_recipe
+
+
+def train_pipeline(
+    pipeline: Pipeline, *, run_dir: Path | None = None, resume: bool = False, again: str | None = None
+) -> int:
+    """Run all stages that are not done and return the exit code of the last one that ran.
+
+    `again` names the stage to restart at: what it and those after it left behind is set aside, not deleted. What a
+    person did wrong travels as a ValueError before the first stage begins.
+    """
+    check_free(run_dir, resume)
+    check(pipeline)
+    first = prepare(pipeline.stages[0].recipe)
+    main = rank() == 0
+    root = from_writer(take(pipeline, run_dir, resume) if main else Path())
+    if main:
+        write_recipe(root, pipeline)
+        write_json(root / "recipe.resolved.json", pipeline.resolved)
+        write_json(root / "environment.json", environment())
+        set_status(root, "running")
+        if again:
+            set_aside(root, pipeline, again)
+    from_writer(None)  # everybody waits until it is
+    return _stages(pipeline, root, first, resume)
+
+
+def _stages(pipeline: Pipeline, root: Path, first: Run, resume: bool) -> int:
+    from trainers.tracking import start_wandb
+
+    main, offset, wandb_run, code = rank() == 0, 0, None, DONE
+    template = first.tokenizer.chat_template
+    if main:
+        wandb_run = start_wandb(pipeline, root, pipeline.resolved)
+    start: str | None = None
+    for number, stage in enumerate(pipeline.stages):
+        folder = stage_folder(root, number, stage.name)
+        if not from_writer(finished(folder)):
+            run = first if number == 0 else prepare(starting_from(stage, start).recipe)
+            if main:
+                (folder / "checkpoints").mkdir(parents=True, exist_ok=True)
+                announce(f"stage     {stage.name} ({number + 1} of {len(pipeline.stages)}), from step {offset}")
+            place = Place(
+                folder=folder, root=root, offset=offset, template=template,
+                baselines=baselines(pipeline, number, _offsets(root, pipeline, number, offset)),
+            )  # fmt: skip
+            code = carry_out(run, place, resume and last_checkpoint(folder) is not None, wandb_run)
+            del run
+            _forget_the_last_run()
+            if code != DONE:
+                break
+        offset += from_writer(steps_of(folder))
+        start = from_writer(recommended(folder))
+        if main:
+            note_stages(root, pipeline)
+    if main:
+        state = {DONE: "done", FAILED: "failed"}.get(code, "stopped")
+        note_stages(root, pipeline)
+        set_status(root, state, code, wandb_dir=wandb_dir(wandb_run))
+        if code != FAILED:
+            show_end(root, wandb_run)
+    return code
+
+
+def check(pipeline: Pipeline) -> None:
+    """Every later stage's data and items, before the first stage costs anything: with the first one's tokenizer."""
+    from trainers.data import build_mix
+    from trainers.evaluation import checkpoint_eval
+    from trainers.models import load_tokenizer
+
+    base = pipeline.stages[0].recipe.model.path
+    for stage in pipeline.stages[1:]:
+        recipe = starting_from(stage, base).recipe
+        try:
+            checkpoint_eval(recipe, build_mix(recipe, load_tokenizer(recipe.model), show=False))
+        except ValueError as error:
+            raise TrainError(f"stage {stage.name}: {error}") from error
+
+
+def starting_from(stage: PipelineStage, path: str | None) -> PipelineStage:
+    """The stage on another model."""
+    assert path is not None
+    return replace(stage, recipe=replace(stage.recipe, model=replace(stage.recipe.model, path=path)))
+
+
+def stage_folder(root: Path, number: int, name: str) -> Path:
+    """Where a stage keeps its recipe, manifest, status and checkpoints."""
+    return root / "stages" / f"{number + 1}-{name}"
+
+
+def finished(folder: Path) -> bool:
+    """Whether a stage is done."""
+    return _status(folder).get("state") == "done"
+
+
+def steps_of(folder: Path) -> int:
+    """Optimizer steps of a stage that is done."""
+    return int(_status(folder)["steps"])
+
+
+def _status(folder: Path) -> dict[str, Any]:
+    file = folder / "status.json"
+    return json.loads(file.read_text("utf-8")) if file.is_file() else {}
+
+
+def recommended(folder: Path) -> str:
+    """The checkpoint that the next stage starts from: the newest whole one.
+
+    Raises TrainError for a stage that saved none.
+    """
+    newest = last_checkpoint(folder)
+    if newest is None:
+        raise TrainError(f"{folder}: no checkpoint for the next stage to start from; leave save_strategy: no out")
+    return newest
+
+
+def _offsets(root: Path, pipeline: Pipeline, number: int, offset: int) -> list[int]:
+    """The step at which each stage up to `number` begins."""
+    begins = [0]
+    for before, stage in enumerate(pipeline.stages[:number]):
+        begins.append(begins[-1] + from_writer(steps_of(stage_folder(root, before, stage.name))))
+    assert begins[-1] == offset
+    return begins
+
+
+def baselines(pipeline: Pipeline, number: int, begins: list[int]) -> Mapping[str, int]:
+    """Task -> step it is paired with, in stage `number`: for a task to retain where it was first to be retained."""
+    found = {}
+    for spec in pipeline.stages[number].recipe.eval.retain:
+        name = spec.name or spec.task
+        keepers = [i for i, stage in enumerate(pipeline.stages[: number + 1]) if name in _retained(stage)]
+        found[name] = begins[keepers[0]]
+    return found
+
+
+def _retained(stage: PipelineStage) -> set[str]:
+    return {spec.name or spec.task for spec in stage.recipe.eval.retain}
+
+
+def note_stages(root: Path, pipeline: Pipeline) -> None:
+    """pipeline.json: which steps are which stage's, for the report."""
+    rows, begin = [], 0
+    for number, stage in enumerate(pipeline.stages):
+        status = _status(stage_folder(root, number, stage.name))
+        if "steps" not in status:
+            break
+        rows.append({"name": stage.name, "stage": stage.recipe.stage, "method": stage.recipe.method.name,
+                     "begin": begin, "end": begin + status["steps"]})  # fmt: skip
+        begin += status["steps"]
+    write_json(root / "pipeline.json", {"stages": rows})
+
+
+def set_aside(root: Path, pipeline: Pipeline, name: str) -> None:
+    """Move what stage `name` and the later ones left behind into `aside/`, so that they start anew.
+
+    Raises TrainError for a stage that is not there, or one whose predecessors are not done.
+    """
+    names = [stage.name for stage in pipeline.stages]
+    if name not in names:
+        raise TrainError(f"--resume: the pipeline has no stage {name!r}; there is: {', '.join(names)}")
+    at = names.index(name)
+    begin = 0
+    for number in range(at):
+        folder = stage_folder(root, number, names[number])
+        if not finished(folder):
+            raise TrainError(f"--resume: stage {names[number]} before {name} is not done; --resume alone goes on there")
+        begin += steps_of(folder)
+    aside = root / "aside" / str(len(list(root.glob("aside/*"))) + 1)
+    for number in range(at, len(names)):
+        folder = stage_folder(root, number, names[number])
+        if folder.is_dir():
+            (aside / "stages").mkdir(parents=True, exist_ok=True)
+            shutil.move(folder, aside / "stages" / folder.name)
+    for folder in root.glob("evals/step-*"):
+        if int(folder.name.removeprefix("step-")) > begin:
+            (aside / "evals").mkdir(parents=True, exist_ok=True)
+            shutil.move(folder, aside / "evals" / folder.name)
+    _cut_metrics(root, aside, begin)
+
+
+def _cut_metrics(root: Path, aside: Path, begin: int) -> None:
+    """metrics.jsonl up to a step; the whole of it is kept aside."""
+    file = root / "metrics.jsonl"
+    if not file.is_file():
+        return
+    aside.mkdir(parents=True, exist_ok=True)
+    lines = file.read_text("utf-8").splitlines(keepends=True)
+    shutil.move(file, aside / file.name)
+    file.write_text("".join(line for line in lines if json.loads(line)["step"] <= begin), "utf-8")
+
+
+def _forget_the_last_run() -> None:
+    """Free the model's memory, and accelerate's and transformers' memory of how it was trained."""
+    from accelerate.state import AcceleratorState, GradientState
+    from transformers.integrations.deepspeed import unset_hf_deepspeed_config
+
+    gc.collect()
+    AcceleratorState._reset_state(reset_partial_state=False)
+    GradientState._reset_state()
+    unset_hf_deepspeed_config()

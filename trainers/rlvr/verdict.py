@@ -1,0 +1,41 @@
+"""What a verifier says."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+Row = Mapping[str, Any]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Verdict:
+    """A reward with its reason."""
+
+    reward: float
+    """Between 0 and 1; composition weighs it."""
+    ok: bool
+    """Whether the answer counts as right, for accuracies."""
+    reason: str = ""
+    """Why not, in a few words; empty where right."""
+
+
+Verify = Callable[[Row, str], Verdict]
+"""(row, completion) -> verdict. The row has at least `answer`, the gold answer as text."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Verifier:
+    """A row of the table of verifiers."""
+
+    verify: Verify
+    about: str
+
+
+def right() -> Verdict:
+    """Full reward."""
+    return Verdict(reward=1.0, ok=True)
+
+
+def wrong(reason: str) -> Verdict:
+    """No reward."""
+    return Verdict(reward=0.0, ok=False, reason=reason)

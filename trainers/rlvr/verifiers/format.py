@@ -1,0 +1,23 @@
+"""The form of a reply, whatever it says: by default reasoning, then `</think> <answer>..</answer>`, each tag once.
+
+`format` in a row is a regular expression that the whole reply must match instead. After the format reward of Shrestha
+et al. 2025, arXiv:2505.13718 (card 58).
+"""
+
+import re
+
+from trainers.rlvr.extract import ENDS
+from trainers.rlvr.verdict import Row, Verdict, right, wrong
+
+DEFAULT = re.compile(r"(?:<think>)?(?P<thought>.*?)</think>\s*<answer>(?P<answer>.+?)</answer>\s*", re.DOTALL)
+TAGS = ("<think>", "</think>", "<answer>", "</answer>")
+
+
+def verify(row: Row, completion: str) -> Verdict:
+    """The form alone is judged."""
+    text = ENDS.sub("", completion).strip()
+    if pattern := row.get("format"):
+        return right() if re.fullmatch(pattern, text, re.DOTALL) else wrong(f"does not match {pattern}")
+    if twice := [tag for tag in TAGS if text.count(tag) > 1]:
+        return wrong(f"{twice[0]} more than once")
+    return right() if DEFAULT.fullmatch(text) else wrong("not ..</think> <answer>..</answer>")

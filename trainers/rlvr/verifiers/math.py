@@ -1,0 +1,30 @@
+r"""Mathematical equality, by math-verify: 1/2 = 0.5 = \frac{1}{2}, sets, intervals, expressions.
+
+The reply's announced answer is judged (`extract.final_answer`); a reply that announces none is judged by what
+math-verify finds in its last line.
+"""
+
+from trainers.rlvr.extract import final_answer, thinking_removed
+from trainers.rlvr.verdict import Row, Verdict, right, wrong
+
+
+def verify(row: Row, completion: str) -> Verdict:
+    """Equal to `answer` as mathematics; never by looking for the gold answer somewhere in the text."""
+    from math_verify import parse
+    from math_verify import verify as equal
+
+    text = thinking_removed(completion)
+    announced = final_answer(text)
+    said = announced or (text.strip().splitlines() or [""])[-1]
+    gold = parse(_marked(row["answer"]), parsing_timeout=None)
+    found = parse(_marked(said) if announced else said, parsing_timeout=None)
+    if not gold:
+        raise ValueError(f"the gold answer {row['answer']!r} is no mathematics")
+    if not found:
+        return wrong(f"no mathematics in {said[:60]!r}")
+    return right() if equal(gold, found, timeout_seconds=None) else wrong(f"{said[:60]!r} is not {row['answer']!r}")
+
+
+def _marked(text: str) -> str:
+    """As math-verify finds an expression: between dollar signs, unless it is marked already."""
+    return text if "$" in text or "\\boxed" in text else f"${text}$"

@@ -1,0 +1,111 @@
+"""RMU: hidden states of the forget side are pushed to a fixed random direction, those of the retain side held.
+
+    L = gamma mean_t |h_t - c u|^2 / d + alpha mean_t |h_t - h_t^ref|^2 / d,    h the output of one layer
+
+Li et al. 2024, arXiv:2403.03218, section 4; u uniform in [0, 1)^d, normalised, drawn once; defaults of card 00. Only
+answer tokens count. Layers before and after the chosen one are trained as the recipe's adapter says: the paper's choice
+of matrices is `adapter: {target_modules: [down_proj], layers_to_transform: [5, 6, 7]}`. Worked by hand: h = (1, 0),
+u = (0, 1), c = 2: (1 + 4) / 2 = 2.5.
+"""
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from trainers import TrainError
+from trainers.logprobs import Tokens, token_mean
+from trainers.method import Context, LossOutput, Method, Source
+from trainers.unlearn.pairing import ForgetBatch
+from trainers.unlearn.terms import check_weights, sides
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+@dataclass(frozen=True, kw_only=True)
+class RMU:
+    """Hyperparameters, the public benchmark's."""
+
+    layer: int = 7
+    """Which layer's output is steered, from 0."""
+    steering_coeff: float = 2.0
+    """Length c of the direction; the paper takes 6.5 for 7B models and up to 300 for others."""
+    gamma: float = 1.0
+    """Weight of the forget term."""
+    alpha: float = 1.0
+    """Weight of the retain term."""
+    seed: int = 0
+    """Of the random direction."""
+
+    def __post_init__(self) -> None:
+        """Refuse weights that make no sense."""
+        check_weights(self.gamma, self.alpha)
+        if self.layer < 0:
+            raise ValueError(f"layer must be 0 or more, got {self.layer}")
+
+
+def distance(hidden: "Tensor", target: "Tensor") -> "Tensor":  # (B, T, d), (B, T, d) or (d,) -> (B, T)
+    """Mean squared distance over the hidden dimensions, in fp32."""
+    return (hidden.float() - target.float()).square().mean(-1)
+
+
+def direction(d: int, cfg: RMU) -> "Tensor":
+    """The direction c u, (d,)."""
+    import torch
+
+    u = torch.rand(d, generator=torch.Generator().manual_seed(cfg.seed))
+    return cfg.steering_coeff * u / u.norm()
+
+
+def prepare(ctx: Context, cfg: RMU) -> None:
+    """Draw the direction. Raises TrainError for a layer the model has not."""
+    config = getattr(ctx.model, "module", ctx.model).config.get_text_config()
+    if cfg.layer >= config.num_hidden_layers:
+        raise TrainError(f"method.layer {cfg.layer}: the model has layers 0 to {config.num_hidden_layers - 1}")
+    if "direction" not in ctx.state:
+        ctx.state["direction"] = direction(config.hidden_size, cfg)
+
+
+def hidden(model: Any, tokens: Tokens, layer: int) -> "Tensor":
+    """Output of a layer at every token: (B, T, d)."""
+    out = model(
+        input_ids=tokens.input_ids,
+        attention_mask=tokens.attention_mask,
+        output_hidden_states=True,
+        use_cache=False,
+        logits_to_keep=1,
+    )
+    return out.hidden_states[layer + 1]
+
+
+def answers(tokens: Tokens) -> "Tensor":
+    """1.0 at the answers' own tokens, (B, T)."""
+    return (tokens.labels != -100).float()
+
+
+def step(ctx: Context, batch: ForgetBatch, cfg: RMU) -> LossOutput:
+    """One forward pass over the forget side, two over the retain side."""
+    now = hidden(ctx.model, batch.forget, cfg.layer)
+    far = distance(now, ctx.state["direction"].to(now.device))
+    forget = token_mean(far, answers(batch.forget), ctx.totals.get("forget"))
+    if not cfg.alpha:
+        return LossOutput(loss=cfg.gamma * forget, metrics={"loss_forget": forget.detach()})
+    assert batch.retain is not None and ctx.reference is not None
+    with ctx.reference as start:
+        before = hidden(start, batch.retain, cfg.layer)
+    drift = distance(hidden(ctx.model, batch.retain, cfg.layer), before)
+    retain = token_mean(drift, answers(batch.retain), ctx.totals.get("retain"))
+    metrics = {"loss_forget": forget.detach(), "loss_retain": retain.detach()}
+    return LossOutput(loss=cfg.gamma * forget + cfg.alpha * retain, metrics=metrics)
+
+
+METHOD = Method(
+    stage="unlearn",
+    config=RMU,
+    batch=ForgetBatch,
+    about="hidden states of the forget side steered to a random direction",
+    source=Source(arxiv="2403.03218", note="section 4"),
+    step=step,
+    prepare=prepare,
+    reference=lambda cfg: "model" if cfg.alpha else "none",
+    sides=lambda cfg: sides(cfg.alpha),
+)
