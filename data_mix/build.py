@@ -14,24 +14,17 @@ from data_mix import DataError
 from data_mix.config import DataConfig, SourceSpec
 from data_mix.forms import FORMS, Encode, Form
 from data_mix.mix import draw_order, epochs_over
+from data_mix.packing import Packing, pack
+from data_mix.read import numbered
 from data_mix.render import ANSWERS, Dropped, Rendering
+from data_mix.stream import Tally, draw
 
 if TYPE_CHECKING:
     from datasets import Dataset
 
 CONVERSATIONS = FORMS["conversations"]
-FORMAT = 2
+FORMAT = 3
 """Raised when the same settings give other rows than before, so that old caches are not taken."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Packing:
-    """TRL's packing: several rows in one, without looking at each other."""
-
-    length: int
-    strategy: str = "bfd"
-    seed: int = 0
-    """Rows are shuffled before they are packed."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -101,22 +94,73 @@ def build(
     folder = cache / "data" / key
     if (folder / "manifest.json").is_file():
         return _built(folder, held, cached=True)
+    if config.until_tokens is None:
+        dataset, facts, drawn = _whole(config, train, form, tokenizer, how, progress)
+    else:
+        dataset, facts, drawn = _streamed(config, form, tokenizer, how, cache / "data" / f"{key}.part")
+    packed = pack(dataset, packing) if packing else dataset
+    laid = "input_ids" in packed.column_names
+    manifest = {
+        "hash": key,
+        "train": facts,
+        "validation": {name: part.facts() for name, part in held.items()},
+        "mix": {
+            "rows": len(dataset),
+            "packed_rows": len(packed),
+            "tokens": sum(map(len, packed["input_ids"])) if laid else drawn,
+        },
+    }
+    _save(packed, manifest, folder)
+    return _built(folder, held, cached=False)
+
+
+def _whole(
+    config: DataConfig, train: Sequence[Part], form: Form, tokenizer: Any, how: Rendering, progress: Progress
+) -> tuple["Dataset", dict[str, Any], int]:
+    """The mix of sources that are read whole: (rows in training order, facts by source, tokens)."""
+    from datasets import Dataset
+
     for part in train:
         _encode_part(part, form.encode, tokenizer, how, progress)
     order = _order(config, train)
     rows = [train[source].rows[row] for source, row in order]
-    dataset = _dataset([row.columns(how) for row in rows], packing)
-    manifest = {
-        "hash": key,
-        "train": {
-            p.spec.name: {**p.facts(), "epochs": epochs}
-            for p, epochs in zip(train, epochs_over(order, [len(p.rows) for p in train]), strict=True)
-        },
-        "validation": {name: part.facts() for name, part in held.items()},
-        "mix": {"rows": len(order), "packed_rows": len(dataset), "tokens": _tokens(dataset, rows)},
+    facts = {
+        p.spec.name: {**p.facts(), "epochs": epochs}
+        for p, epochs in zip(train, epochs_over(order, [len(p.rows) for p in train]), strict=True)
     }
-    _save(dataset, manifest, folder)
-    return _built(folder, held, cached=False)
+    return Dataset.from_list([row.columns(how) for row in rows]), facts, sum(row.tokens for row in rows)
+
+
+def _streamed(
+    config: DataConfig, form: Form, tokenizer: Any, how: Rendering, scratch: Path
+) -> tuple["Dataset", dict[str, Any], int]:
+    """The same of sources that are read as far as needed; written to disk row by row."""
+    from datasets import Dataset
+
+    tallies = [Tally(spec=spec) for spec in config.train]
+
+    def rows() -> Iterator[dict[str, Any]]:
+        for row in draw(config, form, tokenizer, how, tallies):
+            yield row.columns(how)
+
+    with _no_bars(), _own_errors():
+        dataset = Dataset.from_generator(rows, cache_dir=str(scratch), fingerprint=scratch.stem)
+    assert isinstance(dataset, Dataset)
+    return dataset, {tally.spec.name: tally.facts() for tally in tallies}, sum(tally.tokens for tally in tallies)
+
+
+@contextmanager
+def _own_errors() -> Iterator[None]:
+    """Takes a DataError out of the library's wrapping."""
+    from datasets.exceptions import DatasetGenerationError
+
+    try:
+        yield
+    except DatasetGenerationError as error:
+        cause = error.__cause__ or error.__context__
+        if isinstance(cause, DataError):
+            raise cause from None
+        raise
 
 
 def _built(folder: Path, held: Mapping[str, Part], cached: bool) -> Mix:
@@ -137,12 +181,18 @@ def read(config: DataConfig, form: Form = CONVERSATIONS) -> tuple[list[Part], li
     Raises DataError for an unreadable source, a row to train on of a shape that is not the form's, and for a
     held-out part that would leave train or itself empty.
     """
-    train = [read_source(spec, config.seed, form.shapes) for spec in config.train]
+    streamed = config.until_tokens is not None
+    train = [] if streamed else [read_source(spec, config.seed, form.shapes) for spec in config.train]
     validation = []
     for spec in config.validation:
         if not spec.split_from:
             validation.append(read_source(spec, config.seed))
             continue
+        if streamed:
+            raise DataError(
+                f"data.validation.{spec.name}: nothing can be held out of rows that are streamed (data.until_tokens); "
+                "name a source of its own"
+            )
         rng = Random(f"{config.seed}/{spec.name}")
         held: list[dict[str, Any]] = []
         for part in train:
@@ -160,19 +210,7 @@ def read(config: DataConfig, form: Form = CONVERSATIONS) -> tuple[list[Part], li
 
 def read_source(spec: SourceSpec, seed: Any, shapes: Sequence[str] | None = None) -> Part:
     """All rows of a source in TRL's columns. Raises DataError, also for a shape that is none of `shapes`."""
-    from data_mix.catalog import SOURCES
-    from data_mix.shapes import normalise, shape_of
-
-    rows = SOURCES[spec.source].rows(spec.config, Random(f"{seed}/{spec.name}"))
-    path = getattr(spec.config, "path", None)
-    where = f"{spec.name} ({path})" if path else spec.name
-    raw = [normalise(row, spec, f"{where} row {number}") for number, row in enumerate(rows, 1)]
-    for number, row in enumerate(raw, 1):
-        if shapes and shape_of(row) not in shapes:
-            raise DataError(
-                f"{where} row {number}: its shape is {shape_of(row)}; this stage trains on {' or '.join(shapes)} "
-                "(rename with columns, or choose another stage)"
-            )
+    raw = [row for _, row in numbered(spec, seed, shapes)]
     if not raw:
         raise DataError(f"data source {spec.name} ({spec.source}): no rows")
     return Part(spec=spec, raw=raw)
@@ -208,23 +246,6 @@ def _order(config: DataConfig, train: Sequence[Part]) -> list[tuple[int, int]]:
     )
 
 
-def _dataset(rows: Sequence[dict[str, Any]], packing: Packing | None) -> "Dataset":
-    from datasets import Dataset
-
-    dataset = Dataset.from_list(list(rows))
-    if packing:
-        from trl import pack_dataset
-
-        dataset = pack_dataset(dataset.shuffle(seed=packing.seed), packing.length, packing.strategy)
-    return dataset
-
-
-def _tokens(dataset: "Dataset", rows: Sequence[Any]) -> int:
-    """Tokens of the mix: those that packing left, else those of the rows."""
-    laid = "input_ids" in dataset.column_names
-    return sum(map(len, dataset["input_ids"])) if laid else sum(row.tokens for row in rows)
-
-
 def _key(
     config: DataConfig,
     form: Form,
@@ -239,6 +260,7 @@ def _key(
             FORMAT,
             form.shapes,
             asdict(config),
+            [signature(spec) for spec in config.train] if config.until_tokens else None,
             [_digest(part.raw) for part in parts],
             tokenizer.chat_template,
             hashlib.sha256(tokenizer.backend_tokenizer.to_str().encode()).hexdigest(),
@@ -247,6 +269,13 @@ def _key(
             asdict(packing) if packing else None,
         ]
     )[:16]
+
+
+def signature(spec: SourceSpec) -> list[Any]:
+    """Of a source that is not read whole: its files' sizes and times, where it has files."""
+    path = Path(str(getattr(spec.config, "path", None) or ""))
+    files = sorted(path.rglob("*")) if path.is_dir() else [path] if path.is_file() else []
+    return [[str(file), file.stat().st_size, file.stat().st_mtime_ns] for file in files]
 
 
 def _digest(value: Any) -> str:

@@ -51,5 +51,11 @@ class DataConfig:
     train: tuple[SourceSpec, ...]
     weight_by: Literal["rows", "tokens"] = "rows"
     validation: tuple[SourceSpec, ...] = ()
+    until_tokens: int | None = None
+    """Stream the sources, by weight in tokens, until the mix has this many; one epoch over it is the run."""
+    skip_tokens: int = 0
+    """With until_tokens: leave out this many first ones, which an earlier run of a pipeline has trained on."""
+    across_documents: bool | None = None
+    """Packed documents see each other; default as TRL does it: packing_strategy wrapped yes, bfd and bfd_split no."""
     seed: int = 0
     """Seed of mixing, of held-out rows and of every source whose entry names none."""

@@ -74,8 +74,11 @@ def shape_of(row: Mapping[str, Any]) -> str:
 
 
 def _verified(row: Mapping[str, Any], spec: SourceSpec, where: str) -> dict[str, Any]:
-    """A prompt with its verifier and gold answer; every other column stays, for the verifier to use."""
+    """A prompt with its verifier and gold answer (`answer`, else the completion); every other column stays."""
     answer = row.get("answer")
+    if answer is None and row.get("completion"):
+        completion = row["completion"]
+        answer = completion if isinstance(completion, str) else messages_of(completion, spec, where)[-1]["content"]
     if answer is None or not str(answer).strip():
         raise DataError(f"{where}: answer is empty, so nothing can be verified; leave the row out or fill it")
     prompt = row["prompt"]

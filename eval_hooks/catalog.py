@@ -1,8 +1,8 @@
 """The tasks that exist. A row is a name and a value; nothing registers itself."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 from eval_hooks.config import TaskSpec
 from eval_hooks.items import ChoiceSet, GenerateItem
@@ -22,6 +22,10 @@ class Task:
     """Items of a multiple-choice task."""
     judge: Judge | None = None
     """Of a generative task; None where the caller hands it in."""
+    decides: Callable[[Mapping[str, Any]], bool] = lambda columns: bool(columns["correct"])
+    """Of a recall task: an item's columns -> whether it counts as right; default: all tokens of the value recalled."""
+    writes: bool = True
+    """A recall task lets the model answer freely too, for ROUGE-L and samples."""
     source: str | None = None
     """The data source whose rows are the items where an entry names no other; the caller hands them in."""
 
@@ -43,6 +47,13 @@ TASKS: dict[str, Task] = {
         kind="generate",
         about="answers to prompts, judged by the verifier that each row names",
         source="curriculum",
+    ),
+    "preferred": Task(
+        kind="recall",
+        about="pairs: whether the chosen answer is the likelier one, per token",
+        source="sql_pairs",
+        decides=lambda columns: columns["truth_ratio"] < 1.0,
+        writes=False,
     ),
     "memorisation": Task(
         kind="recall",

@@ -137,15 +137,18 @@ def _generate_item(row: Mapping[str, Any], item_id: str) -> GenerateItem:
 
 
 def _recall_item(row: Mapping[str, Any], item_id: str) -> RecallItem:
-    """A row {prompt, completion}; `value`, `answer_again`, `wrong_answers` where it has them. Else all is the value."""
-    answer = _text(row["completion"])
+    """A row {prompt, completion}, or a pair; `value`, `answer_again`, `wrong_answers` where it has them.
+
+    Without a `value` the whole answer is it.
+    """
+    answer = _text(row["chosen"] if "chosen" in row else row["completion"])
     return RecallItem(
         item_id=item_id,
         prompt=row["prompt"],
         answer=answer,
         value=row.get("value") or answer,
         again=row.get("answer_again") or "",
-        wrong=tuple(row.get("wrong_answers") or ()),
+        wrong=(_text(row["rejected"]),) if "rejected" in row else tuple(row.get("wrong_answers") or ()),
     )
 
 
@@ -217,19 +220,23 @@ def _measure_generate(task: Ready, model: Any, reader: Reader, progress: Progres
 
 
 def _measure_recall(task: Ready, model: Any, reader: Reader, progress: Progress) -> "pa.Table":
-    known = recall(model, task.recalls, task.spec.batch_tokens)
+    kind = TASKS[task.spec.task]
+    known = recall(model, task.recalls, task.spec.batch_tokens, no_progress if kind.writes else progress)
+    written = _written(task, model, reader, progress) if kind.writes else [None] * len(known)
     rows = []
-    for item, texts, answer in zip(task.recalls, known, _written(task, model, reader, progress), strict=True):
+    for item, texts, answer in zip(task.recalls, known, written, strict=True):
+        columns = columns_of(item, texts)
         rows.append(
             {
                 "task": task.name,
                 "item_id": item.item.item_id,
                 "prompt": item.prompt,
-                "output": answer.text,
+                "output": answer.text if answer else None,
                 "gold": item.item.answer,
                 "value": item.item.value,
-                **columns_of(item, texts),
-                "rouge_l": rouge_l_recall(answer.text, item.item.answer),
+                **columns,
+                "correct": kind.decides(columns),
+                "rouge_l": rouge_l_recall(answer.text, item.item.answer) if answer else None,
             }
         )
     return recall_table(rows)

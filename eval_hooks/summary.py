@@ -52,7 +52,8 @@ def summarise_task(
     }
     if kind == "recall":
         metrics = {name: _mean_of(table, name).as_dict() for name in RECALL_METRICS}
-        return {**entry, "metrics": metrics, "samples": table.slice(0, samples).to_pylist()}
+        written = table.column("output").null_count == 0
+        return {**entry, "metrics": metrics, "samples": table.slice(0, samples).to_pylist() if written else []}
     if kind == "generate":
         return {
             **entry,
@@ -80,7 +81,7 @@ def summarise_task(
 
 def _mean_of(table: pa.Table, name: str) -> Estimate:
     """Mean of a column with its bootstrap interval; missing where no item has it."""
-    values = column(table, name).astype(float)
+    values = np.array(table.column(name).to_pylist(), dtype=float)
     if np.isnan(values).any():
         return missing(f"the items carry nothing to compute {name} from", len(values))
     return bootstrap_mean(values)

@@ -53,7 +53,7 @@ class Tracker:
             import wandb
             from PIL import Image
 
-            from eval_hooks.report.png import picture
+            from eval_hooks.report.parts import picture
 
             self._send(step + self.offset, {key: wandb.Image(Image.open(io.BytesIO(picture(figure, "png", dpi=120))))})
 

@@ -201,8 +201,8 @@ def schema(out: Annotated[Path | None, typer.Option(help="File to write; default
 @app.command("list")
 def list_(
     kind: Annotated[
-        Literal["recipes", "methods", "tasks", "sources"],
-        typer.Argument(metavar="CATALOG", help="recipes, methods, tasks or sources."),
+        Literal["recipes", "methods", "tasks", "sources", "verifiers"],
+        typer.Argument(metavar="CATALOG", help="recipes, methods, tasks, sources or verifiers."),
     ],
 ) -> None:
     """List what there is.

@@ -2,7 +2,7 @@
 
 from typing import Literal
 
-Kind = Literal["recipes", "methods", "tasks", "sources"]
+Kind = Literal["recipes", "methods", "tasks", "sources", "verifiers"]
 
 
 def listing(kind: Kind) -> list[tuple[str, str]]:
@@ -15,6 +15,10 @@ def listing(kind: Kind) -> list[tuple[str, str]]:
         from data_mix.catalog import SOURCES
 
         return [(name, source.about) for name, source in SOURCES.items()]
+    if kind == "verifiers":
+        from trainers.rlvr.judge import VERIFIERS
+
+        return [(name, verifier.about) for name, verifier in VERIFIERS.items()]
     if kind == "tasks":
         from eval_hooks.catalog import TASKS
 

@@ -1,6 +1,7 @@
 """A pipeline's recipe: the runs it names, each loaded and checked as one of its own."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +39,8 @@ def validate_pipeline(tree: Node, file: Path, text: str, overrides: Sequence[str
     for name in sorted({name for name in names if names.count(name) > 1}):
         problems.append(_problem("pipeline", listed, f"two runs are called {name!r}; each needs a name of its own"))
     problems += _differing_tasks(stages, listed)
+    stages, unsorted = _going_on(stages, listed)
+    problems += unsorted
     if problems:
         raise RecipeError(problems)
     resolved = {
@@ -88,6 +91,24 @@ def _recipe(node: Node, named: Node, path: str, file: Path, tree: Node, tables: 
         own = merge(own, Node(value={"track": tree.value["track"]}, place=tree.place))
     words = [f"set: {shown(plain(over), 200)}"] if over is not None and over.value else []
     return validate(own, found, found.read_text("utf-8"), words, tables)
+
+
+def _going_on(stages: Sequence[PipelineStage], listed: Node) -> tuple[list[PipelineStage], list[Problem]]:
+    """Runs with `data.until_tokens` count from the pipeline's start: each goes on behind the one before."""
+    made, problems, before = [], [], 0
+    for stage in stages:
+        until = stage.recipe.data.until_tokens
+        if until is not None and until <= before:
+            text = (
+                f"data.until_tokens of {stage.name} is {until:,}, the run before has trained {before:,}; it must grow"
+            )
+            problems.append(_problem("pipeline", listed, text))
+        if until is not None:
+            data = replace(stage.recipe.data, skip_tokens=before)
+            stage = replace(stage, recipe=replace(stage.recipe, data=data))
+            before = until
+        made.append(stage)
+    return made, problems
 
 
 def _differing_tasks(stages: Sequence[PipelineStage], listed: Node) -> list[Problem]:

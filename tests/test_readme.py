@@ -73,3 +73,46 @@ def test_the_callback_runs_as_written(tokenizer: Any, tmp_path: Path, monkeypatc
     names["rows"] = Dataset.from_dict({"input_ids": ids, "labels": ids})
     exec(block("python").replace('"shots": 0', '"shots": 0, "limit": 6'), names)
     assert (tmp_path / "runs" / "mine" / "evals" / "step-1" / "summary.json").is_file()
+
+
+def method_of_your_own() -> tuple[str, str]:
+    """The page's plugin and its recipe."""
+    page = TEXT[TEXT.index("## A method of your own") : TEXT.index("## Adding to it")]
+    found = [re.search(rf"```{kind}\n(.*?)```", page, re.DOTALL) for kind in ("python", "yaml")]
+    assert found[0] and found[1]
+    return found[0][1], found[1][1]
+
+
+def test_the_method_of_the_page_gives_its_number() -> None:
+    """Card 00's token, logits (2, 1, 0, -1) and label 0: WGA with beta 1 is -.283444, with beta 0 -nll."""
+    import torch
+
+    names: dict[str, Any] = {"__name__": "page"}
+    exec(compile(method_of_your_own()[0], "page", "exec"), names)
+    logp = torch.tensor([2.0, 1.0, 0.0, -1.0]).log_softmax(-1)[0].reshape(1, 1)
+    assert names["loss"](logp, torch.ones(1, 1), names["WGA"]()).item() == pytest.approx(-0.283444, abs=1e-6)
+    assert names["loss"](logp, torch.ones(1, 1), names["WGA"](beta=0.0)).item() == pytest.approx(-0.440190, abs=1e-6)
+
+
+def test_the_method_of_the_page_trains_from_the_pages_recipe(
+    tmp_path: Path, smollm2: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from transformers import AutoTokenizer
+
+    from trainers.run import train
+
+    tiny_llama().save_pretrained(tmp_path / "model")
+    AutoTokenizer.from_pretrained(smollm2).save_pretrained(tmp_path / "model")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("TEMPERING_CACHE", str(tmp_path / "cache"))
+    plugin, recipe = method_of_your_own()
+    (tmp_path / "wga.py").write_text(plugin)
+    (tmp_path / "mine.yaml").write_text(recipe)
+    words = [f"model.path={tmp_path / 'model'}", "train.max_steps=2", "train.global_batch_size=4", "eval.retain=[]",
+             "train.use_cpu=true", "train.bf16=false", "track.wandb.mode=disabled", "train.logging_steps=1"]  # fmt: skip
+    loaded = load("mine.yaml", words)
+    try:
+        assert train(loaded, run_dir=Path("run")) == 0
+    finally:
+        METHODS.pop("wga")
+    assert (tmp_path / "run/metrics.jsonl").read_text().count("train/loss_forget") == 2

@@ -4,7 +4,7 @@ import os
 from dataclasses import fields
 from typing import Any
 
-from trainers import TrainError
+from trainers import TrainError, announce
 from trainers.catalog import METHODS, STAGES
 from trainers.recipe import Recipe
 
@@ -59,6 +59,12 @@ def training_arguments(recipe: Recipe) -> Any:
     values |= METHODS[recipe.method.name].trl
     values |= {"output_dir": "checkpoints", "report_to": "none"}
     values |= {"eval_strategy": "no", **STAGES[recipe.stage].fixed}
+    if values.get("packing"):
+        values["packing_strategy"] = "bfd"  # rows come packed; TRL then lays them out without padding, with positions
+    if recipe.data.until_tokens is not None:
+        if clash := {"max_steps", "num_train_epochs"} & recipe.train.keys():
+            raise TrainError(f"train.{clash.pop()}: data.until_tokens says how long the run is; remove one of the two")
+        values["num_train_epochs"] = 1
     if recipe.deepspeed:
         values["deepspeed"] = str(recipe.deepspeed)
     if recipe.global_batch_size is not None:
@@ -101,6 +107,20 @@ def saving(recipe: Recipe) -> dict[str, Any]:
     if every is None:
         return {}
     return {"save_strategy": "epoch"} if every == "epoch" else {"save_strategy": "steps", "save_steps": every}
+
+
+def take_one_gpu(recipe: Recipe) -> None:
+    """A process that no launcher started takes one GPU of several, and says how all are used.
+
+    transformers would put the model on all of them by torch's DataParallel, which some trainers refuse.
+    """
+    import torch
+
+    if "WORLD_SIZE" in os.environ or recipe.train.get("use_cpu", False) or (n := torch.cuda.device_count()) < 2:
+        return
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES") or "0"
+    os.environ["CUDA_VISIBLE_DEVICES"] = visible.split(",")[0]
+    announce(f"gpu       one of {n} is used; all: torchrun --nproc_per_node {n} -m launch train {recipe.file}")
 
 
 def starts_deepspeed(recipe: Recipe) -> None:

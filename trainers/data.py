@@ -3,9 +3,10 @@
 from collections.abc import Mapping
 from typing import Any
 
-from data_mix.build import Mix, Packing, build, plain
+from data_mix.build import Mix, build, plain
+from data_mix.packing import Packing
 from data_mix.render import EVERYTHING, Rendering
-from trainers import announce
+from trainers import TrainError, announce
 from trainers.arguments import setting
 from trainers.catalog import METHODS, STAGES
 from trainers.fetch import cache_dir
@@ -24,15 +25,7 @@ def build_mix(recipe: Recipe, tokenizer: Any, show: bool = True) -> Mix:
     """
     from filelock import FileLock
 
-    packing = (
-        Packing(
-            length=setting(recipe, "max_length"),
-            strategy=setting(recipe, "packing_strategy"),
-            seed=setting(recipe, "seed"),
-        )
-        if setting(recipe, "packing")
-        else None
-    )
+    packing = packing_of(recipe)
     cache, form = cache_dir(), STAGES[recipe.stage].form
     cache.mkdir(parents=True, exist_ok=True)
     with FileLock(cache / "data.lock"):
@@ -42,6 +35,24 @@ def build_mix(recipe: Recipe, tokenizer: Any, show: bool = True) -> Mix:
         for line in manifest_lines(mix.manifest):
             announce(line)
     return mix
+
+
+def packing_of(recipe: Recipe) -> Packing | None:
+    """How the recipe's rows are packed, if they are. Raises TrainError where a question cannot arise."""
+    across = recipe.data.across_documents
+    if not setting(recipe, "packing"):
+        if across is not None:
+            raise TrainError(
+                "data.across_documents: only packed documents can see each other; write train.packing: true"
+            )
+        return None
+    strategy = setting(recipe, "packing_strategy")
+    return Packing(
+        length=setting(recipe, "max_length"),
+        strategy=strategy,
+        across=across if across is not None else strategy == "wrapped",
+        seed=setting(recipe, "seed"),
+    )
 
 
 def rendering(recipe: Recipe) -> Rendering:

@@ -12,7 +12,7 @@ from eval_hooks.files import checkpoints
 from eval_hooks.ranks import from_writer
 from eval_hooks.track import Tracker
 from trainers import TrainError, announce
-from trainers.arguments import rank, starts_deepspeed, training_arguments
+from trainers.arguments import rank, starts_deepspeed, take_one_gpu, training_arguments
 from trainers.catalog import METHODS, STAGES
 from trainers.recipe import Recipe
 from trainers.rundir import Place, check_free, environment, give_back, set_status, take, write_json, write_recipe
@@ -58,6 +58,7 @@ def prepare(recipe: Recipe) -> Run:
     from trainers.models import load_tokenizer, starting_point
     from trainers.signals import StopOnSignal
 
+    take_one_gpu(recipe)
     recipe = replace(recipe, model=starting_point(recipe.model))
     tokenizer = load_tokenizer(recipe.model)
     mix = build_mix(recipe, tokenizer, show=rank() == 0)  # before the process group, whose timeouts tokenisation hits

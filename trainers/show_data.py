@@ -8,7 +8,8 @@ from rich.console import Console
 from rich.text import Text
 
 from data_mix.build import read
-from data_mix.render import Dropped, TokenRow, tokenise
+from data_mix.forms import PairRow, PromptRow, SidedRow
+from data_mix.render import Dropped, TokenRow
 from data_mix.spans import Part
 from trainers import TrainError, announce
 from trainers.catalog import STAGES
@@ -43,10 +44,28 @@ def _show_rows(console: Console, recipe: Recipe, tokenizer: Any, rows: int, sour
     for part in read(recipe.data, STAGES[recipe.stage].form)[0]:
         if source not in (None, part.spec.name):
             continue
-        made = (one for raw in part.raw for one in tokenise(raw, tokenizer, rendering(recipe)))
+        how = rendering(recipe)
+        made = (one for raw in part.raw for one in STAGES[recipe.stage].form.encode(raw, tokenizer, how))
         for number, row in enumerate(islice(made, rows), 1):
             console.rule(f"{part.spec.name}, row {number}", align="left")
-            console.print(coloured(row, tokenizer, plain))
+            console.print(shown(row, tokenizer, plain))
+
+
+def shown(row: Any, tokenizer: Any, plain: bool) -> Text:
+    """A row of any form: a pair as prompt and both answers, a prompt with its verifiers and gold answer."""
+    if isinstance(row, PairRow):
+        text = Text(tokenizer.decode(row.prompt_ids), style="dim")
+        for name, ids, style in (("chosen", row.chosen_ids, "bold green"), ("rejected", row.rejected_ids, "bold red")):
+            text.append(f"\n{name}: ", style="")
+            text.append(f"[[{tokenizer.decode(ids)}]]" if plain else tokenizer.decode(ids), style=style)
+        return text
+    if isinstance(row, PromptRow):
+        prompt = row.row["prompt"]
+        said = prompt if isinstance(prompt, str) else "\n".join(f"{m['role']}: {m['content']}" for m in prompt)
+        return Text(f"{said}\nanswer: {row.row['answer']}\nverifier: {row.row['verifier']}")
+    if isinstance(row, SidedRow):
+        return Text(f"to {row.side}\n").append_text(coloured(row.row, tokenizer, plain))
+    return coloured(row, tokenizer, plain)
 
 
 STYLES = {True: "bold green", False: ""}

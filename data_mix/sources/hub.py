@@ -19,6 +19,8 @@ class Hub:
     """The data set's own configuration name."""
     split: str = "train"
     revision: str | None = None
+    streaming: bool = False
+    """Download rows as they are needed; for data.until_tokens."""
     n: int | None = None
     """At most this many rows, the first ones; then only they are downloaded."""
 
@@ -29,7 +31,7 @@ def rows(cfg: Hub, rng: Random) -> Iterator[dict[str, Any]]:
 
     try:
         data = datasets.load_dataset(
-            cfg.path, cfg.subset, split=cfg.split, revision=cfg.revision, streaming=cfg.n is not None
+            cfg.path, cfg.subset, split=cfg.split, revision=cfg.revision, streaming=cfg.streaming or cfg.n is not None
         )
     except Exception as error:  # the hub raises a dozen classes for: this data cannot be had here
         raise DataError(

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from eval_hooks.files import write_atomic
 from eval_hooks.report import words
+from eval_hooks.report.about import about_png
 from eval_hooks.report.view import RunView, flips, samples, stage_table
 
 
@@ -19,12 +20,14 @@ def write_html(run: RunView, path: Path) -> None:
         loader=FileSystemLoader(Path(__file__).parent), autoescape=True, trim_blocks=True, lstrip_blocks=True
     )
     image = path.with_name("report.png")
+    about = about_png(run)
     page = environment.get_template("report.html.j2").render(
         run=run,
         words=words,
         picture=base64.b64encode(image.read_bytes()).decode() if image.is_file() else None,
         samples=samples(run),
         stages=stage_table(run),
+        about=base64.b64encode(about).decode() if about else None,
         flips={
             name: flips(task)
             for name, task in run.last["tasks"].items()

@@ -1,6 +1,5 @@
 """report.png: the whole run in one picture, readable at half size."""
 
-import io
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -8,6 +7,7 @@ from typing import Any
 from eval_hooks.files import write_atomic
 from eval_hooks.report.colours import BLUE, GREEN, GREY, ORANGE
 from eval_hooks.report.detail import draw_flips, draw_samples
+from eval_hooks.report.parts import finish, picture, seams
 from eval_hooks.report.view import RunView, paired_changes, samples
 from eval_hooks.report.words import kept
 
@@ -23,40 +23,13 @@ def write_png(run: RunView, path: Path) -> None:
     _accuracies(axes[0][1], run)
     _retention(axes[1][0], run)
     _reliability(axes[1][1], run)
-    _finish(axes[2][0], draw_flips(axes[2][0], run), "items", "")
+    finish(axes[2][0], draw_flips(axes[2][0], run), "items", "")
     draw_samples(axes[2][1], run)
-    _finish(axes[2][1], "Samples before and after" if samples(run) else "", "", "")
+    finish(axes[2][1], "Samples before and after" if samples(run) else "", "", "")
     figure.suptitle(
         f"{run.folder.name}: step {run.first['step']} to {run.last['step']}", fontsize=13, fontweight="bold"
     )
     write_atomic(path, picture(figure, "png"))
-
-
-def _seams(axis: Any, run: RunView) -> None:
-    """A line where one run of a pipeline ends and the next begins, with the next one's name."""
-    for stage in run.stages:
-        if stage["begin"]:
-            axis.axvline(stage["begin"], color=GREY, ls=":", lw=1)
-        axis.text(stage["begin"], 1.0, f" {stage['name']}", transform=axis.get_xaxis_transform(), fontsize=7,
-                  color=GREY, va="top")  # fmt: skip
-
-
-def picture(figure: Any, kind: str, **how: Any) -> bytes:
-    """A figure as file content."""
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format=kind, **how)
-    return buffer.getvalue()
-
-
-def _finish(axis: Any, title: str, x: str, y: str, legend: str = "best") -> None:
-    axis.set_title(title, fontsize=10, loc="left", fontweight="bold")
-    axis.set_xlabel(x, fontsize=9)
-    axis.set_ylabel(y, fontsize=9)
-    axis.tick_params(labelsize=8)
-    axis.grid(alpha=0.25)
-    axis.spines[["top", "right"]].set_visible(False)
-    if axis.get_legend_handles_labels()[0]:
-        axis.legend(fontsize=8, frameon=False, loc=legend)
 
 
 def _learning(axis: Any, run: RunView) -> None:
@@ -65,8 +38,8 @@ def _learning(axis: Any, run: RunView) -> None:
     for colour, name in zip((BLUE, ORANGE, GREEN), run.last.get("validation", {}), strict=False):
         if points := run.curve(f"val/{name}/loss"):
             axis.plot(*zip(*points, strict=True), "o-", color=colour, lw=2, label=f"held-out {name}")
-    _seams(axis, run)
-    _finish(axis, "Learning: loss per token", "step", "nats")
+    seams(axis, run)
+    finish(axis, "Learning: loss per token", "step", "nats")
 
 
 def _accuracies(axis: Any, run: RunView) -> None:
@@ -89,8 +62,8 @@ def _accuracies(axis: Any, run: RunView) -> None:
                 label=f"{name} ({entry['role']})",
             )
     axis.set_ylim(0, 100)
-    _seams(axis, run)
-    _finish(axis, "Accuracy, 95 % interval", "step", "%")
+    seams(axis, run)
+    finish(axis, "Accuracy, 95 % interval", "step", "%")
 
 
 def _retention(axis: Any, run: RunView) -> None:
@@ -112,8 +85,8 @@ def _retention(axis: Any, run: RunView) -> None:
         axis.axhline(-margin, color=ORANGE, ls="--", lw=1, label=f"allowed: -{margin:g} points")
         title = f"{name} {kept(entry['retention'])}"
     axis.axhline(0, color=GREY, lw=0.8)
-    _seams(axis, run)
-    _finish(axis, title, "step", "points")
+    seams(axis, run)
+    finish(axis, title, "step", "points")
 
 
 def _reliability(axis: Any, run: RunView) -> None:
@@ -125,7 +98,7 @@ def _reliability(axis: Any, run: RunView) -> None:
         if bins := summary["tasks"].get(name, {}).get("reliability"):
             ece = summary["tasks"][name]["calibration"]["ece"]["value"]
             draw_reliability(axis, bins, colour, f"step {summary['step']}: ECE {ece:.3f}")
-    _finish(axis, f"Calibration on {name}: is 70 % sure 70 % right?", "confidence", "share right", "upper left")
+    finish(axis, f"Calibration on {name}: is 70 % sure 70 % right?", "confidence", "share right", "upper left")
 
 
 def draw_reliability(axis: Any, bins: Sequence[Mapping[str, Any]], colour: str, label: str) -> None:
@@ -166,5 +139,5 @@ def reliability_figure(bins: Sequence[Mapping[str, Any]]) -> Any:
     figure = Figure(figsize=(5, 4), dpi=120, layout="constrained")
     axis = figure.subplots()
     draw_reliability(axis, bins, BLUE, "")
-    _finish(axis, "Reliability", "confidence", "share right")
+    finish(axis, "Reliability", "confidence", "share right")
     return figure

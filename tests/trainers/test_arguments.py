@@ -1,5 +1,6 @@
 """From `train:` to the stage's arguments: batches that divide, what is filled, what is ours."""
 
+import os
 from collections.abc import Callable
 
 import pytest
@@ -56,3 +57,28 @@ def test_checkpoints_are_saved_where_the_model_is_measured(recipe: Load, every: 
 def test_what_the_config_class_refuses_is_a_request_error(recipe: Load) -> None:
     with pytest.raises(TrainError, match="^train: "):
         training_arguments(recipe("train.bf16=true", "train.fp16=true"))
+
+
+def test_an_unlaunched_process_takes_one_of_several_gpus_and_says_how_all_are_used(
+    recipe: Load, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    from trainers.arguments import take_one_gpu
+
+    monkeypatch.setattr("torch.cuda.device_count", lambda: 4)
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "2,3,5,7")
+    take_one_gpu(recipe("train.use_cpu=false"))
+    assert os.environ["CUDA_VISIBLE_DEVICES"] == "2"
+    assert "one of 4 is used; all: torchrun --nproc_per_node 4 -m launch train" in capsys.readouterr().err
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "2,3")
+    for name in ("launched", "cpu"):
+        if name == "launched":
+            monkeypatch.setenv("WORLD_SIZE", "2")
+        take_one_gpu(recipe(f"train.use_cpu={'true' if name == 'cpu' else 'false'}"))
+        assert os.environ["CUDA_VISIBLE_DEVICES"] == "2,3"
+        monkeypatch.delenv("WORLD_SIZE", raising=False)
+
+
+def test_a_micro_batch_that_nobody_chose_is_the_largest_that_divides() -> None:
+    assert accumulation(20) == {"per_device_train_batch_size": 5, "gradient_accumulation_steps": 4}
+    assert accumulation(7) == {"per_device_train_batch_size": 7, "gradient_accumulation_steps": 1}
+    assert accumulation(22, ranks=2) == {"per_device_train_batch_size": 1, "gradient_accumulation_steps": 11}

@@ -132,7 +132,7 @@ def test_pairs_go_once_over_the_forget_side_and_draw_the_other_anew_each_epoch()
     assert [pairs[i]["forget"]["n"] for i in range(len(pairs))] == list(range(6))
     drawn = [[pairs[i]["retain"]["n"] for i in range(6)] for _ in range(2)]
     assert drawn[0] == drawn[1]
-    pairs.set_epoch(1)
+    pairs.epoch = 1
     assert [pairs[i]["retain"]["n"] for i in range(6)] != drawn[0]
 
 

@@ -9,7 +9,7 @@ from transformers import Trainer as TransformersTrainer
 from trainers.logprobs import ready
 from trainers.moments import Bound
 from trainers.reference import cached_logps, reference_for
-from trainers.unlearn.pairing import Pairs, PairsCollator, batch_of
+from trainers.unlearn.pairing import DrawAnew, Pairs, PairsCollator, batch_of
 
 
 class Trainer(TransformersTrainer):
@@ -40,6 +40,7 @@ class Trainer(TransformersTrainer):
         )  # fmt: skip
         self.model_accepts_loss_kwargs = True  # the loss is divided by totals of the whole step, not by accumulation
         self.bound = bound
+        self.add_callback(DrawAnew(self.train_dataset))
         if args.precompute_ref_log_probs and bound.method.reference:
             self.train_dataset.sides = cached_logps(self, self.train_dataset.sides, model_hash)
         else:

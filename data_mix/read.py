@@ -1,0 +1,26 @@
+"""A source's rows, one after another, in TRL's columns."""
+
+from collections.abc import Iterator, Sequence
+from random import Random
+from typing import Any
+
+from data_mix import DataError
+from data_mix.config import SourceSpec
+
+
+def numbered(spec: SourceSpec, seed: Any, shapes: Sequence[str] | None = None) -> Iterator[tuple[str, dict[str, Any]]]:
+    """(where it stands, for messages; row). Raises DataError, also for a shape that is none of `shapes`."""
+    from data_mix.catalog import SOURCES
+    from data_mix.shapes import normalise, shape_of
+
+    path = getattr(spec.config, "path", None)
+    name = f"{spec.name} ({path})" if path else spec.name
+    for number, row in enumerate(SOURCES[spec.source].rows(spec.config, Random(f"{seed}/{spec.name}")), 1):
+        where = f"{name} row {number}"
+        made = normalise(row, spec, where)
+        if shapes and shape_of(made) not in shapes:
+            raise DataError(
+                f"{where}: its shape is {shape_of(made)}; this stage trains on {' or '.join(shapes)} "
+                "(rename with columns, or choose another stage)"
+            )
+        yield where, made
