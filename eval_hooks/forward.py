@@ -4,7 +4,7 @@ import inspect
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
     import torch
@@ -57,6 +57,57 @@ class Row:
             position_ids=torch.tensor([self.position], device=device),
             attention_mask=block_mask(self.item_of, self.branch_of, mask_dtype(model)).to(device),
         )[0]
+
+
+class Tree(Protocol):
+    """Texts with a common beginning, of each of which the last tokens are scored."""
+
+    @property
+    def shared(self) -> Sequence[int]:
+        """The tokens that all texts begin with; at least one."""
+
+    @property
+    def branches(self) -> Sequence[Sequence[int]]:
+        """What follows, per text."""
+
+    @property
+    def scored(self) -> Sequence[int]:
+        """How many of a text's last tokens are scored."""
+
+
+Scored = list[list[tuple["torch.Tensor", Sequence[int]]]]
+"""Per tree, per text: logits (n, V) that predict its n scored tokens, and those tokens."""
+
+
+def together(model: Any, trees: Sequence[Tree]) -> Scored:
+    """All trees in one row: a beginning runs once, its texts ride on it; the head meets the scored places only."""
+    row, wanted = Row(), []
+    for tree in trees:
+        fed = [branch[:-1] for branch in tree.branches]  # the last token is predicted, never fed
+        start, starts = row.add(tree.shared, fed)
+        last = start + len(tree.shared) - 1
+        places = [[last, *range(first, first + len(tokens))] for first, tokens in zip(starts, fed, strict=True)]
+        wanted.append([(p[-n:], b[-n:]) for p, b, n in zip(places, tree.branches, tree.scored, strict=True)])
+    keep = sorted({place for texts in wanted for places, _ in texts for place in places})
+    logits = row.logits(model, keep)
+    row_of = {place: number for number, place in enumerate(keep)}
+    return [[(logits[[row_of[p] for p in places]], tokens) for places, tokens in texts] for texts in wanted]
+
+
+def one_by_one(model: Any, trees: Sequence[Tree]) -> Scored:
+    """The same with each text as a row of its own, for a model that takes no block mask."""
+    import torch
+
+    out: Scored = []
+    for tree in trees:
+        texts = []
+        for branch, n in zip(tree.branches, tree.scored, strict=True):
+            ids = torch.tensor([[*tree.shared, *branch[:-1]]], device=model.device)
+            texts.append(
+                (kept_logits(model, list(range(ids.shape[1] - n, ids.shape[1])), input_ids=ids)[0], branch[-n:])
+            )
+        out.append(texts)
+    return out
 
 
 def block_mask(item_of: Sequence[int], branch_of: Sequence[int], dtype: "torch.dtype") -> "torch.Tensor":

@@ -11,7 +11,15 @@ from typing import TYPE_CHECKING, Any
 
 from eval_hooks.encode import common_prefix
 from eval_hooks.errors import EvalError
-from eval_hooks.forward import Progress, Row, batches, kept_logits, no_progress, scoring_mode, takes_block_mask
+from eval_hooks.forward import (
+    Progress,
+    batches,
+    no_progress,
+    one_by_one,
+    scoring_mode,
+    takes_block_mask,
+    together,
+)  # fmt: skip
 from eval_hooks.items import RecallItem
 
 if TYPE_CHECKING:
@@ -79,37 +87,12 @@ def recall(
 ) -> list[list[Recalled]]:
     """Per item, per text. The model is left as it was."""
     out: list[list[Recalled]] = []
-    shared = takes_block_mask(model)
+    run = together if takes_block_mask(model) else one_by_one
     with scoring_mode(model):
         for batch in batches([item.tokens for item in items], batch_tokens):
-            chosen = [items[i] for i in batch]
-            out += _together(model, chosen) if shared else [_alone(model, item) for item in chosen]
+            for texts in run(model, [items[i] for i in batch]):
+                out.append([_recalled(logits, tokens) for logits, tokens in texts])
             progress(len(batch))
-    return out
-
-
-def _together(model: Any, items: Sequence[EncodedRecall]) -> list[list[Recalled]]:
-    row, wanted = Row(), []
-    for item in items:
-        fed = [branch[:-1] for branch in item.branches]
-        start, starts = row.add(item.shared, fed)
-        last = start + len(item.shared) - 1
-        places = [[last, *range(first, first + len(tokens))] for first, tokens in zip(starts, fed, strict=True)]
-        wanted.append([(p[-n:], b[-n:]) for p, b, n in zip(places, item.branches, item.scored, strict=True)])
-    keep = sorted({place for texts in wanted for places, _ in texts for place in places})
-    logits = row.logits(model, keep)
-    row_of = {place: number for number, place in enumerate(keep)}
-    return [[_recalled(logits[[row_of[p] for p in places]], tokens) for places, tokens in texts] for texts in wanted]
-
-
-def _alone(model: Any, item: EncodedRecall) -> list[Recalled]:
-    import torch
-
-    out = []
-    for branch, n in zip(item.branches, item.scored, strict=True):
-        ids = torch.tensor([[*item.shared, *branch[:-1]]], device=model.device)
-        logits = kept_logits(model, list(range(ids.shape[1] - n, ids.shape[1])), input_ids=ids)[0]
-        out.append(_recalled(logits, branch[-n:]))
     return out
 
 

@@ -6,12 +6,21 @@ option runs as a row of its own: the same numbers, more tokens. The layout is a 
 the same at every checkpoint.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from eval_hooks.encode import Encoded
-from eval_hooks.forward import Progress, Row, batches, kept_logits, no_progress, scoring_mode, takes_block_mask
+from eval_hooks.forward import (
+    Progress,
+    Scored,
+    batches,
+    no_progress,
+    one_by_one,
+    scoring_mode,
+    takes_block_mask,
+    together,
+)  # fmt: skip
 
 if TYPE_CHECKING:
     import torch
@@ -35,49 +44,17 @@ def score(
     The model is left as it was.
     """
     scores: list[Scores] = []
-    score_batch = _score_shared if takes_block_mask(model) else _score_alone
+    run = together if takes_block_mask(model) else one_by_one
     with scoring_mode(model):
         for batch in batches([item.tokens for item in items], batch_tokens):
-            scores += score_batch(model, [items[i] for i in batch])
+            scores += score_batch(run, model, [items[i] for i in batch])
             progress(len(batch))
     return scores
 
 
-def _score_shared(model: Any, items: Sequence[Encoded]) -> list[Scores]:
-    row = Row()
-    wanted = []  # per item, per option: (places that predict, tokens predicted)
-    for item in items:
-        fed = [branch[:-1] for branch in item.branches]  # the last token is predicted, never fed
-        start, starts = row.add(item.shared, fed)
-        last = start + len(item.shared) - 1
-        places = [[last, *range(first, first + len(tokens))] for first, tokens in zip(starts, fed, strict=True)]
-        wanted.append([(p[-n:], b[-n:]) for p, b, n in zip(places, item.branches, item.scored, strict=True)])
-    keep = sorted({place for options in wanted for places, _ in options for place in places})
-    logits = row.logits(model, keep)
-    row_of = {place: row for row, place in enumerate(keep)}
-    return [
-        _sums(logits, [([row_of[place] for place in places], tokens) for places, tokens in options])
-        for options in wanted
-    ]
-
-
-def _score_alone(model: Any, items: Sequence[Encoded]) -> list[Scores]:
-    import torch
-
-    scores = []
-    for item in items:
-        options = []
-        for branch, n in zip(item.branches, item.scored, strict=True):
-            ids = torch.tensor([[*item.shared, *branch[:-1]]], device=model.device)
-            logits = kept_logits(model, list(range(ids.shape[1] - n, ids.shape[1])), input_ids=ids)[0]  # (n, V)
-            options.append(_option_logp(logits, branch[-n:]))
-        scores.append(_scores(options))
-    return scores
-
-
-def _sums(logits: "torch.Tensor", options: Sequence[tuple[Sequence[int], Sequence[int]]]) -> Scores:
-    """From rows of kept logits and, per option, which rows predict which tokens."""
-    return _scores([_option_logp(logits[list(rows)], tokens) for rows, tokens in options])
+def score_batch(run: Callable[[Any, Sequence[Encoded]], Scored], model: Any, items: Sequence[Encoded]) -> list[Scores]:
+    """Scores of a few items, laid out by `forward.together` or `one_by_one`; the caller sets the model's mode."""
+    return [_scores([_option_logp(logits, tokens) for logits, tokens in options]) for options in run(model, items)]
 
 
 def _option_logp(logits: "torch.Tensor", tokens: Sequence[int]) -> "torch.Tensor":  # (n, V), n tokens -> ()

@@ -9,8 +9,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from eval_hooks.config import TaskSpec
 from eval_hooks.encode import encode
-from eval_hooks.forward import batches, scoring_mode
-from eval_hooks.scoring import _score_alone, _score_shared
+from eval_hooks.forward import batches, one_by_one, scoring_mode, together
 from eval_hooks.tasks.pocket import load
 from tests.benchmarks.machine import machine
 from trainers.fetch import fetch
@@ -28,11 +27,11 @@ def main() -> None:
         spec = TaskSpec(task="pocket", variant=variant, shots=shots, limit=57)
         items = list(encode(load(spec), spec, tokenizer, 8192, {}))
         best = {}
-        for name, way in (("shared", _score_shared), ("alone", _score_alone)) * 2:
+        for name, way in (("shared", together), ("alone", one_by_one)) * 2:
             begin = time.perf_counter()
             with scoring_mode(model):
                 for batch in batches([item.tokens for item in items], 1024):
-                    way(model, [items[i] for i in batch])
+                    score_batch(way, model, [items[i] for i in batch])
             best[name] = min(best.get(name, 1e9), time.perf_counter() - begin)
         ratio = best["alone"] / best["shared"]
         print(

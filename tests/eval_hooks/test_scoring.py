@@ -10,9 +10,9 @@ from transformers import AutoTokenizer, Gemma2Config, Gemma2ForCausalLM, LlamaFo
 from eval_hooks import EvalError
 from eval_hooks.config import TaskSpec, Variant
 from eval_hooks.encode import encode
-from eval_hooks.forward import takes_block_mask
+from eval_hooks.forward import one_by_one, takes_block_mask
 from eval_hooks.items import ChoiceItem, ChoiceSet
-from eval_hooks.scoring import _score_alone, score, scoring_mode
+from eval_hooks.scoring import score, score_batch, scoring_mode
 from tests.conftest import tiny_llama
 
 
@@ -143,7 +143,7 @@ def test_under_autocast_the_mask_has_the_type_that_attention_computes_in(
     with torch.autocast("cpu", torch.bfloat16):
         shared = score(tiny, encoded)
         with scoring_mode(tiny):
-            alone = _score_alone(tiny, encoded)
+            alone = score_batch(one_by_one, tiny, encoded)
     for a, b in zip(shared, alone, strict=True):
         assert a.logp == pytest.approx(b.logp, abs=0.2)
 
@@ -156,7 +156,7 @@ def test_smollm2_scores_real_questions_alike_shared_and_alone(smollm2: Path) -> 
     encoded = encode(DATA, TaskSpec(task="mmlu", variant="olmes_cf", shots=2), tokenizer, 8192)
     shared = score(model, encoded)
     with scoring_mode(model):
-        alone = _score_alone(model, encoded)
+        alone = score_batch(one_by_one, model, encoded)
     for a, b in zip(shared, alone, strict=True):
         assert a.logp == pytest.approx(b.logp, abs=1e-3)
     assert max(shared[0].logp) == shared[0].logp[0]  # Paris
