@@ -10,6 +10,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 from eval_hooks.config import TaskSpec
 from eval_hooks.encode import encode
 from eval_hooks.forward import batches, one_by_one, scoring_mode, together
+from eval_hooks.scoring import score_batch
 from eval_hooks.tasks.pocket import load
 from tests.benchmarks.machine import machine
 from trainers.fetch import fetch
