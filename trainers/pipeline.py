@@ -7,7 +7,7 @@ every run is; a target with the start of its own run. Items are rendered with th
 import gc
 import json
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -47,29 +47,29 @@ def train_pipeline(
 def _stages(pipeline: Pipeline, root: Path, first: Run, resume: bool) -> int:
     from trainers.tracking import start_wandb
 
-    main, offset, wandb_run, code = rank() == 0, 0, None, DONE
+    main, begins, wandb_run, code = rank() == 0, [0], None, DONE
     template = first.tokenizer.chat_template
     if main:
         wandb_run = start_wandb(pipeline, root, pipeline.resolved)
     start: str | None = None
     for number, stage in enumerate(pipeline.stages):
         folder = stage_folder(root, number, stage.name)
-        if not from_writer(finished(folder)):
+        if not from_writer(main and finished(folder)):
             run = first if number == 0 else prepare(starting_from(stage, start).recipe)
             if main:
                 (folder / "checkpoints").mkdir(parents=True, exist_ok=True)
-                announce(f"stage     {stage.name} ({number + 1} of {len(pipeline.stages)}), from step {offset}")
+                announce(f"stage     {stage.name} ({number + 1} of {len(pipeline.stages)}), from step {begins[-1]}")
             place = Place(
-                folder=folder, root=root, offset=offset, template=template,
-                baselines=baselines(pipeline, number, _offsets(root, pipeline, number, offset)),
+                folder=folder, root=root, offset=begins[-1], template=template,
+                baselines=baselines(pipeline, number, begins),
             )  # fmt: skip
             code = carry_out(run, place, resume and last_checkpoint(folder) is not None, wandb_run)
             del run
             _forget_the_last_run()
             if code != DONE:
                 break
-        offset += from_writer(steps_of(folder))
-        start = from_writer(recommended(folder))
+        begins.append(begins[-1] + from_writer(steps_of(folder) if main else 0))
+        start = from_writer(recommended(folder) if main else "")
         if main:
             note_stages(root, pipeline)
     if main:
@@ -133,17 +133,11 @@ def recommended(folder: Path) -> str:
     return newest
 
 
-def _offsets(root: Path, pipeline: Pipeline, number: int, offset: int) -> list[int]:
-    """The step at which each stage up to `number` begins."""
-    begins = [0]
-    for before, stage in enumerate(pipeline.stages[:number]):
-        begins.append(begins[-1] + from_writer(steps_of(stage_folder(root, before, stage.name))))
-    assert begins[-1] == offset
-    return begins
+def baselines(pipeline: Pipeline, number: int, begins: Sequence[int]) -> Mapping[str, int]:
+    """Task -> step it is paired with, in stage `number`: for a task to retain where it was first to be retained.
 
-
-def baselines(pipeline: Pipeline, number: int, begins: list[int]) -> Mapping[str, int]:
-    """Task -> step it is paired with, in stage `number`: for a task to retain where it was first to be retained."""
+    `begins` are the steps at which the stages up to that one begin.
+    """
     found = {}
     for spec in pipeline.stages[number].recipe.eval.retain:
         name = spec.name or spec.task
