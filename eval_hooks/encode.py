@@ -111,11 +111,11 @@ def _tokenise(
     encoded = tokenizer([text, *(text + answer for answer in answers)], add_special_tokens=not spec.chat_template)[
         "input_ids"
     ]
-    ids = [_without_end(list(row), tokenizer) for row in encoded]
+    ids = [without_end(list(row), tokenizer) for row in encoded]
     return ids[0], ids[1:]
 
 
-def _without_end(ids: list[int], tokenizer: Any) -> list[int]:
+def without_end(ids: list[int], tokenizer: Any) -> list[int]:
     """Without the end token that some tokenizers add to every text."""
     return ids[:-1] if ids and ids[-1] == tokenizer.eos_token_id else ids
 

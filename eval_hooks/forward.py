@@ -74,6 +74,10 @@ class Tree(Protocol):
     def scored(self) -> Sequence[int]:
         """How many of a text's last tokens are scored."""
 
+    @property
+    def tokens(self) -> int:
+        """Tokens run through the model for it."""
+
 
 Scored = list[list[tuple["torch.Tensor", Sequence[int]]]]
 """Per tree, per text: logits (n, V) that predict its n scored tokens, and those tokens."""
@@ -108,6 +112,20 @@ def one_by_one(model: Any, trees: Sequence[Tree]) -> Scored:
             )
         out.append(texts)
     return out
+
+
+def in_batches(
+    model: Any, trees: Sequence[Tree], batch_tokens: int, progress: Progress
+) -> Iterator[list[tuple["torch.Tensor", Sequence[int]]]]:
+    """Each tree's texts, in order: run in batches to a token budget, together where the model takes the mask for it.
+
+    Only a batch's logits are held at a time, so use them as they come. The model is left as it was, when all are taken.
+    """
+    run = together if takes_block_mask(model) else one_by_one
+    with scoring_mode(model):
+        for batch in batches([tree.tokens for tree in trees], batch_tokens):
+            yield from run(model, [trees[i] for i in batch])
+            progress(len(batch))
 
 
 def block_mask(item_of: Sequence[int], branch_of: Sequence[int], dtype: "torch.dtype") -> "torch.Tensor":

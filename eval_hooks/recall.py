@@ -9,17 +9,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from eval_hooks.encode import common_prefix
+from eval_hooks.encode import common_prefix, without_end
 from eval_hooks.errors import EvalError
-from eval_hooks.forward import (
-    Progress,
-    batches,
-    no_progress,
-    one_by_one,
-    scoring_mode,
-    takes_block_mask,
-    together,
-)  # fmt: skip
+from eval_hooks.forward import Progress, in_batches, no_progress
 from eval_hooks.items import RecallItem
 
 if TYPE_CHECKING:
@@ -62,7 +54,7 @@ def encode_recall(item: RecallItem, prompt: str, tokenizer: Any) -> EncodedRecal
     texts = [item.answer, *([item.again] if item.again else []), *item.wrong]
     plain = isinstance(item.prompt, str)
     encoded = tokenizer([prompt + text for text in texts], add_special_tokens=plain, return_offsets_mapping=True)
-    ids = [_without_end(row, tokenizer) for row in encoded["input_ids"]]
+    ids = [without_end(list(row), tokenizer) for row in encoded["input_ids"]]
     ends = [[end for _, end in offsets] for offsets in encoded["offset_mapping"]]
     scored = [sum(end > len(prompt) for end in row[: len(one)]) for row, one in zip(ends, ids, strict=True)]
     shared = min(common_prefix(ids), *(len(row) - n for row, n in zip(ids, scored, strict=True)))
@@ -78,22 +70,12 @@ def encode_recall(item: RecallItem, prompt: str, tokenizer: Any) -> EncodedRecal
     )
 
 
-def _without_end(ids: Sequence[int], tokenizer: Any) -> list[int]:
-    return list(ids[:-1]) if ids and ids[-1] == tokenizer.eos_token_id else list(ids)
-
-
 def recall(
     model: Any, items: Sequence[EncodedRecall], batch_tokens: int = 1024, progress: Progress = no_progress
 ) -> list[list[Recalled]]:
     """Per item, per text. The model is left as it was."""
-    out: list[list[Recalled]] = []
-    run = together if takes_block_mask(model) else one_by_one
-    with scoring_mode(model):
-        for batch in batches([item.tokens for item in items], batch_tokens):
-            for texts in run(model, [items[i] for i in batch]):
-                out.append([_recalled(logits, tokens) for logits, tokens in texts])
-            progress(len(batch))
-    return out
+    found = in_batches(model, items, batch_tokens, progress)
+    return [[_recalled(logits, tokens) for logits, tokens in texts] for texts in found]
 
 
 def _recalled(logits: "torch.Tensor", tokens: Sequence[int]) -> Recalled:  # (n, V), n tokens

@@ -11,16 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from eval_hooks.encode import Encoded
-from eval_hooks.forward import (
-    Progress,
-    Scored,
-    batches,
-    no_progress,
-    one_by_one,
-    scoring_mode,
-    takes_block_mask,
-    together,
-)  # fmt: skip
+from eval_hooks.forward import Progress, Scored, in_batches, no_progress
 
 if TYPE_CHECKING:
     import torch
@@ -43,18 +34,16 @@ def score(
 
     The model is left as it was.
     """
-    scores: list[Scores] = []
-    run = together if takes_block_mask(model) else one_by_one
-    with scoring_mode(model):
-        for batch in batches([item.tokens for item in items], batch_tokens):
-            scores += score_batch(run, model, [items[i] for i in batch])
-            progress(len(batch))
-    return scores
+    return [_of(options) for options in in_batches(model, items, batch_tokens, progress)]
 
 
 def score_batch(run: Callable[[Any, Sequence[Encoded]], Scored], model: Any, items: Sequence[Encoded]) -> list[Scores]:
     """Scores of a few items, laid out by `forward.together` or `one_by_one`; the caller sets the model's mode."""
-    return [_scores([_option_logp(logits, tokens) for logits, tokens in options]) for options in run(model, items)]
+    return [_of(options) for options in run(model, items)]
+
+
+def _of(options: "Sequence[tuple[torch.Tensor, Sequence[int]]]") -> Scores:
+    return _scores([_option_logp(logits, tokens) for logits, tokens in options])
 
 
 def _option_logp(logits: "torch.Tensor", tokens: Sequence[int]) -> "torch.Tensor":  # (n, V), n tokens -> ()

@@ -10,9 +10,9 @@ from transformers import AutoTokenizer, Gemma2Config, Gemma2ForCausalLM, LlamaFo
 from eval_hooks import EvalError
 from eval_hooks.config import TaskSpec, Variant
 from eval_hooks.encode import encode
-from eval_hooks.forward import one_by_one, takes_block_mask
+from eval_hooks.forward import one_by_one, scoring_mode, takes_block_mask
 from eval_hooks.items import ChoiceItem, ChoiceSet
-from eval_hooks.scoring import score, score_batch, scoring_mode
+from eval_hooks.scoring import score, score_batch
 from tests.conftest import tiny_llama
 
 

@@ -12,28 +12,22 @@ from typing import TYPE_CHECKING
 from trainers.logprobs import reference_logps, row_mean, sequence_logps, token_logps
 from trainers.method import Context, LossOutput, Method, Source
 from trainers.unlearn.pairing import ForgetBatch
-from trainers.unlearn.terms import Retain, check_weights, sides, with_retain
+from trainers.unlearn.terms import RetainWeights, reference, sides, with_retain
 
 if TYPE_CHECKING:
     from torch import Tensor
 
 
 @dataclass(frozen=True, kw_only=True)
-class NPO:
+class NPO(RetainWeights):
     """Hyperparameters, the public benchmark's."""
 
     beta: float = 0.1
     """How soon ascent fades out; towards 0 it is gradient ascent."""
-    gamma: float = 1.0
-    """Weight of the forget term."""
-    alpha: float = 1.0
-    """Weight of the retain term."""
-    retain: Retain = "nll"
-    """nll: likelihood of the retain rows; kl: KL from the reference on them."""
 
     def __post_init__(self) -> None:
-        """Refuse weights that make no sense."""
-        check_weights(self.gamma, self.alpha)
+        """Refuse a scale that turns learning round or off."""
+        super().__post_init__()
         if self.beta <= 0:
             raise ValueError(f"beta must be above 0, got {self.beta}")
 
@@ -50,7 +44,7 @@ def step(ctx: Context, batch: ForgetBatch, cfg: NPO) -> LossOutput:
     now = sequence_logps(token_logps(ctx.model, batch.forget))
     start = sequence_logps(reference_logps(ctx.reference, batch.forget))
     forget = row_mean(losses(-now, -start, cfg.beta), ctx.totals.get("rows"))
-    return with_retain(ctx, forget, batch.retain, gamma=cfg.gamma, alpha=cfg.alpha, kind=cfg.retain)
+    return with_retain(ctx, forget, batch.retain, cfg)
 
 
 METHOD = Method(
@@ -60,6 +54,6 @@ METHOD = Method(
     about="negative preference: ascent that fades out as an answer becomes unlikely",
     source=Source(arxiv="2404.05868", note="equation 3"),
     step=step,
-    reference=lambda cfg: "model" if cfg.retain == "kl" and cfg.alpha else "logps",
-    sides=lambda cfg: sides(cfg.alpha),
+    reference=lambda cfg: "model" if reference(cfg) == "model" else "logps",
+    sides=sides,
 )

@@ -15,30 +15,26 @@ from trainers import TrainError
 from trainers.logprobs import Tokens, token_mean
 from trainers.method import Context, LossOutput, Method, Source
 from trainers.unlearn.pairing import ForgetBatch
-from trainers.unlearn.terms import check_weights, sides
+from trainers.unlearn.terms import Weights, combined, sides
 
 if TYPE_CHECKING:
     from torch import Tensor
 
 
 @dataclass(frozen=True, kw_only=True)
-class RMU:
+class RMU(Weights):
     """Hyperparameters, the public benchmark's."""
 
     layer: int = 7
     """Which layer's output is steered, from 0."""
     steering_coeff: float = 2.0
     """Length c of the direction; the paper takes 6.5 for 7B models and up to 300 for others."""
-    gamma: float = 1.0
-    """Weight of the forget term."""
-    alpha: float = 1.0
-    """Weight of the retain term."""
     seed: int = 0
     """Of the random direction."""
 
     def __post_init__(self) -> None:
-        """Refuse weights that make no sense."""
-        check_weights(self.gamma, self.alpha)
+        """Refuse a layer that cannot be."""
+        super().__post_init__()
         if self.layer < 0:
             raise ValueError(f"layer must be 0 or more, got {self.layer}")
 
@@ -88,14 +84,13 @@ def step(ctx: Context, batch: ForgetBatch, cfg: RMU) -> LossOutput:
     far = distance(now, ctx.state["direction"].to(now.device))
     forget = token_mean(far, answers(batch.forget), ctx.totals.get("forget"))
     if not cfg.alpha:
-        return LossOutput(loss=cfg.gamma * forget, metrics={"loss_forget": forget.detach()})
+        return combined(forget, None, cfg)
     assert batch.retain is not None and ctx.reference is not None
     with ctx.reference as start:
         before = hidden(start, batch.retain, cfg.layer)
     drift = distance(hidden(ctx.model, batch.retain, cfg.layer), before)
     retain = token_mean(drift, answers(batch.retain), ctx.totals.get("retain"))
-    metrics = {"loss_forget": forget.detach(), "loss_retain": retain.detach()}
-    return LossOutput(loss=cfg.gamma * forget + cfg.alpha * retain, metrics=metrics)
+    return combined(forget, retain, cfg)
 
 
 METHOD = Method(
@@ -107,5 +102,5 @@ METHOD = Method(
     step=step,
     prepare=prepare,
     reference=lambda cfg: "model" if cfg.alpha else "none",
-    sides=lambda cfg: sides(cfg.alpha),
+    sides=sides,
 )

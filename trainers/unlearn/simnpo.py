@@ -13,14 +13,14 @@ from trainers.logprobs import mean_logps, row_mean, token_logps
 from trainers.method import Context, LossOutput, Method, Source
 from trainers.unlearn.npo import losses
 from trainers.unlearn.pairing import ForgetBatch
-from trainers.unlearn.terms import Retain, check_weights, sides, with_retain
+from trainers.unlearn.terms import RetainWeights, reference, sides, with_retain
 
 if TYPE_CHECKING:
     from torch import Tensor
 
 
 @dataclass(frozen=True, kw_only=True)
-class SimNPO:
+class SimNPO(RetainWeights):
     """Hyperparameters, the public benchmark's."""
 
     beta: float = 4.5
@@ -29,14 +29,10 @@ class SimNPO:
     """Mean nll an answer must reach before it counts as forgotten."""
     gamma: float = 0.125
     """Weight of the forget term."""
-    alpha: float = 1.0
-    """Weight of the retain term."""
-    retain: Retain = "nll"
-    """nll: likelihood of the retain rows; kl: KL from the reference on them."""
 
     def __post_init__(self) -> None:
-        """Refuse weights that make no sense."""
-        check_weights(self.gamma, self.alpha)
+        """Refuse a scale that turns learning round or off."""
+        super().__post_init__()
         if self.beta <= 0:
             raise ValueError(f"beta must be above 0, got {self.beta}")
 
@@ -49,7 +45,7 @@ def loss(mean_nll: "Tensor", cfg: SimNPO, rows: "Tensor | None" = None) -> "Tens
 def step(ctx: Context, batch: ForgetBatch, cfg: SimNPO) -> LossOutput:
     """One forward pass over the forget side, then the retain term."""
     forget = loss(-mean_logps(token_logps(ctx.model, batch.forget), batch.forget), cfg, ctx.totals.get("rows"))
-    return with_retain(ctx, forget, batch.retain, gamma=cfg.gamma, alpha=cfg.alpha, kind=cfg.retain)
+    return with_retain(ctx, forget, batch.retain, cfg)
 
 
 METHOD = Method(
@@ -59,6 +55,6 @@ METHOD = Method(
     about="NPO per token and without a reference",
     source=Source(arxiv="2410.07163", note="equation 4"),
     step=step,
-    reference=lambda cfg: "model" if cfg.retain == "kl" and cfg.alpha else "none",
-    sides=lambda cfg: sides(cfg.alpha),
+    reference=reference,
+    sides=sides,
 )
