@@ -57,5 +57,10 @@ class DataConfig:
     """With until_tokens: leave out this many first ones, which an earlier run of a pipeline has trained on."""
     across_documents: bool | None = None
     """Packed documents see each other; default as TRL does it: packing_strategy wrapped yes, bfd and bfd_split no."""
+    turns: Literal["all", "last"] = "all"
+    """Which assistant turns of a conversation are trained; a message may also say `train: false` itself."""
+    thinking: Literal["keep", "last", "drop"] | None = None
+    """Thinking of a reasoning model: kept in every turn, in the trained turn but not in the history it reads, or
+    nowhere; default as the chat template does it."""
     seed: int = 0
     """Seed of mixing, of held-out rows and of every source whose entry names none."""

@@ -7,6 +7,7 @@ from typing import Any, Protocol
 
 from data_mix import DataError
 from data_mix.render import Dropped, Rendering, TokenRow, tokenise
+from data_mix.thinking import without_thinking
 
 
 class Encoded(Protocol):
@@ -126,6 +127,8 @@ def _split(row: TokenRow) -> tuple[list[int], list[int]]:
 
 def encode_prompt(row: Mapping[str, Any], tokenizer: Any, how: Rendering) -> list[PromptRow | Dropped]:
     """One prompt, measured in tokens. Raises DataError for a prompt the model's template cannot render."""
+    if how.thinking in ("last", "drop") and not isinstance(row["prompt"], str):
+        row = {**row, "prompt": [dict(without_thinking(message)) for message in row["prompt"]]}
     if isinstance(row["prompt"], str):
         ids = tokenizer(row["prompt"])["input_ids"]
     elif not tokenizer.chat_template:

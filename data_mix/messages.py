@@ -37,7 +37,17 @@ def _message(message: Any, spec: SourceSpec, where: str) -> dict[str, Any]:
     if content_key not in message and not message.get("tool_calls"):
         raise DataError(f"{where}: no {content_key!r}; it has {sorted(message)} (set content_key)")
     rest = {key: value for key, value in message.items() if key not in (role_key, content_key)}
+    if message.get("tool_calls"):
+        rest["tool_calls"] = [_call(call, where) for call in message["tool_calls"]]
     return {"role": role, "content": message.get(content_key), **rest}
+
+
+def _call(call: Any, where: str) -> Any:
+    """A tool call whose arguments are a map: APIs write them as JSON text, which templates would print as a string."""
+    inner = call.get("function") if isinstance(call, Mapping) else None
+    if not isinstance(inner, Mapping) or not isinstance(inner.get("arguments"), str):
+        return call
+    return {**call, "function": {**inner, "arguments": from_json(inner["arguments"] or "{}", where)}}
 
 
 def with_system(messages: list[dict[str, Any]], system: str | None) -> list[dict[str, Any]]:

@@ -3,10 +3,11 @@
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 from data_mix import DataError
 from data_mix.spans import Message, Part, Rendered, conversation
+from data_mix.thinking import check_kept, thinking_of, without_thinking
 
 ANSWERS = (Part.COMPLETION,)
 """Instruction tuning: answers are trained, the rest is context."""
@@ -26,6 +27,8 @@ class Rendering:
     completions: tuple[Part, ...] = ANSWERS
     """What is trained of rows with `prompt` and `completion`."""
     template_kwargs: Mapping[str, Any] = field(default_factory=dict)
+    thinking: Literal["keep", "last", "drop"] | None = None
+    turns: Literal["all", "last"] = "all"
     keep_parts: bool = False
     """Give the rows a `parts` column, for a method that weighs instruction and answer apart."""
 
@@ -102,13 +105,21 @@ def _chat(
     answers = [
         i for i, message in enumerate(messages) if message["role"] == "assistant" and message.get("train") is not False
     ]
+    answers = answers[-1:] if how.turns == "last" else answers
     if not answers:
         return []
-    clean = [{key: value for key, value in message.items() if key != "train"} for message in messages]
-    template = ChatTemplate(
-        tokenizer, {**how.template_kwargs, **(row.get("chat_template_kwargs") or {})}, row.get("tools")
-    )
-    return conversation(clean, template, answers, instructions=trained == WORDS)
+    clean: list[Message] = [{key: value for key, value in message.items() if key != "train"} for message in messages]
+    settings = {**how.template_kwargs, **(row.get("chat_template_kwargs") or {})}
+    template = ChatTemplate(tokenizer, settings, row.get("tools"))
+    instructions = trained == WORDS
+    if how.thinking == "drop":
+        clean = list(map(without_thinking, clean))
+    elif how.thinking == "keep":
+        check_kept(clean, template.text(clean))
+    elif how.thinking == "last" and any(map(thinking_of, clean[: answers[-1]])):
+        histories = [[*map(without_thinking, clean[:i]), clean[i]] for i in answers]
+        return [one for turns in histories for one in conversation(turns, template, [len(turns) - 1], instructions)]
+    return conversation(clean, template, answers, instructions)
 
 
 @dataclass(frozen=True)

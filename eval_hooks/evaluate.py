@@ -22,7 +22,7 @@ from eval_hooks.forward import Progress, no_progress
 from eval_hooks.generate import Answer, answers, render
 from eval_hooks.items import ChoiceSet, GenerateItem, LossItem, RecallItem
 from eval_hooks.losses import token_losses
-from eval_hooks.preference import PairItem, pairs_table, summarise_pairs
+from eval_hooks.preference import PairItem, drawn_at_start, pairs_table, summarise_pairs
 from eval_hooks.ranks import from_writer
 from eval_hooks.recall import EncodedRecall, columns_of, encode_recall, recall, rouge_l_recall
 from eval_hooks.scoring import score
@@ -282,11 +282,11 @@ def evaluate(run: Pass, model: Any, reader: Reader, step: int, tokens: int | Non
         entry = _task_entry(run, task, model, reader, step, bar)
         summary["tasks"][task.name] = {**entry, "seconds": round(time.monotonic() - start, 3)}
     for name, items in run.held_out.items():
+        before = _start_table(run, name)
         with bar(len(items), f"val {name} @{step}") as progress:
-            table = held_out_table(name, model, items, progress)
+            table = held_out_table(name, model, reader, items, before, progress)
         if run.folder:
             write_table(table, run.folder / f"val.{name}.parquet")
-            before = run.start / f"val.{name}.parquet" if run.start else None
             summary["validation"][name] = _held_out_entry(table, before)
     for part in ("tasks", "validation"):
         summary[part] = {**earlier.get(part, {}), **summary[part]}
@@ -302,11 +302,20 @@ def _earlier(folder: Path | None) -> dict[str, Any]:
     return json.loads(file.read_text("utf-8")) if file and file.is_file() else {}
 
 
-def held_out_table(name: str, model: Any, items: HeldOut, progress: Progress) -> "pa.Table":
+def _start_table(run: Pass, name: str) -> "pa.Table | None":
+    """The validation set's table of the run's first evaluation, on the writing rank."""
+    file = run.start / f"val.{name}.parquet" if run.start and run.folder else None
+    return read_table(file) if file and file.is_file() else None
+
+
+def held_out_table(
+    name: str, model: Any, reader: Reader, items: HeldOut, before: "pa.Table | None", progress: Progress
+) -> "pa.Table":
     """The per-item table of a validation set: losses of rows, or log-probabilities of pairs."""
     pairs = [item for item in items if isinstance(item, PairItem)]
     if pairs:
-        return pairs_table(name, model, pairs, progress)
+        starts = from_writer(drawn_at_start(before) if before else None)
+        return pairs_table(name, model, reader.tokenizer, pairs, starts, progress)
     rows = [item for item in items if isinstance(item, LossItem)]
     found = token_losses(model, rows, progress=progress)
     return loss_table(
@@ -317,10 +326,8 @@ def held_out_table(name: str, model: Any, items: HeldOut, progress: Progress) ->
     )
 
 
-def _held_out_entry(table: "pa.Table", before: Path | None) -> dict[str, Any]:
-    if "chosen_logp" not in table.column_names:
-        return summarise_loss(table)
-    return summarise_pairs(table, read_table(before) if before and before.is_file() else None)
+def _held_out_entry(table: "pa.Table", before: "pa.Table | None") -> dict[str, Any]:
+    return summarise_pairs(table, before) if "chosen_logp" in table.column_names else summarise_loss(table)
 
 
 def weights_dtype(model: Any) -> str:

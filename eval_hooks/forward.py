@@ -147,6 +147,10 @@ def kept_logits(model: Any, keep: list[int], **inputs: Any) -> "torch.Tensor":
     import torch
 
     base = model.get_base_model() if hasattr(model, "get_base_model") else model
+    if getattr(model.config.get_text_config(), "output_router_logits", False):
+        inputs["output_router_logits"] = (
+            False  # a mixture of experts would balance its load over the mask, which is 2-D
+        )
     if "logits_to_keep" in inspect.signature(base.forward).parameters:
         return model(**inputs, use_cache=False, logits_to_keep=torch.tensor(keep, device=model.device)).logits
     return model(**inputs, use_cache=False).logits[:, keep]

@@ -14,6 +14,8 @@ from eval_hooks.errors import EvalError
 from eval_hooks.forward import Progress, batches, no_progress, scoring_mode
 from eval_hooks.items import GenerateItem, RecallItem
 
+PLAIN_SAMPLING = {"do_sample": True, "temperature": 1.0, "top_k": 0, "top_p": 1.0}
+
 
 @dataclass(frozen=True, kw_only=True)
 class Answer:
@@ -46,18 +48,46 @@ def answers(
         tokenizer(text, add_special_tokens=isinstance(item.prompt, str))["input_ids"]
         for text, item in zip(prompts, items, strict=True)
     ]
-    order = sorted(range(len(items)), key=lambda i: (len(ids[i]), i))
-    out: dict[int, Answer] = {}
     stops = stop_ids(model, tokenizer)
-    with scoring_mode(model), own_settings(model, stops, tokenizer, max_new_tokens):
-        for batch in batches([len(ids[i]) + max_new_tokens for i in order], batch_tokens):
+    written = continuations(model, tokenizer, ids, max_new_tokens, batch_tokens=batch_tokens, progress=progress)
+    return [
+        Answer(
+            prompt=prompt,
+            text=tokenizer.decode(new, skip_special_tokens=True),
+            n_tokens=len(new),
+            hit_limit=not new or new[-1] not in stops,
+        )
+        for prompt, new in zip(prompts, written, strict=True)
+    ]
+
+
+def continuations(
+    model: Any,
+    tokenizer: Any,
+    prompts: Sequence[Sequence[int]],
+    max_new_tokens: int,
+    *,
+    sample: bool = False,
+    batch_tokens: int = 4096,
+    progress: Progress = no_progress,
+) -> list[list[int]]:
+    """What follows each prompt, in tokens, up to and with the first stop token.
+
+    Greedy, or drawn from the model's own distribution (temperature 1, a fixed seed, the same on all ranks).
+    """
+    import torch
+
+    order = sorted(range(len(prompts)), key=lambda i: (len(prompts[i]), i))
+    stops = stop_ids(model, tokenizer)
+    out: dict[int, list[int]] = {}
+    with scoring_mode(model), own_settings(model, stops, tokenizer, max_new_tokens, sample):
+        if sample:
+            torch.manual_seed(0)  # scoring_mode gives the run's own random state back
+        for batch in batches([len(prompts[i]) + max_new_tokens for i in order], batch_tokens):
             chosen = [order[i] for i in batch]
-            for i, new in zip(chosen, _generate(model, [ids[i] for i in chosen], stops), strict=True):
-                ended = bool(new) and new[-1] in stops
-                text = tokenizer.decode(new, skip_special_tokens=True)
-                out[i] = Answer(prompt=prompts[i], text=text, n_tokens=len(new), hit_limit=not ended)
+            out |= zip(chosen, _generate(model, [prompts[i] for i in chosen], stops), strict=True)
             progress(len(batch))
-    return [out[i] for i in range(len(items))]
+    return [out[i] for i in range(len(prompts))]
 
 
 def render(item: GenerateItem | RecallItem, tokenizer: Any, template_kwargs: dict[str, Any]) -> str:
@@ -82,17 +112,26 @@ def stop_ids(model: Any, tokenizer: Any) -> tuple[int, ...]:
 
 
 @contextmanager
-def own_settings(model: Any, stops: tuple[int, ...], tokenizer: Any, max_new_tokens: int) -> Iterator[None]:
-    """Greedy decoding with a cache and no penalties while inside; the model's own settings afterwards."""
+def own_settings(
+    model: Any, stops: tuple[int, ...], tokenizer: Any, max_new_tokens: int, sample: bool = False
+) -> Iterator[None]:
+    """Greedy decoding, or plain sampling, with a cache and no penalties while inside; the model's own afterwards."""
     from transformers import GenerationConfig
 
     base = model.get_base_model() if hasattr(model, "get_base_model") else model
     before = base.generation_config
     pad = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else stops[0] if stops else 0
     base.generation_config = GenerationConfig(
-        do_sample=False, num_beams=1, max_new_tokens=max_new_tokens, min_new_tokens=None, use_cache=True,
-        repetition_penalty=1.0, no_repeat_ngram_size=0, eos_token_id=list(stops) or None, pad_token_id=pad,
-    )  # fmt: skip
+        **(PLAIN_SAMPLING if sample else {"do_sample": False}),
+        num_beams=1,
+        max_new_tokens=max_new_tokens,
+        min_new_tokens=None,
+        use_cache=True,
+        repetition_penalty=1.0,
+        no_repeat_ngram_size=0,
+        eos_token_id=list(stops) or None,
+        pad_token_id=pad,
+    )
     if base is not model:
         outer, model.generation_config = model.generation_config, base.generation_config
     try:

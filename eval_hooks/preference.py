@@ -4,6 +4,10 @@ The model at step 0 is the reference, and its numbers are in step 0's table: no 
 summed log-probabilities of chosen and rejected now, and c0, r0 at step 0: margin = (c - c0) - (r - r0), in nats; DPO's
 reward margin is beta times that. A pair counts as right where the margin is above 0 (Rafailov et al. 2023,
 arXiv:2305.18290); where both c and r fall, the chosen answer is displaced too (Razin et al. 2024, arXiv:2410.08847).
+
+How far the model has gone on these prompts is the divergence KL(step 0 || now), in nats an answer: answers are drawn
+from the model at step 0, once, and both say how likely they are. No second model is needed for that either. And the
+model writes its own answers, whose length is given.
 """
 
 from collections.abc import Sequence
@@ -15,6 +19,7 @@ import pyarrow as pa
 
 from eval_hooks.estimate import missing
 from eval_hooks.forward import Progress, no_progress
+from eval_hooks.generate import continuations
 from eval_hooks.intervals import bootstrap_mean, share
 from eval_hooks.items import LossItem
 from eval_hooks.losses import token_losses
@@ -28,8 +33,15 @@ PAIRS = pa.schema(
         ("rejected_logp", pa.float64()),
         ("chosen_tokens", pa.int32()),
         ("rejected_tokens", pa.int32()),
+        ("start_answer", pa.list_(pa.int32())),  # drawn from the model at step 0
+        ("start_logp", pa.float64()),  # of that answer, now
+        ("written_tokens", pa.int32()),  # of the answer that the model writes now
     ]
 )
+ANSWERED = 64
+"""Prompts that are answered freely at each evaluation, the first ones."""
+LONGEST = 512
+"""Tokens of such an answer, at most; less where the pairs' own answers are short."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,12 +52,24 @@ class PairItem:
     chosen: LossItem
     rejected: LossItem
 
+    @property
+    def prompt(self) -> tuple[int, ...]:
+        """Tokens before the answer."""
+        return self.chosen.input_ids[: next(i for i, label in enumerate(self.chosen.labels) if label != -100)]
 
-def pairs_table(name: str, model: Any, items: Sequence[PairItem], progress: Progress = no_progress) -> pa.Table:
-    """One row a pair."""
+
+def pairs_table(
+    name: str,
+    model: Any,
+    tokenizer: Any,
+    items: Sequence[PairItem],
+    starts: Sequence[Sequence[int]] | None = None,
+    progress: Progress = no_progress,
+) -> pa.Table:
+    """One row a pair. `starts` are the answers that step 0 drew; without them this is step 0, and they are drawn."""
     sides = [answer for item in items for answer in (item.chosen, item.rejected)]
     found = token_losses(model, sides, progress=lambda done: progress(done // 2))
-    rows = [
+    rows: list[dict[str, Any]] = [
         {
             "task": name,
             "item_id": item.item_id,
@@ -56,7 +80,32 @@ def pairs_table(name: str, model: Any, items: Sequence[PairItem], progress: Prog
         }
         for item, chosen, rejected in zip(items, found[::2], found[1::2], strict=True)
     ]
+    for row, more in zip(rows, _answered(model, tokenizer, items, starts), strict=False):
+        row |= more
     return pa.Table.from_pylist(rows, schema=PAIRS)
+
+
+def _answered(
+    model: Any, tokenizer: Any, items: Sequence[PairItem], starts: Sequence[Sequence[int]] | None
+) -> list[dict[str, Any]]:
+    """Columns of the first prompts, answered freely."""
+    prompts = [item.prompt for item in items[:ANSWERED]]
+    limit = min(LONGEST, max(16, 2 * max(len(item.chosen.input_ids) - len(item.prompt) for item in items)))
+    written = continuations(model, tokenizer, prompts, limit)
+    drawn = starts or continuations(model, tokenizer, prompts, limit, sample=True)
+    asked = [
+        LossItem(item_id="", input_ids=(*prompt, *answer), labels=(*([-100] * len(prompt)), *answer))
+        for prompt, answer in zip(prompts, drawn, strict=True)
+    ]
+    return [
+        {"start_answer": answer, "start_logp": -nll, "written_tokens": len(new)}
+        for answer, (nll, _), new in zip(drawn, token_losses(model, asked), written, strict=True)
+    ]
+
+
+def drawn_at_start(table: pa.Table) -> list[list[int]]:
+    """The answers that step 0 drew, from its table."""
+    return [answer for answer in table.column("start_answer").to_pylist() if answer]
 
 
 def summarise_pairs(table: pa.Table, baseline: pa.Table | None) -> dict[str, Any]:
@@ -69,10 +118,11 @@ def summarise_pairs(table: pa.Table, baseline: pa.Table | None) -> dict[str, Any
         "chosen_logp": bootstrap_mean(chosen).as_dict(),
         "rejected_logp": bootstrap_mean(rejected).as_dict(),
         "likelier": likelier.as_dict(),
+        "length": bootstrap_mean(_known(table, "written_tokens")).as_dict(),
     }
     if baseline is None:
         none = missing("step 0 is what margins are measured against", table.num_rows).as_dict()
-        return {**entry, "accuracy": none, "margin": none, "chosen_change": none, "rejected_change": none}
+        return {**entry, **dict.fromkeys(("accuracy", "margin", "chosen_change", "rejected_change", "kl"), none)}
     up = chosen - column(baseline, "chosen_logp")
     down = rejected - column(baseline, "rejected_logp")
     margin = up - down
@@ -82,4 +132,10 @@ def summarise_pairs(table: pa.Table, baseline: pa.Table | None) -> dict[str, Any
         "margin": bootstrap_mean(margin).as_dict(),
         "chosen_change": bootstrap_mean(up).as_dict(),
         "rejected_change": bootstrap_mean(down).as_dict(),
+        "kl": bootstrap_mean(_known(baseline, "start_logp") - _known(table, "start_logp")).as_dict(),
     }
+
+
+def _known(table: pa.Table, name: str) -> Any:
+    """A column where it is not null."""
+    return np.asarray(table.column(name).drop_null(), dtype=float)

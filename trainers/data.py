@@ -64,6 +64,8 @@ def rendering(recipe: Recipe) -> Rendering:
         messages=EVERYTHING if recipe.train.get("assistant_only_loss") is False else method.trains,
         completions=EVERYTHING if recipe.train.get("completion_only_loss") is False else method.trains,
         template_kwargs=recipe.model.chat_template_kwargs,
+        thinking=recipe.data.thinking,
+        turns=recipe.data.turns,
         keep_parts=method.needs_parts,
     )
 

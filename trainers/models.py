@@ -10,8 +10,9 @@ from typing import Any
 from eval_hooks.files import checkpoints
 from trainers import TrainError
 from trainers.fetch import MODELS, cache_dir, fetch
-from trainers.recipe import AdapterSection, ModelSection, Recipe
+from trainers.recipe import ModelSection, Recipe
 from trainers.rundir import RUNS, find_run
+from trainers.template import read_template, with_system_role
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -101,27 +102,11 @@ def load_tokenizer(section: ModelSection) -> Any:
     if tokenizer.pad_token is None:
         tokenizer.pad_token = tokenizer.eos_token
     if section.chat_template is not None:
-        tokenizer.chat_template = _template(section.chat_template)
+        tokenizer.chat_template = read_template(section.chat_template)
+    tokenizer.chat_template = with_system_role(tokenizer)
     if section.add_tokens:
         tokenizer.add_tokens(list(section.add_tokens))
     return tokenizer
-
-
-def _template(value: str) -> str:
-    from jinja2 import TemplateSyntaxError
-    from transformers.utils.chat_template_utils import _compile_jinja_template
-
-    if "{" in value:
-        text, name = value, "model.chat_template"
-    elif Path(value).is_file():
-        text, name = Path(value).read_text("utf-8"), value
-    else:
-        raise TrainError(f"model.chat_template {value!r}: no such file, and no Jinja text")
-    try:
-        _compile_jinja_template(text)
-    except TemplateSyntaxError as error:
-        raise TrainError(f"{name}:{error.lineno}: not a Jinja template: {error.message}") from error
-    return text
 
 
 def load_model(section: ModelSection, tokenizer: Any, quantised: bool = False) -> Any:
@@ -252,19 +237,6 @@ def _next_step(error: BaseException) -> str:
     return first
 
 
-def lora_config(adapter: AdapterSection, tokenizer: Any, model_section: ModelSection) -> Any:
-    """peft.LoraConfig of the adapter section, or None; rows of new tokens are trained beside the LoRA."""
-    if adapter.kind == "none":
-        return None
-    from peft import LoraConfig
-
-    options = dict(adapter.options)
-    if model_section.add_tokens:
-        new = tokenizer.convert_tokens_to_ids(list(model_section.add_tokens))
-        options.setdefault("trainable_token_indices", new)
-    return LoraConfig(task_type="CAUSAL_LM", **options)
-
-
 def check_precision(recipe: Recipe, model: Any) -> None:
     """Refuse to train 16-bit weights that no fp32 copy stands behind: updates below the type's spacing are lost.
 
@@ -293,23 +265,3 @@ def _has_master_weights(config: Path, train: Any) -> bool:
         value is True or (value == "auto" and train.get(kind))
         for value, kind in zip(enabled, ("bf16", "fp16"), strict=True)
     )
-
-
-def trainable_share(model: Any) -> tuple[int, int]:
-    """(trained parameters, all parameters); under ZeRO-3 the full sizes, not the shards'."""
-    sizes = [
-        (parameter.requires_grad, getattr(parameter, "ds_numel", parameter.numel())) for parameter in model.parameters()
-    ]
-    return sum(n for trained, n in sizes if trained), sum(n for _, n in sizes)
-
-
-def adapted_modules(model: Any) -> list[str]:
-    """Kinds of modules that carry a LoRA, as `q_proj x 30`."""
-    from collections import Counter
-
-    from peft.tuners.tuners_utils import BaseTunerLayer
-
-    names = Counter(
-        name.rpartition(".")[2] for name, module in model.named_modules() if isinstance(module, BaseTunerLayer)
-    )
-    return [f"{name} x {n}" for name, n in names.items()]

@@ -112,7 +112,8 @@ def _guarded(run: Run, place: Place, resume: bool, wandb_run: Any) -> int:
 def _train(run: Run, place: Place, resume: bool, wandb_run: Any) -> int:
     import transformers
 
-    from trainers.models import check_precision, load_model, lora_config
+    from trainers.adapters import lora_config
+    from trainers.models import check_precision, load_model
     from trainers.moments import Bound, Moments
     from trainers.reference import reference_copy
     from trainers.tracking import LogTrain, start_wandb
@@ -129,7 +130,7 @@ def _train(run: Run, place: Place, resume: bool, wandb_run: Any) -> int:
         args=run.arguments,
         rows=run.mix.train,
         tokenizer=run.tokenizer,
-        peft_config=lora_config(recipe.adapter, run.tokenizer, recipe.model),
+        peft_config=lora_config(recipe.adapter, run.tokenizer, recipe.model, model),
         **reference_copy(recipe, run.tokenizer),
     )
     newest = last_checkpoint(place.folder) if resume else None
@@ -182,13 +183,19 @@ def last_checkpoint(folder: Path) -> str | None:
 
 def announce_model(model: Any, recipe: Recipe) -> None:
     """Say what is trained: adapted modules, and the share of all parameters."""
-    from trainers.models import adapted_modules, trainable_share
+    from trainers.adapters import adapted_modules, missed_experts, trainable_share
 
     trained, total = trainable_share(model)
     counts = f"{trained / 1e6:.2f}M of {total / 1e6:.1f}M parameters trained ({trained / total:.2%})"
     announce(f"model     {recipe.resolved['model']['path']}: {counts}")
     if recipe.adapter.kind != "none":
         announce(f"adapter   {recipe.adapter.kind} on {', '.join(adapted_modules(model))}")
+        missed, share = missed_experts(model)
+        if missed:
+            announce(
+                f"warning   {share:.0%} of the weights are fused experts, which adapter.target_modules does not reach; "
+                f"to train them too: adapter.target_parameters=[{', '.join(missed)}]"
+            )
 
 
 def _ended(folder: Path, main: bool, state: str, code: int, error: str) -> int:

@@ -76,8 +76,13 @@ def preferences(run: RunView) -> Iterator[Draw]:
             axis.set_ylim(0, 1)
             finish(axis, f"Right answer on {name}", "step", "share of pairs")
 
-        yield margins
-        yield right
+        def drift(axis: Any, name: str = name) -> None:
+            _lines(axis, run, {f"val/{name}/kl": "KL(step 0 || now), nats an answer",
+                               f"val/{name}/length": "length of its answers, tokens"})  # fmt: skip
+            axis.set_ylim(bottom=0)
+            finish(axis, f"How far from step 0, on {name}'s prompts", "step", "")
+
+        yield from (margins, right, drift)
 
 
 def rewards(run: RunView) -> Iterator[Draw]:

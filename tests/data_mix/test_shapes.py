@@ -50,6 +50,15 @@ def test_a_system_message_is_put_where_there_is_none() -> None:
     assert shaped({"messages": [own, USER, BOT]}, system="be kind")["messages"][0] == own
 
 
+def test_a_tool_calls_arguments_become_a_map() -> None:
+    call = {"type": "function", "id": "1", "function": {"name": "f", "arguments": '{"a": [1]}'}}
+    chat = [*CHAT["messages"][:1], {"role": "assistant", "content": None, "tool_calls": [call]}]
+    made = shaped({"messages": chat})["messages"][-1]["tool_calls"]
+    assert made == [{"type": "function", "id": "1", "function": {"name": "f", "arguments": {"a": [1]}}}]
+    with pytest.raises(DataError, match="not JSON"):
+        shaped({"messages": [chat[0], {**chat[1], "tool_calls": [{"function": {"name": "f", "arguments": "{"}}]}]})
+
+
 def test_tools_come_as_a_list_or_as_json() -> None:
     tool = {"type": "function", "function": {"name": "f", "parameters": {"default": None}}}
     assert shaped({**CHAT, "tools": [tool]})["tools"] == [tool]

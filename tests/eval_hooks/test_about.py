@@ -37,20 +37,20 @@ def test_a_run_with_held_out_loss_has_that_panel_and_no_other(tmp_path: Path) ->
 
 
 def test_rewards_pairs_and_forgetting_each_bring_their_panels(tmp_path: Path) -> None:
-    """Three for rewards, two for pairs, two for forgetting, beside the held-out loss."""
+    """Three for rewards, three for pairs, two for forgetting, beside the held-out loss."""
     folder = run_folder(tmp_path / "run")
     log(folder, **{"train/reward": 0.5, "train/rewards/number/mean": 0.25, "train/entropy": 1.0})
     assert panels(folder) == 4
     number = {"value": 1.0, "low": 0.5, "high": 1.5, "n": 3, "method": "", "reason": None}
     edit(folder, lambda s: s["validation"].update(pairs={"kind": "pairs", "n": 3, "margin": number}))
-    assert panels(folder) == 6
+    assert panels(folder) == 7
 
     def down(summary: Any) -> None:
         target = next(task for task in summary["tasks"].values() if task["role"] == "target")
         target["goal"] = "down"
 
     edit(folder, down)
-    assert panels(folder) == 8
+    assert panels(folder) == 9
     assert about_png(read_run(folder))
 
 

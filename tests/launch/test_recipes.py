@@ -145,3 +145,12 @@ def test_the_list_says_what_each_recipe_is() -> None:
 )
 def test_the_plan_says_when_the_model_is_measured(every: int | float | str | None, steps: int, words: str) -> None:
     assert evaluation_times(every, steps) == words
+
+
+def test_every_method_has_a_recipe_that_runs_it() -> None:
+    from trainers.catalog import METHODS
+
+    made = [load_any(name) for name in names()]
+    runs = [run.recipe for m in made if isinstance(m, Pipeline) for run in m.stages]
+    runs += [m for m in made if not isinstance(m, Pipeline)]
+    assert {run.method.name for run in runs} == set(METHODS)

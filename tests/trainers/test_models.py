@@ -10,15 +10,8 @@ from transformers import AutoTokenizer
 
 from tests.conftest import tiny_llama
 from trainers import TrainError
-from trainers.models import (
-    _has_master_weights,
-    check_precision,
-    load_model,
-    load_tokenizer,
-    locate,
-    lora_config,
-    trainable_share,
-)
+from trainers.adapters import lora_config, trainable_share
+from trainers.models import _has_master_weights, check_precision, load_model, load_tokenizer, locate
 from trainers.recipe import AdapterSection, MethodSection, ModelSection, Recipe
 
 
@@ -137,10 +130,8 @@ def test_new_tokens_resize_and_train_their_rows_and_heads_stay_tied_after_merge_
     model = load_model(section, tokenizer)
     assert new == 49152 and model.get_input_embeddings().num_embeddings == 49153
     before = model.get_input_embeddings().weight.detach().clone()
-    peft = get_peft_model(
-        model,
-        lora_config(AdapterSection(kind="lora", options={"r": 2, "target_modules": "all-linear"}), tokenizer, section),
-    )
+    adapter = AdapterSection(kind="lora", options={"r": 2, "target_modules": "all-linear"})
+    peft = get_peft_model(model, lora_config(adapter, tokenizer, section, model))
     optimizer = torch.optim.SGD([p for p in peft.parameters() if p.requires_grad], lr=10.0)
     ids = torch.tensor([[5, new, 6, new]])
     peft(ids, labels=ids).loss.backward()
@@ -160,10 +151,9 @@ def test_an_adapter_folder_loads_as_base_with_adapter_merged(folder: Path, tmp_p
 
     section = ModelSection(path=str(folder))
     tokenizer = load_tokenizer(section)
-    peft = get_peft_model(
-        load_model(section, tokenizer),
-        lora_config(AdapterSection(kind="lora", options={"init_lora_weights": False}), tokenizer, section),
-    )
+    base = load_model(section, tokenizer)
+    adapter = AdapterSection(kind="lora", options={"init_lora_weights": False})
+    peft = get_peft_model(base, lora_config(adapter, tokenizer, section, base))
     peft.save_pretrained(tmp_path / "adapter")
     loaded = load_model(ModelSection(path=str(tmp_path / "adapter")), tokenizer)
     ids = torch.tensor([[5, 6, 7]])
@@ -203,10 +193,10 @@ def test_peft_names_reach_peft(folder: Path, options: dict[str, Any]) -> None:
 
     section = ModelSection(path=str(folder))
     tokenizer = load_tokenizer(section)
-    config = lora_config(
-        AdapterSection(kind="lora", options={"r": 4, "target_modules": "all-linear", **options}), tokenizer, section
-    )
-    model = get_peft_model(load_model(section, tokenizer), config)
+    base = load_model(section, tokenizer)
+    adapter = AdapterSection(kind="lora", options={"r": 4, "target_modules": "all-linear", **options})
+    config = lora_config(adapter, tokenizer, section, base)
+    model = get_peft_model(base, config)
     assert all(getattr(config, key) == value for key, value in options.items())
     trained, total = trainable_share(model)
     assert 0 < trained < total

@@ -1,0 +1,95 @@
+"""Which weights of a model are trained: the LoRA of the adapter section, what it reaches and what it leaves out."""
+
+import re
+from collections import Counter
+from typing import Any
+
+from trainers.recipe import AdapterSection, ModelSection
+
+LEFT_ALONE = (
+    "vision_tower", "vision_model", "vision_encoder", "visual", "audio_tower", "audio_encoder", "multi_modal_projector",
+    "mm_projector", "embed_vision", "embed_audio", "gate", "router", "shared_expert_gate",
+)  # fmt: skip
+"""Modules that `all-linear` does not mean: what sees and hears, and what sends tokens to experts."""
+PATTERN = rf"(?:.*\.)?(?:{'|'.join(LEFT_ALONE)})(?:\..*)?"
+
+
+def lora_config(adapter: AdapterSection, tokenizer: Any, model_section: ModelSection, model: Any) -> Any:
+    """peft.LoraConfig of the adapter section, or None; rows of new tokens are trained beside the LoRA.
+
+    `all-linear` leaves routers and vision and audio towers alone, unless the section says itself what to exclude, and
+    means no fused experts: peft would adapt those of some families, and their routers, and pass over the others.
+    """
+    if adapter.kind == "none":
+        return None
+    from peft import LoraConfig
+
+    options = dict(adapter.options)
+    if options.get("target_modules") == "all-linear":
+        if any(re.fullmatch(PATTERN, name) for name, _ in model.named_modules()):
+            options.setdefault("exclude_modules", PATTERN)
+        if any(_is_fused(name, parameter) for name, parameter in model.named_parameters()):
+            options["target_modules"] = _linear(model)
+    if model_section.add_tokens:
+        new = tokenizer.convert_tokens_to_ids(list(model_section.add_tokens))
+        options.setdefault("trainable_token_indices", new)
+    return LoraConfig(task_type="CAUSAL_LM", **options)
+
+
+def _linear(model: Any) -> list[str]:
+    """Names of the linear modules, but for the head and what is left alone."""
+    import torch
+
+    head = model.get_output_embeddings()
+    return sorted(
+        {
+            name.rpartition(".")[2]
+            for name, module in model.named_modules()
+            if isinstance(module, torch.nn.Linear) and module is not head and not re.fullmatch(PATTERN, name)
+        }
+    )
+
+
+def _is_fused(name: str, parameter: Any) -> bool:
+    """Whether a parameter holds all experts of a layer: three dimensions."""
+    return ".experts." in name and len(getattr(parameter, "ds_shape", parameter.shape)) == 3
+
+
+def missed_experts(model: Any) -> tuple[list[str], float]:
+    """(fused expert weights that no adapter reaches, as `mlp.experts.down_proj`; their share of the model's weights).
+
+    Mixtures of experts keep all experts of a layer in one parameter of three dimensions, which is no linear module.
+    """
+    reached = {
+        name for config in model.peft_config.values() for name in getattr(config, "target_parameters", None) or ()
+    }
+    sizes: Counter[str] = Counter()
+    total = 0
+    for name, parameter in model.named_parameters():
+        if "lora_" in name:
+            continue
+        size = getattr(parameter, "ds_numel", parameter.numel())
+        total += size
+        plain = name.replace(".base_layer", "")
+        if _is_fused(plain, parameter):
+            sizes[".".join(plain.split(".")[-3:])] += 0 if plain.endswith(tuple(reached)) else size
+    missed = {name: size for name, size in sizes.items() if size}
+    return sorted(missed), sum(missed.values()) / max(1, total)
+
+
+def trainable_share(model: Any) -> tuple[int, int]:
+    """(trained parameters, all parameters); under ZeRO-3 the full sizes, not the shards'."""
+    sizes = [
+        (parameter.requires_grad, getattr(parameter, "ds_numel", parameter.numel())) for parameter in model.parameters()
+    ]
+    return sum(n for trained, n in sizes if trained), sum(n for _, n in sizes)
+
+
+def adapted_modules(model: Any) -> list[str]:
+    """Kinds of modules that carry a LoRA, as `q_proj x 30`."""
+    from peft.tuners.tuners_utils import BaseTunerLayer
+
+    names = Counter(
+        name.rpartition(".")[2] for name, module in model.named_modules() if isinstance(module, BaseTunerLayer)
+    )
+    return [f"{name} x {n}" for name, n in names.items()]

@@ -1,0 +1,54 @@
+"""The chat template a model reads with: the recipe's or its own, with a place for system messages."""
+
+from pathlib import Path
+from typing import Any
+
+from trainers import TrainError
+
+FOLDED = (
+    "{%- if messages|length > 1 and messages[0]['role'] == 'system' and messages[1]['role'] == 'user' -%}"
+    "{%- set messages = [{'role': 'user', 'content': messages[0]['content'] ~ '\n\n' ~ messages[1]['content']}] "
+    "+ messages[2:] -%}{%- endif -%}"
+)
+"""In front of a template without system messages: such a message begins the first user turn instead."""
+
+
+def read_template(value: str) -> str:
+    """Template text of a recipe's `model.chat_template`: a file, or the text itself. Raises TrainError."""
+    from jinja2 import TemplateSyntaxError
+    from transformers.utils.chat_template_utils import _compile_jinja_template
+
+    if "{" in value:
+        text, name = value, "model.chat_template"
+    elif Path(value).is_file():
+        text, name = Path(value).read_text("utf-8"), value
+    else:
+        raise TrainError(f"model.chat_template {value!r}: no such file, and no Jinja text")
+    try:
+        _compile_jinja_template(text)
+    except TemplateSyntaxError as error:
+        raise TrainError(f"{name}:{error.lineno}: not a Jinja template: {error.message}") from error
+    return text
+
+
+def with_system_role(tokenizer: Any) -> Any:
+    """The tokenizer's template, made to take a system message where it refuses one or leaves it out (Gemma does)."""
+    template = tokenizer.chat_template
+    if not isinstance(template, str) or takes_system(tokenizer):
+        return template
+    return FOLDED + template
+
+
+def takes_system(tokenizer: Any) -> bool:
+    """Whether a system message reaches the model; also true of a template that cannot render a plain question."""
+    from jinja2 import TemplateError
+
+    asked = [{"role": "system", "content": "zqx"}, {"role": "user", "content": "question"}]
+    try:
+        tokenizer.apply_chat_template(asked[1:], tokenize=False)
+    except (TemplateError, TypeError):
+        return True
+    try:
+        return "zqx" in tokenizer.apply_chat_template(asked, tokenize=False)
+    except TemplateError:
+        return False
