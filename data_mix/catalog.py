@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from random import Random
 from typing import Any
 
-from data_mix.sources import curriculum, facts, files, hub, pydoc, sql, text
+from data_mix.sources import curriculum, facts, files, hub, pydoc, readmes, sql, text
 from data_mix.sources.sql import pairs as sql_pairs
 
 
@@ -36,6 +36,11 @@ SOURCES: dict[str, Source] = {
         config=pydoc.Pydoc,
         rows=pydoc.rows,
         about="embedded: the documentation of Python's own library, split by module",
+    ),
+    "readmes": Source(
+        config=readmes.Readmes,
+        rows=readmes.rows,
+        about="embedded: the descriptions of the packages installed here, prose about many things",
     ),
     "curriculum": Source(
         config=curriculum.Curriculum,

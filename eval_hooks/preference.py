@@ -18,11 +18,9 @@ import numpy as np
 import pyarrow as pa
 
 from eval_hooks.estimate import missing
-from eval_hooks.forward import Progress, no_progress
+from eval_hooks.forward import Progress, in_batches, no_progress
 from eval_hooks.generate import continuations
 from eval_hooks.intervals import bootstrap_mean, share
-from eval_hooks.items import LossItem
-from eval_hooks.losses import token_losses
 from eval_hooks.table import column
 
 PAIRS = pa.schema(
@@ -38,6 +36,8 @@ PAIRS = pa.schema(
         ("written_tokens", pa.int32()),  # of the answer that the model writes now
     ]
 )
+BATCH_TOKENS = 1024
+"""Tokens of one forward pass; memory, not results, depends on it."""
 ANSWERED = 64
 """Prompts that are answered freely at each evaluation, the first ones."""
 LONGEST = 512
@@ -49,13 +49,44 @@ class PairItem:
     """A prompt with two answers, tokenised."""
 
     item_id: str
-    chosen: LossItem
-    rejected: LossItem
+    prompt: tuple[int, ...]
+    chosen: tuple[int, ...]
+    rejected: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Answers:
+    """A prompt with answers that ride on it (`forward.Tree`); every token of an answer is scored."""
+
+    shared: Sequence[int]
+    branches: Sequence[Sequence[int]]
 
     @property
-    def prompt(self) -> tuple[int, ...]:
-        """Tokens before the answer."""
-        return self.chosen.input_ids[: next(i for i, label in enumerate(self.chosen.labels) if label != -100)]
+    def scored(self) -> list[int]:
+        """How many of a text's last tokens are its answer."""
+        return list(map(len, self.branches))
+
+    @property
+    def tokens(self) -> int:
+        """Tokens run through the model."""
+        return len(self.shared) + sum(self.scored) - len(self.branches)
+
+
+def answer_logps(model: Any, trees: Sequence[Answers], progress: Progress = no_progress) -> list[list[float]]:
+    """Summed log-probability of each answer of each tree, in nats, fp32."""
+    import torch
+
+    return [
+        [
+            -float(
+                torch.nn.functional.cross_entropy(
+                    logits.float(), torch.tensor(list(tokens), device=logits.device), reduction="sum"
+                )
+            )
+            for logits, tokens in texts
+        ]
+        for texts in in_batches(model, trees, BATCH_TOKENS, progress)
+    ]
 
 
 def pairs_table(
@@ -67,18 +98,17 @@ def pairs_table(
     progress: Progress = no_progress,
 ) -> pa.Table:
     """One row a pair. `starts` are the answers that step 0 drew; without them this is step 0, and they are drawn."""
-    sides = [answer for item in items for answer in (item.chosen, item.rejected)]
-    found = token_losses(model, sides, progress=lambda done: progress(done // 2))
+    found = answer_logps(model, [Answers(item.prompt, (item.chosen, item.rejected)) for item in items], progress)
     rows: list[dict[str, Any]] = [
         {
             "task": name,
             "item_id": item.item_id,
-            "chosen_logp": -chosen[0],
-            "rejected_logp": -rejected[0],
-            "chosen_tokens": chosen[1],
-            "rejected_tokens": rejected[1],
+            "chosen_logp": chosen,
+            "rejected_logp": rejected,
+            "chosen_tokens": len(item.chosen),
+            "rejected_tokens": len(item.rejected),
         }
-        for item, chosen, rejected in zip(items, found[::2], found[1::2], strict=True)
+        for item, (chosen, rejected) in zip(items, found, strict=True)
     ]
     for row, more in zip(rows, _answered(model, tokenizer, items, starts), strict=False):
         row |= more
@@ -90,16 +120,13 @@ def _answered(
 ) -> list[dict[str, Any]]:
     """Columns of the first prompts, answered freely."""
     prompts = [item.prompt for item in items[:ANSWERED]]
-    limit = min(LONGEST, max(16, 2 * max(len(item.chosen.input_ids) - len(item.prompt) for item in items)))
+    limit = min(LONGEST, max(16, 2 * max(len(item.chosen) for item in items)))
     written = continuations(model, tokenizer, prompts, limit)
     drawn = starts or continuations(model, tokenizer, prompts, limit, sample=True)
-    asked = [
-        LossItem(item_id="", input_ids=(*prompt, *answer), labels=(*([-100] * len(prompt)), *answer))
-        for prompt, answer in zip(prompts, drawn, strict=True)
-    ]
+    known = answer_logps(model, [Answers(prompt, (answer,)) for prompt, answer in zip(prompts, drawn, strict=True)])
     return [
-        {"start_answer": answer, "start_logp": -nll, "written_tokens": len(new)}
-        for answer, (nll, _), new in zip(drawn, token_losses(model, asked), written, strict=True)
+        {"start_answer": answer, "start_logp": logp, "written_tokens": len(new)}
+        for answer, (logp,), new in zip(drawn, known, written, strict=True)
     ]
 
 

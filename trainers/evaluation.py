@@ -59,12 +59,5 @@ def held_out_item(item_id: str, row: TokenRow | PairRow) -> Any:
     """A tokenised validation row as eval_hooks takes it."""
     if isinstance(row, TokenRow):
         return LossItem(item_id=item_id, input_ids=tuple(row.input_ids), labels=tuple(row.labels))
-    chosen, rejected = (
-        LossItem(
-            item_id=item_id,
-            input_ids=(*row.prompt_ids, *answer),
-            labels=(*([-100] * len(row.prompt_ids)), *answer),
-        )
-        for answer in (row.chosen_ids, row.rejected_ids)
-    )
-    return PairItem(item_id=item_id, chosen=chosen, rejected=rejected)
+    prompt, chosen, rejected = (tuple(ids) for ids in (row.prompt_ids, row.chosen_ids, row.rejected_ids))
+    return PairItem(item_id=item_id, prompt=prompt, chosen=chosen, rejected=rejected)

@@ -103,6 +103,7 @@ def rewards(run: RunView) -> Iterator[Draw]:
     def honest(axis: Any) -> None:
         _lines(axis, run, {"train/frac_reward_zero_std": "groups without a difference",
                            "train/completions/clipped_ratio": "answers cut off",
+                           "train/verifiers/form_only": "reward of wrong answers",
                            "train/verifiers/broken": "verdicts that broke"})  # fmt: skip
         axis.set_ylim(0, 1)
         finish(axis, "What rewards do not show", "step", "share")

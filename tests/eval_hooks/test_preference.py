@@ -6,7 +6,6 @@ import pyarrow as pa
 import pytest
 import torch
 
-from eval_hooks.items import LossItem
 from eval_hooks.preference import PAIRS, PairItem, drawn_at_start, pairs_table, summarise_pairs
 from tests.conftest import tiny_llama
 
@@ -42,27 +41,21 @@ def test_without_step_0_a_margin_is_missing_and_says_why() -> None:
 
 
 def test_the_log_probabilities_are_torchs(tokenizer: Any) -> None:
+    """Both answers ride on one pass over the prompt; torch reads each whole."""
     model = tiny_llama(vocab_size=300)
-    sides = [
-        LossItem(item_id="a", input_ids=(5, 6, *answer), labels=(-100, -100, *answer)) for answer in ((7, 8), (9,))
-    ]
-    pair = PairItem(item_id="a", chosen=sides[0], rejected=sides[1])
-    first = pairs_table("t", model, tokenizer, [pair])
-    found = first.to_pylist()[0]
-    for name, item in zip(("chosen", "rejected"), sides, strict=True):
-        ids = torch.tensor([item.input_ids])
-        logp = model(ids).logits[0, :-1].log_softmax(-1).gather(1, ids[0, 1:, None])[1:].sum().item()
-        assert found[f"{name}_logp"] == pytest.approx(logp, abs=1e-4)
-    assert (found["chosen_tokens"], found["rejected_tokens"]) == (2, 1)
+    pairs = [PairItem(item_id=str(i), prompt=(5, 6 + i), chosen=(7, 8), rejected=(9,)) for i in range(3)]
+    for pair, found in zip(pairs, pairs_table("t", model, tokenizer, pairs).to_pylist(), strict=True):
+        for name, answer in (("chosen", pair.chosen), ("rejected", pair.rejected)):
+            ids = torch.tensor([[*pair.prompt, *answer]])
+            logp = model(ids).logits[0, :-1].log_softmax(-1).gather(1, ids[0, 1:, None])[1:].sum().item()
+            assert found[f"{name}_logp"] == pytest.approx(logp, abs=1e-4)
+        assert (found["chosen_tokens"], found["rejected_tokens"]) == (2, 1)
 
 
 def test_the_same_model_has_moved_nowhere_and_another_one_has(tokenizer: Any) -> None:
     """Answers are drawn at step 0 and kept; the divergence is positive in expectation, 0 for the same model."""
     here, there = tiny_llama(vocab_size=300), tiny_llama(vocab_size=300, seed=1, initializer_range=0.5)
-    items = []
-    for i in range(40):
-        side = LossItem(item_id=str(i), input_ids=(5 + i, 6, 7), labels=(-100, -100, 7))
-        items.append(PairItem(item_id=str(i), chosen=side, rejected=side))
+    items = [PairItem(item_id=str(i), prompt=(5 + i, 6), chosen=(7,), rejected=(8,)) for i in range(40)]
     before = pairs_table("t", here, tokenizer, items)
     starts = drawn_at_start(before)
     assert len({tuple(answer) for answer in starts}) > 1  # drawn, not greedy

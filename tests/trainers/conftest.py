@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from transformers import AutoTokenizer
 
 from launch.load import load
@@ -66,3 +67,28 @@ def weights(folder: Path) -> dict[str, Any]:
     from safetensors.torch import load_file
 
     return {key: value for file in folder.glob("*.safetensors") for key, value in load_file(file).items()}
+
+
+def resumed_is_unbroken(make: Callable[..., Recipe], *words: str, steps: int = 2, again: tuple[str, ...] = ()) -> None:
+    """All steps at once = the first one, then the rest by --resume (there with the words `again`): equal weights."""
+    import shutil
+
+    from trainers.run import train
+
+    every = (
+        *words,
+        "train.save_strategy=steps",
+        "train.save_steps=1",
+        "train.save_total_limit=9",
+        f"train.max_steps={steps}",
+    )
+    assert train(make(*every), run_dir=Path("whole")) == 0
+    shutil.copytree("whole", "half")
+    for step in range(2, steps + 1):
+        shutil.rmtree(f"half/checkpoints/checkpoint-{step}")
+    assert train(make(*every, *again), run_dir=Path("half"), resume=True) == 0
+    whole, half = (weights(Path(run) / "checkpoints" / f"checkpoint-{steps}") for run in ("whole", "half"))
+    assert whole and all(torch.equal(whole[key], half[key]) for key in whole)
+    assert any(
+        not torch.equal(whole[key], first) for key, first in weights(Path("whole/checkpoints/checkpoint-1")).items()
+    )

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from data_mix import DataError
+from tests.trainers.conftest import resumed_is_unbroken
 from tests.trainers.test_sft import logged, rows_loss, trained
 from trainers import TrainError
 from trainers.data import build_mix
@@ -93,6 +94,10 @@ def others_loss(recipe: Recipe, words: str) -> float:
         logits = model(ids, position_ids=batch["position_ids"], use_cache=False).logits
     loss = torch.nn.functional.cross_entropy(logits[0, :-1], labels[0, 1:], ignore_index=-100, reduction="sum")
     return loss.item()
+
+
+def test_resumed_is_unbroken(cpt: Load) -> None:
+    resumed_is_unbroken(cpt, *PACKED, "train.global_batch_size=1", "train.learning_rate=1e-2", steps=3)
 
 
 def test_until_tokens_is_the_length_of_the_run(cpt: Load) -> None:

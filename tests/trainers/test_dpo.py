@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from tests.trainers.conftest import resumed_is_unbroken
 from tests.trainers.test_sft import logged, trained
 from trainers.catalog import METHODS
 from trainers.dpo.simpo import SimPO, losses
@@ -77,7 +78,7 @@ def test_on_an_sft_adapter_the_reference_is_sft_and_not_the_raw_base(
     assert abs(before - after) > 0.01  # at beta 100 such a difference would move the loss by half a nat
 
 
-TRL = [name for name, method in METHODS.items() if method.stage == "dpo" and method.trl]
+TRL = [name for name, method in METHODS.items() if method.stage == "dpo" and method.trl.get("loss_type") == [name]]
 
 
 def test_every_loss_of_trls_has_a_row() -> None:
@@ -94,6 +95,14 @@ def test_every_loss_of_trls_reaches_it_and_trains(dpo: Load, name: str) -> None:
     resolved = json.loads((run / "recipe.resolved.json").read_text())["arguments"]
     assert resolved["loss_type"] == [name]
     assert math.isfinite(logged(run, "train/loss")[0])
+
+
+def test_rpo_is_dpo_and_the_chosen_answers_likelihood(dpo: Load) -> None:
+    """At the start ln 2 and the loss of `sft` alone; weights of 1 and 0.5 halve the second."""
+    likelihood = logged(trained(dpo("method.name=sft", "train.max_steps=1"), "sft"), "train/loss")[0]
+    for name, words, weight in (("rpo", (), 1.0), ("half", ("train.loss_weights=[1.0, 0.5]",), 0.5)):
+        first = logged(trained(dpo("method.name=rpo", "train.max_steps=1", *words), name), "train/loss")[0]
+        assert first == pytest.approx(math.log(2) + weight * likelihood, abs=1e-4)
 
 
 def test_what_a_recipe_says_wins_over_a_rows_default(dpo: Load) -> None:
@@ -147,15 +156,4 @@ def test_shuffled_labels_leave_held_out_pairs_near_one_half(dpo: Load, tmp_path:
 
 
 def test_resumed_is_unbroken(dpo: Load) -> None:
-    import shutil
-
-    from tests.trainers.conftest import weights
-    from trainers.run import train
-
-    words = ("train.save_strategy=steps", "train.save_steps=1", "adapter.kind=lora", "adapter.r=2")
-    whole = trained(dpo(*words), "whole")
-    shutil.copytree("whole", "half")
-    shutil.rmtree("half/checkpoints/checkpoint-2")
-    assert train(dpo(*words), run_dir=Path("half"), resume=True) == 0
-    a, b = (weights(run / "checkpoints" / "checkpoint-2") for run in (whole, Path("half")))
-    assert all(torch.equal(a[key], b[key]) for key in a)
+    resumed_is_unbroken(dpo, "adapter.kind=lora", "adapter.r=2")

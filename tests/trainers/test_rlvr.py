@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import torch
 
-from tests.trainers.conftest import weights
+from tests.trainers.conftest import resumed_is_unbroken, weights
 from tests.trainers.test_sft import logged, trained
 from trainers import TrainError
 from trainers.recipe import Recipe
@@ -33,7 +33,7 @@ def rlvr(recipe: Load) -> Load:
 def test_every_method_trains_and_logs_what_rewards_did(rlvr: Load, name: str) -> None:
     run = trained(rlvr(f"method.name={name}"), name)
     for key in ("reward", "rewards/number/mean", "rewards/exact/mean", "frac_reward_zero_std", "completions/mean_length",
-                "entropy", "verifiers/broken"):  # fmt: skip
+                "entropy", "verifiers/broken", "verifiers/right", "verifiers/form_only"):  # fmt: skip
         assert len(logged(run, f"train/{key}")) >= 1, key
     due = {"grpo": "grpo", "dr_grpo": "dr_grpo", "dapo": "dapo"}.get(name)
     assert json.loads((run / "recipe.resolved.json").read_text())["arguments"].get("loss_type") == due
@@ -47,9 +47,9 @@ def test_sampler_and_trainer_agree_before_the_first_step(rlvr: Load) -> None:
 
 
 def letters(row: Any, completion: str) -> Verdict:
-    """A reward that even a random model gets: the share of letters of the alphabet's first half."""
+    """A reward that even a random model gets: the share of letters of the alphabet's half that the gold names."""
     found = [c for c in completion.lower() if c.isalpha()]
-    share = sum(c <= "m" for c in found) / len(found) if found else 0.0
+    share = sum((c <= "m") == (row["answer"] == "first") for c in found) / len(found) if found else 0.0
     return Verdict(reward=share, ok=share > 0.5)
 
 
@@ -59,7 +59,7 @@ def easy(rlvr: Load, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Load:
     from trainers.rlvr.judge import VERIFIERS
 
     monkeypatch.setitem(VERIFIERS, "letters", Verifier(verify=letters, about=""))
-    rows = [{"prompt": f"Say {i}", "verifier": "letters", "answer": "x"} for i in range(8)]
+    rows = [{"prompt": f"Say {i}", "verifier": "letters", "answer": "first"} for i in range(8)]
     (tmp_path / "easy.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     return lambda *more: rlvr("data.train=[{source: jsonl, path: easy.jsonl}]", *more)
 
@@ -80,6 +80,29 @@ def test_the_first_loss_is_minus_the_mean_advantage_by_hand(easy: Load) -> None:
     run = trained(easy("method.name=grpo", "train.max_steps=1"), "run")
     assert logged(run, "train/loss")[0] == pytest.approx(0, abs=1e-5)
     assert logged(run, "train/grad_norm")[0] > 0
+
+
+def test_resumed_is_unbroken(easy: Load) -> None:
+    """The answers of the second step are drawn from the same random state, so they are the same."""
+    resumed_is_unbroken(easy, "train.learning_rate=1e-2", steps=3)
+
+
+def test_true_golds_teach_and_shuffled_ones_stay_flat(easy: Load, tmp_path: Path) -> None:
+    """Every gold the alphabet's first half: the reward rises. As many of either half, shuffled: it stays at a half.
+
+    Few tokens are drawn from (top_k), so that a few answers say something of all.
+    """
+    words = ("train.max_steps=8", "train.learning_rate=2e-2", "train.max_completion_length=4", "train.num_generations=8",
+             "train.global_batch_size=32", "train.per_device_train_batch_size=32", "train.logging_steps=2",
+             "train.top_k=16")  # fmt: skip
+    golds = {"true": ["first"] * 16, "shuffled": ["first", "second"] * 8}
+    found = {}
+    for name, halves in golds.items():
+        rows = [{"prompt": f"Say {i}", "verifier": "letters", "answer": half} for i, half in enumerate(halves)]
+        (tmp_path / "easy.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+        found[name] = logged(trained(easy(*words), name), "train/reward")
+    assert found["true"][-1] > found["true"][0] + 0.2, found
+    assert abs(found["shuffled"][-1] - 0.5) < 0.1, found
 
 
 def test_a_reference_is_used_where_beta_asks_for_one(easy: Load, recipe: Load) -> None:

@@ -1,12 +1,14 @@
 """Verifiers on hand-written rows, false accepts among them; composition; what happens when one breaks."""
 
+import json
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from trainers import TrainError
 from trainers.rlvr.extract import final_answer, last_box, thinking_removed
-from trainers.rlvr.judge import VERIFIERS, Breakages, judge, weights
+from trainers.rlvr.judge import VERIFIERS, Court, judge, weights
 
 
 def ok(name: str, completion: str, **row: Any) -> bool:
@@ -255,13 +257,25 @@ def test_a_verifier_that_cannot_be_is_named(verifier: Any, message: str) -> None
         weights({"verifier": verifier})
 
 
-def test_breaking_is_counted_and_above_5_percent_the_run_stops() -> None:
+def test_breaking_is_counted_kept_and_above_5_percent_the_run_stops(tmp_path: Path) -> None:
     """A gold answer without a number breaks `number`: 1 of 20 is 5 % and goes on, 2 of 21 is too many."""
     good, bad = ({"verifier": "number", "answer": gold, "prompt": "q", "item_id": gold} for gold in ("7", "none"))
-    counted = Breakages()
-    for _ in range(19):
-        assert counted.reward("number", good, "7") == 1.0
-    assert counted.reward("number", bad, "7") is None
-    assert counted.broken == 1 and counted.rows[0]["row"]["item_id"] == "none"
+    court = Court(file=tmp_path / "broken.jsonl")
+    assert court.rewards("number", [good] * 19, ["7"] * 19) == [1.0] * 19
+    assert court.rewards("number", [bad], ["8"]) == [None]
+    assert court.figures([bad]) == {"broken": 0.05, "right": 0.0, "form_only": 0.0}
     with pytest.raises(RuntimeError, match=r"number broke in 2 of 21 judgements \(5 % are allowed\).* on 'none'"):
-        counted.reward("number", bad, "7")
+        court.rewards("number", [bad], ["9"])
+    kept = [json.loads(line) for line in (tmp_path / "broken.jsonl").read_text().splitlines()]
+    assert [(one["row"]["item_id"], one["completion"]) for one in kept] == [("none", "8"), ("none", "9")]
+    assert "number" in kept[0]["error"]
+
+
+def test_what_is_paid_for_the_form_alone_by_hand() -> None:
+    """Weights 0.8 right, 0.2 form. Answers: right and formed, formed, neither: rewards 1, 0.2, 0; form only 0.2 / 3."""
+    row = {"verifier": {"exact": 0.8, "format": 0.2}, "answer": "fig", "format": "[a-z]+", "prompt": "q"}
+    court = Court()
+    for name, due in (("exact", [0.8, 0.0, 0.0]), ("format", [0.2, 0.2, 0.0])):
+        assert court.rewards(name, [row] * 3, ["fig", "pear", "PEAR 1"]) == due
+    assert court.figures([row] * 3) == pytest.approx({"broken": 0.0, "right": 1 / 3, "form_only": 0.2 / 3})
+    assert Court().rewards("format", [{**row, "verifier": "exact"}], ["fig"]) == [None]

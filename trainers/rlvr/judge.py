@@ -1,8 +1,9 @@
 """A row's verifiers together: weighted rewards, and what happens when one of them breaks."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from trainers import TrainError
@@ -22,6 +23,8 @@ FAILURES_ALLOWED = 0.05
 """Share of judgements in which a verifier may break before the run stops (card 26)."""
 ENOUGH = 20
 """Judgements before that share means anything."""
+KEPT = 100
+"""Broken judgements that are written down, per rank."""
 
 
 def weights(row: Row) -> dict[str, float]:
@@ -54,31 +57,61 @@ def judge(row: Row, completion: str) -> Verdict:
 
 
 @dataclass
-class Breakages:
-    """How often verifiers broke; a broken judgement gives no reward and is no wrong answer."""
+class Court:
+    """Verifiers at work on a batch of answers: rewards, how often they broke, what was paid for a wrong answer."""
 
+    file: Path | None = None
+    """Where broken judgements are kept, a line each: row, completion, error."""
     judged: int = 0
     broken: int = 0
-    rows: list[Mapping[str, Any]] = field(default_factory=list)
-    """The first ones: row, completion, error."""
+    _found: dict[str, list[Verdict | None]] = field(default_factory=dict)
 
-    def reward(self, name: str, row: Row, completion: str) -> float | None:
-        """One verifier's weighted reward; None where it broke.
+    def rewards(self, name: str, rows: Sequence[Row], completions: Sequence[str]) -> list[float | None]:
+        """One verifier's weighted rewards; None where a row does not name it, or where it broke.
 
-        Raises RuntimeError where more than 5 % of the judgements broke.
+        Raises RuntimeError where more than 5 % of all judgements broke.
         """
+        verdicts = [
+            self._verdict(name, row, completion) if name in weights(row) else None
+            for row, completion in zip(rows, completions, strict=True)
+        ]
+        self._found[name] = verdicts
+        return [weights(row)[name] * v.reward if v else None for row, v in zip(rows, verdicts, strict=True)]
+
+    def figures(self, rows: Sequence[Row]) -> dict[str, float]:
+        """Of a batch that all verifiers have seen: share broken (so far), share right, and the reward of wrong answers.
+
+        `form_only` is a mean over all answers: what is paid without the answer being right, for its form, say.
+        """
+        right, paid = [], []
+        for i, row in enumerate(rows):
+            named = {name: self._found[name][i] for name in weights(row)}
+            first = next(iter(named.values()))
+            right.append(first is not None and first.ok)
+            paid.append(sum(weights(row)[name] * v.reward for name, v in named.items() if v))
+        return {
+            "broken": self.broken / max(1, self.judged),
+            "right": sum(right) / len(right),
+            "form_only": sum(reward for reward, ok in zip(paid, right, strict=True) if not ok) / len(paid),
+        }
+
+    def _verdict(self, name: str, row: Row, completion: str) -> Verdict | None:
         self.judged += 1
         try:
-            return weights(row)[name] * VERIFIERS[name].verify(row, completion).reward
+            return VERIFIERS[name].verify(row, completion)
         except Exception as error:  # whatever a verifier raises is its failure, not the model's
             self.broken += 1
-            if len(self.rows) < ENOUGH:
-                self.rows.append(
-                    {"row": dict(row), "completion": completion, "error": f"{type(error).__name__}: {error}"}
-                )
+            self._keep(row, completion, error)
             if self.judged >= ENOUGH and self.broken > FAILURES_ALLOWED * self.judged:
                 raise RuntimeError(
                     f"verifier {name} broke in {self.broken} of {self.judged} judgements (5 % are allowed), the last "
                     f"with {type(error).__name__}: {error} on {str(row.get('item_id') or row['prompt'])[:120]!r}"
+                    + (f"; the rows are in {self.file}" if self.file else "")
                 ) from error
             return None
+
+    def _keep(self, row: Row, completion: str, error: Exception) -> None:
+        if self.file is not None and self.broken <= KEPT:
+            line = {"row": dict(row), "completion": completion, "error": f"{type(error).__name__}: {error}"}
+            with self.file.open("a", encoding="utf-8") as out:
+                out.write(json.dumps(line, ensure_ascii=False) + "\n")

@@ -2,31 +2,32 @@
 
 import json
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 from trl import GRPOTrainer, RLOOTrainer
 
 from trainers.moments import Bound
-from trainers.rlvr.judge import Breakages, weights
+from trainers.rlvr.judge import Court, weights
 from trainers.rlvr.selftest import largest_difference
 from trainers.sft.trainer import show_bias
 
 
-def rewards(rows: Any, breakages: Breakages) -> list[Callable[..., list[float | None]]]:
+def rewards(rows: Any, court: Court) -> list[Callable[..., list[float | None]]]:
     """One reward function a verifier that the data names, so that each is logged; None where a row does not name it."""
-    names = dict.fromkeys(name for row in rows for name in weights(json.loads(row["row"])))
-    return [_reward(name, breakages) for name in names]
+    names = list(dict.fromkeys(name for row in rows for name in weights(json.loads(row["row"]))))
+    return [_reward(name, court, last=name == names[-1]) for name in names]
 
 
-def _reward(name: str, breakages: Breakages) -> Callable[..., list[float | None]]:
+def _reward(name: str, court: Court, last: bool) -> Callable[..., list[float | None]]:
+    """TRL calls them one after the other on the same answers; the last one has all verdicts to log from."""
+
     def reward(completions: Sequence[Any], row: Sequence[str], **kwargs: Any) -> list[float | None]:
         given = [json.loads(text) for text in row]
-        found = [
-            breakages.reward(name, one, text_of(completion)) if name in weights(one) else None
-            for one, completion in zip(given, completions, strict=True)
-        ]
-        kwargs["log_metric"]("verifiers/broken", breakages.broken / max(1, breakages.judged))
+        found = court.rewards(name, given, list(map(text_of, completions)))
+        for key, value in court.figures(given).items() if last else ():
+            kwargs["log_metric"](f"verifiers/{key}", value)
         return found
 
     reward.__name__ = name
@@ -56,12 +57,13 @@ class Rewarded:
     """What both trainers share: verifiers in, weights already in the rewards, the self-test before the first step."""
 
     def __init__(
-        self, *, bound: Bound, rows: Any, tokenizer: Any, reference_model: Any = None, model_hash: str = "",
+        self, *, bound: Bound, rows: Any, tokenizer: Any, args: Any, reference_model: Any = None, model_hash: str = "",
         **kwargs: Any,
     ) -> None:  # fmt: skip
-        self.bound, self.breakages = bound, Breakages()
+        self.bound = bound
+        court = Court(file=Path(args.output_dir).parent / "verifiers.broken.jsonl")
         super().__init__(  # type: ignore[call-arg]
-            train_dataset=rows, processing_class=tokenizer, reward_funcs=rewards(rows, self.breakages), **kwargs
+            args=args, train_dataset=rows, processing_class=tokenizer, reward_funcs=rewards(rows, court), **kwargs
         )
         show_bias(self.model.get_output_embeddings())  # type: ignore[attr-defined]
         self.add_callback(SelfTest(self))  # type: ignore[attr-defined]
