@@ -7,7 +7,8 @@ every run is; a target with the start of its own run. Items are rendered with th
 import gc
 import json
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -16,8 +17,8 @@ from eval_hooks.ranks import from_writer
 from trainers import TrainError, announce
 from trainers.arguments import rank
 from trainers.recipe import Pipeline, PipelineStage
-from trainers.run import DONE, FAILED, Run, carry_out, last_checkpoint, prepare, show_end, wandb_dir
-from trainers.rundir import Place, check_free, environment, set_status, take, write_json, write_recipe
+from trainers.run import DONE, FAILED, STATES, Run, carry_out, last_checkpoint, prepare, show_end, wandb_dir
+from trainers.rundir import Place, check_free, environment, give_back, set_status, take, write_json, write_recipe
 
 
 def train_pipeline(
@@ -55,16 +56,17 @@ def _stages(pipeline: Pipeline, root: Path, first: Run, resume: bool) -> int:
     for number, stage in enumerate(pipeline.stages):
         folder = stage_folder(root, number, stage.name)
         if not from_writer(main and finished(folder)):
-            run = first if number == 0 else prepare(starting_from(stage, start).recipe)
-            if main:
-                (folder / "checkpoints").mkdir(parents=True, exist_ok=True)
-                announce(f"stage     {stage.name} ({number + 1} of {len(pipeline.stages)}), from step {begins[-1]}")
             place = Place(
                 folder=folder, root=root, offset=begins[-1], template=template,
                 baselines=baselines(pipeline, number, begins),
             )  # fmt: skip
-            code = carry_out(run, place, resume and last_checkpoint(folder) is not None, wandb_run)
-            del run
+            if main:
+                (folder / "checkpoints").mkdir(parents=True, exist_ok=True)
+                announce(f"stage     {stage.name} ({number + 1} of {len(pipeline.stages)}), from step {begins[-1]}")
+            with _told(root, stage.name, main, begun=bool(begins[-1])):
+                run = first if number == 0 else prepare(starting_from(stage, start).recipe)
+                code = carry_out(run, place, resume and last_checkpoint(folder) is not None, wandb_run)
+                del run
             _forget_the_last_run()
             if code != DONE:
                 break
@@ -73,12 +75,24 @@ def _stages(pipeline: Pipeline, root: Path, first: Run, resume: bool) -> int:
         if main:
             note_stages(root, pipeline)
     if main:
-        state = {DONE: "done", FAILED: "failed"}.get(code, "stopped")
         note_stages(root, pipeline)
-        set_status(root, state, code, wandb_dir=wandb_dir(wandb_run))
+        set_status(root, STATES.get(code, "interrupted"), code, wandb_dir=wandb_dir(wandb_run))
         if code != FAILED:
             show_end(root, wandb_run)
     return code
+
+
+@contextmanager
+def _told(root: Path, name: str, main: bool, begun: bool) -> Iterator[None]:
+    """Whatever ends a stage with an error, the pipeline's status says it; where nothing was trained, nothing stays."""
+    try:
+        yield
+    except Exception as error:
+        if main and begun:
+            set_status(root, "failed", FAILED, error=f"stage {name}: {type(error).__name__}: {error}")
+        elif main:
+            give_back(root)
+        raise
 
 
 def check(pipeline: Pipeline) -> None:

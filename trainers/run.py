@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from trainers.signals import StopOnSignal
 
 DONE, STOPPED_BY_BUDGET, FAILED, INTERRUPTED = 0, 3, 4, 130
+STATES = {DONE: "done", STOPPED_BY_BUDGET: "stopped", FAILED: "failed"}
+"""Exit code -> state of a run; any other code is a signal's: interrupted."""
 
 
 def train(recipe: Recipe, *, run_dir: Path | None = None, resume: bool = False) -> int:
@@ -152,9 +154,8 @@ def _train(run: Run, place: Place, resume: bool, wandb_run: Any) -> int:
         return _ended(place.folder, main, "interrupted", run.signals.code, text)
     code = STOPPED_BY_BUDGET if run.measure.stopped else DONE
     if main:
-        state, where = "stopped" if code else "done", wandb_dir(wandb_run)
-        steps = trainer.state.global_step
-        set_status(place.folder, state, code, reason=run.measure.stopped, wandb_dir=where, steps=steps)
+        where, steps = wandb_dir(wandb_run), trainer.state.global_step
+        set_status(place.folder, STATES[code], code, reason=run.measure.stopped, wandb_dir=where, steps=steps)
         if place.alone:
             show_end(place.folder, wandb_run)
     return code

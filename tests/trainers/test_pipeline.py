@@ -22,10 +22,8 @@ POCKET = "{task: pocket, variant: olmes_cf, shots: 0, limit: 12}"
 Load = Callable[..., Pipeline]
 
 
-@pytest.fixture
-def pipeline(recipe_file: Path) -> Load:
-    """Learn four facts in 3 steps with a LoRA, then unlearn in 2 steps, on the tiny model."""
-    folder = recipe_file.parent
+def write_pipeline(folder: Path) -> Path:
+    """Learn four facts in 3 steps with a LoRA, then unlearn in 2 steps, on the tiny model of `tiny.yaml`."""
     (folder / "learn.yaml").write_text(
         f"extends: tiny.yaml\nadapter: {{kind: lora, r: 4}}\ndata: {{train: [{FACTS}]}}\ntrain: {{max_steps: 3}}\n"
         f"eval:\n  target: [{TARGET.format(side='forget', goal='up')}]\n  retain: [{POCKET}]\n"
@@ -40,9 +38,16 @@ def pipeline(recipe_file: Path) -> Load:
         "pipeline:\n  - {name: learn, recipe: learn.yaml}\n  - {name: forget, recipe: ./forget.yaml, "
         "set: {train: {learning_rate: 1e-3}}}\n"
     )
+    return folder / "both.yaml"
+
+
+@pytest.fixture
+def pipeline(recipe_file: Path) -> Load:
+    """That pipeline with words laid over it."""
+    file = write_pipeline(recipe_file.parent)
 
     def made(*words: str) -> Pipeline:
-        loaded = load_any(str(folder / "both.yaml"), words)
+        loaded = load_any(str(file), words)
         assert isinstance(loaded, Pipeline)
         return loaded
 
@@ -114,6 +119,28 @@ def test_a_pipeline_that_stopped_goes_on_where_it_stopped(pipeline: Load, monkey
     assert Path("half/stages/1-learn/checkpoints/checkpoint-3/adapter_model.safetensors").stat().st_mtime_ns == first
     a, b = (weights(Path(run) / "stages/2-forget/checkpoints/checkpoint-2") for run in ("whole", "half"))
     assert all(torch.equal(a[key], b[key]) for key in a)
+
+
+def test_a_run_that_cannot_begin_is_told_and_goes_on_when_it_can(
+    pipeline: Load, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Something is wrong with the second run that no check before the first could see."""
+    import trainers.pipeline
+
+    real = trainers.pipeline.prepare
+
+    def refuses(recipe: Any) -> Any:
+        if recipe.stage == "unlearn":
+            raise TrainError("no room")
+        return real(recipe)
+
+    monkeypatch.setattr(trainers.pipeline, "prepare", refuses)
+    with pytest.raises(TrainError, match="no room"):
+        train_pipeline(pipeline(), run_dir=Path("half"))
+    status = json.loads(Path("half/status.json").read_text())
+    assert (status["state"], status["code"], status["error"]) == ("failed", 4, "stage forget: TrainError: no room")
+    monkeypatch.setattr(trainers.pipeline, "prepare", real)
+    assert train_pipeline(pipeline(), run_dir=Path("half"), resume=True) == 0
 
 
 def test_a_pipeline_restarts_at_any_stage_and_sets_aside_what_was_there(pipeline: Load) -> None:

@@ -11,6 +11,7 @@ import torch
 
 from tests.trainers.conftest import weights
 from tests.trainers.test_dpo import write_pairs
+from tests.trainers.test_pipeline import write_pipeline
 from tests.trainers.test_sft import logged
 
 ROOT = Path(__file__).parents[2]
@@ -50,6 +51,8 @@ CASES = {
     "dpo": [*DPO, "method.name=sigmoid"],
     "dpo lora": [*DPO, "method.name=sigmoid", *LORA],
     "unlearn": [*UNLEARN, "method={name: npo, retain: kl}"],
+    "cpt lora": [*CPT, *LORA],
+    "unlearn lora": [*UNLEARN, "method={name: npo, retain: kl}", *LORA],
     "unlearn cached": [*UNLEARN, "method={name: npo}", "train.precompute_ref_log_probs=true"],
     "rlvr": [*RLVR, "train.per_device_train_batch_size=4"],
 }
@@ -90,3 +93,17 @@ def test_two_ranks_equal_one(recipe_file: Path, case: str) -> None:
             assert ends[0][part].keys() == ends[1][part].keys()
         for name, entry in ends[0]["validation"].items():
             assert entry["margin"]["value"] == pytest.approx(ends[1]["validation"][name]["margin"]["value"], abs=1e-3)
+
+
+def test_a_pipeline_on_two_ranks_is_that_of_one(recipe_file: Path) -> None:
+    """Learn with a LoRA under ZeRO-2, unlearn in full under ZeRO-3: losses of both runs, and the seam's measurements."""
+    file = write_pipeline(recipe_file.parent)
+    words = [f"pipeline.{i}.set.train.{word}" for i in (0, 1) for word in ("optim=sgd", "max_grad_norm=1e9")]
+    one = run(file, "one", words, 1)
+    two = run(file, "two", [*words, "pipeline.0.set.deepspeed=zero2", "pipeline.1.set.deepspeed=zero3"], 2)
+    assert logged(two, "train/loss") == pytest.approx(logged(one, "train/loss"), rel=1e-3)
+    for step in (0, 3, 5):
+        ends = [json.loads((root / f"evals/step-{step}/summary.json").read_text())["tasks"] for root in (one, two)]
+        assert ends[0].keys() == ends[1].keys() and "pocket" in ends[0]
+        for name, task in ends[0].items():
+            assert task["accuracy"]["value"] == pytest.approx(ends[1][name]["accuracy"]["value"], abs=0.1)
