@@ -7,6 +7,7 @@ from typing import Any
 from eval_hooks.config import TaskSpec
 from eval_hooks.errors import EvalError
 from eval_hooks.items import ChoiceItem, ChoiceSet
+from eval_hooks.trees import common_beginning
 from eval_hooks.variants import FORMS, continuations, prompt
 
 
@@ -23,6 +24,11 @@ class Encoded:
     """Number of tokens whose log-probabilities are summed, per option."""
     cut: int = 0
     """Tokens cut from the left, or shots left out (hendrycks), because the prompt was longer than the model takes."""
+
+    @property
+    def group(self) -> str:
+        """The subject: its questions come after the same solved examples."""
+        return self.item.subject
 
     @property
     def context_tokens(self) -> int:
@@ -84,7 +90,7 @@ def _encode_item(
             f"{spec.name or spec.task}: {item.item_id}: two option letters have the same tokens; use variant olmes_cf "
             "with this tokenizer"
         )
-    shared = min(common_prefix(wholes), len(context))
+    shared = min(len(common_beginning(wholes)), len(context))
     return Encoded(
         item=item,
         prompt=text,
@@ -118,9 +124,3 @@ def _tokenise(
 def without_end(ids: list[int], tokenizer: Any) -> list[int]:
     """Without the end token that some tokenizers add to every text."""
     return ids[:-1] if ids and ids[-1] == tokenizer.eos_token_id else ids
-
-
-def common_prefix(rows: Sequence[Sequence[int]]) -> int:
-    """Length of the longest common prefix."""
-    shortest = min(map(len, rows))
-    return next((i for i in range(shortest) if len({row[i] for row in rows}) > 1), shortest)

@@ -4,7 +4,7 @@ import inspect
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     import torch
@@ -45,93 +45,55 @@ class Row:
         self.item_of += [number] * len(tokens)
         self.branch_of += [branch] * len(tokens)
 
-    def logits(self, model: Any, keep: list[int]) -> "torch.Tensor":
-        """Logits (len(keep), V) at the kept places; `keep` is sorted and without repeats."""
+    def logits(self, model: Any, keep: list[int], prefix: "Prefix | None" = None) -> "torch.Tensor":
+        """Logits (len(keep), V) at the kept places; `keep` is sorted and without repeats.
+
+        With a prefix every item comes after it, as if each were alone with it.
+        """
         import torch
 
-        device = model.device
-        return kept_logits(
-            model,
-            keep,
-            input_ids=torch.tensor([self.ids], device=device),
-            position_ids=torch.tensor([self.position], device=device),
-            attention_mask=block_mask(self.item_of, self.branch_of, mask_dtype(model)).to(device),
-        )[0]
+        device, length = model.device, prefix.length if prefix else 0
+        inputs = {
+            "input_ids": torch.tensor([self.ids], device=device),
+            "position_ids": torch.tensor([self.position], device=device) + length,
+            "attention_mask": block_mask(self.item_of, self.branch_of, mask_dtype(model), length).to(device),
+        }
+        if prefix is None:
+            return kept_logits(model, keep, **inputs)[0]
+        with prefix.lent() as cache:
+            return kept_logits(model, keep, **inputs, past_key_values=cache)[0]
 
 
-class Tree(Protocol):
-    """Texts with a common beginning, of each of which the last tokens are scored."""
+@dataclass(frozen=True)
+class Prefix:
+    """Tokens that many texts begin with, run once: their keys and values."""
 
-    @property
-    def shared(self) -> Sequence[int]:
-        """The tokens that all texts begin with; at least one."""
+    length: int
+    cache: Any
 
-    @property
-    def branches(self) -> Sequence[Sequence[int]]:
-        """What follows, per text."""
+    @classmethod
+    def of(cls, model: Any, ids: Sequence[int]) -> "Prefix":
+        """Run the tokens."""
+        import torch
 
-    @property
-    def scored(self) -> Sequence[int]:
-        """How many of a text's last tokens are scored."""
+        inputs = {"input_ids": torch.tensor([list(ids)], device=model.device), "use_cache": True, **quiet(model)}
+        if keeps_logits(model):
+            inputs["logits_to_keep"] = 1
+        return cls(length=len(ids), cache=model(**inputs).past_key_values)
 
-    @property
-    def tokens(self) -> int:
-        """Tokens run through the model for it."""
-
-
-Scored = list[list[tuple["torch.Tensor", Sequence[int]]]]
-"""Per tree, per text: logits (n, V) that predict its n scored tokens, and those tokens."""
-
-
-def together(model: Any, trees: Sequence[Tree]) -> Scored:
-    """All trees in one row: a beginning runs once, its texts ride on it; the head meets the scored places only."""
-    row, wanted = Row(), []
-    for tree in trees:
-        fed = [branch[:-1] for branch in tree.branches]  # the last token is predicted, never fed
-        start, starts = row.add(tree.shared, fed)
-        last = start + len(tree.shared) - 1
-        places = [[last, *range(first, first + len(tokens))] for first, tokens in zip(starts, fed, strict=True)]
-        wanted.append([(p[-n:], b[-n:]) for p, b, n in zip(places, tree.branches, tree.scored, strict=True)])
-    keep = sorted({place for texts in wanted for places, _ in texts for place in places})
-    logits = row.logits(model, keep)
-    row_of = {place: number for number, place in enumerate(keep)}
-    return [[(logits[[row_of[p] for p in places]], tokens) for places, tokens in texts] for texts in wanted]
+    @contextmanager
+    def lent(self) -> Iterator[Any]:
+        """The cache for one forward pass, which lengthens it; afterwards it is as it was."""
+        yield self.cache
+        self.cache.crop(self.length - self.cache.get_seq_length())  # a negative number is what to take away
 
 
-def one_by_one(model: Any, trees: Sequence[Tree]) -> Scored:
-    """The same with each text as a row of its own, for a model that takes no block mask."""
-    import torch
+def block_mask(
+    item_of: Sequence[int], branch_of: Sequence[int], dtype: "torch.dtype", prefix: int = 0
+) -> "torch.Tensor":
+    """Additive mask (1, 1, T, prefix + T): 0 where a token may look, the type's minimum elsewhere.
 
-    out: Scored = []
-    for tree in trees:
-        texts = []
-        for branch, n in zip(tree.branches, tree.scored, strict=True):
-            ids = torch.tensor([[*tree.shared, *branch[:-1]]], device=model.device)
-            texts.append(
-                (kept_logits(model, list(range(ids.shape[1] - n, ids.shape[1])), input_ids=ids)[0], branch[-n:])
-            )
-        out.append(texts)
-    return out
-
-
-def in_batches(
-    model: Any, trees: Sequence[Tree], batch_tokens: int, progress: Progress
-) -> Iterator[list[tuple["torch.Tensor", Sequence[int]]]]:
-    """Each tree's texts, in order: run in batches to a token budget, together where the model takes the mask for it.
-
-    Only a batch's logits are held at a time, so use them as they come. The model is left as it was, when all are taken.
-    """
-    run = together if takes_block_mask(model) else one_by_one
-    with scoring_mode(model):
-        for batch in batches([tree.tokens for tree in trees], batch_tokens):
-            yield from run(model, [trees[i] for i in batch])
-            progress(len(batch))
-
-
-def block_mask(item_of: Sequence[int], branch_of: Sequence[int], dtype: "torch.dtype") -> "torch.Tensor":
-    """Additive mask (1, 1, T, T): 0 where a token may look, the type's minimum elsewhere.
-
-    A token looks back only, within its own item, at the stem (branch -1) and at its own branch.
+    A token looks back only: at the prefix, and within its own item at the stem (branch -1) and at its own branch.
     """
     import torch
 
@@ -139,6 +101,7 @@ def block_mask(item_of: Sequence[int], branch_of: Sequence[int], dtype: "torch.d
     same_item = item[:, None] == item[None, :]
     same_branch = (branch[:, None] == branch[None, :]) | (branch[None, :] == -1)
     allowed = (same_item & same_branch).tril()
+    allowed = torch.nn.functional.pad(allowed, (prefix, 0), value=True)
     return torch.zeros(allowed.shape, dtype=dtype).masked_fill(~allowed, torch.finfo(dtype).min)[None, None]
 
 
@@ -146,25 +109,56 @@ def kept_logits(model: Any, keep: list[int], **inputs: Any) -> "torch.Tensor":
     """Logits (rows, len(keep), V) at the kept positions only, where the model can say so."""
     import torch
 
+    inputs = {"use_cache": False, **quiet(model), **inputs}
+    if keeps_logits(model):
+        return model(**inputs, logits_to_keep=torch.tensor(keep, device=model.device)).logits
+    return model(**inputs).logits[:, keep]
+
+
+def keeps_logits(model: Any) -> bool:
+    """Whether the model's forward can leave its head out where nobody looks."""
     base = model.get_base_model() if hasattr(model, "get_base_model") else model
-    if getattr(model.config.get_text_config(), "output_router_logits", False):
-        inputs["output_router_logits"] = (
-            False  # a mixture of experts would balance its load over the mask, which is 2-D
-        )
-    if "logits_to_keep" in inspect.signature(base.forward).parameters:
-        return model(**inputs, use_cache=False, logits_to_keep=torch.tensor(keep, device=model.device)).logits
-    return model(**inputs, use_cache=False).logits[:, keep]
+    return "logits_to_keep" in inspect.signature(base.forward).parameters
+
+
+def quiet(model: Any) -> dict[str, Any]:
+    """Arguments that keep a mixture of experts from balancing its load over the mask, which it takes to be 2-D."""
+    balances = getattr(model.config.get_text_config(), "output_router_logits", False)
+    return {"output_router_logits": False} if balances else {}
 
 
 def takes_block_mask(model: Any) -> bool:
-    """Whether attention takes a free (1, 1, T, T) mask: sdpa or eager, every layer attends, none through a window."""
+    """Whether attention can take a free (1, 1, T, T) mask: every layer attends, none through a window.
+
+    FlashAttention takes none, so `block_attention` has sdpa stand in for it.
+    """
     config = model.config.get_text_config()
     kinds = getattr(config, "layer_types", None)
     if kinds is None:
         windowed = getattr(config, "sliding_window", None) and getattr(config, "use_sliding_window", True)
         recurrent = any(hasattr(config, name) for name in ("state_size", "conv_kernel", "linear_conv_kernel_dim"))
         kinds = ["other"] if windowed or recurrent else ["full_attention"]
-    return config._attn_implementation in ("sdpa", "eager") and set(kinds) == {"full_attention"}
+    known = config._attn_implementation in ("sdpa", "eager") or _is_flash(config)
+    return known and set(kinds) == {"full_attention"}
+
+
+def _is_flash(config: Any) -> bool:
+    return "flash" in str(config._attn_implementation)
+
+
+@contextmanager
+def block_attention(model: Any) -> Iterator[None]:
+    """Attention that takes a block mask while inside: the same function of the same weights, another kernel."""
+    base = model.get_base_model() if hasattr(model, "get_base_model") else model
+    own = base.config.get_text_config()._attn_implementation
+    if not _is_flash(base.config.get_text_config()):
+        yield
+        return
+    base.set_attn_implementation("sdpa")
+    try:
+        yield
+    finally:
+        base.set_attn_implementation(own)
 
 
 def mask_dtype(model: Any) -> "torch.dtype":

@@ -3,7 +3,16 @@
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from eval_hooks.forward import Progress, Row, batches, kept_logits, no_progress, scoring_mode, takes_block_mask
+from eval_hooks.forward import (
+    Progress,
+    Row,
+    batches,
+    block_attention,
+    kept_logits,
+    no_progress,
+    scoring_mode,
+    takes_block_mask,
+)
 from eval_hooks.items import LossItem
 
 if TYPE_CHECKING:
@@ -19,7 +28,7 @@ def token_losses(
     """
     losses: list[tuple[float, int]] = []
     shared = takes_block_mask(model)
-    with scoring_mode(model):
+    with scoring_mode(model), block_attention(model):
         for batch in batches([len(item.input_ids) for item in items], batch_tokens if shared else 1):
             chosen = [items[i] for i in batch]
             losses += _packed(model, chosen) if shared else [_alone(model, chosen[0])]

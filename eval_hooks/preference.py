@@ -18,10 +18,12 @@ import numpy as np
 import pyarrow as pa
 
 from eval_hooks.estimate import missing
-from eval_hooks.forward import Progress, in_batches, no_progress
+from eval_hooks.forward import Progress, no_progress
 from eval_hooks.generate import continuations
 from eval_hooks.intervals import bootstrap_mean, share
+from eval_hooks.scoring import sum_logp
 from eval_hooks.table import column
+from eval_hooks.trees import Texts, each_tree
 
 PAIRS = pa.schema(
     [
@@ -60,6 +62,7 @@ class Answers:
 
     shared: Sequence[int]
     branches: Sequence[Sequence[int]]
+    group: str = ""
 
     @property
     def scored(self) -> list[int]:
@@ -74,19 +77,11 @@ class Answers:
 
 def answer_logps(model: Any, trees: Sequence[Answers], progress: Progress = no_progress) -> list[list[float]]:
     """Summed log-probability of each answer of each tree, in nats, fp32."""
-    import torch
+    return each_tree(model, trees, _sums, BATCH_TOKENS, progress)
 
-    return [
-        [
-            -float(
-                torch.nn.functional.cross_entropy(
-                    logits.float(), torch.tensor(list(tokens), device=logits.device), reduction="sum"
-                )
-            )
-            for logits, tokens in texts
-        ]
-        for texts in in_batches(model, trees, BATCH_TOKENS, progress)
-    ]
+
+def _sums(texts: Texts) -> list[float]:
+    return [float(sum_logp(logits, tokens)) for logits, tokens in texts]
 
 
 def pairs_table(

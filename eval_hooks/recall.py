@@ -9,10 +9,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from eval_hooks.encode import common_prefix, without_end
+from eval_hooks.encode import without_end
 from eval_hooks.errors import EvalError
-from eval_hooks.forward import Progress, in_batches, no_progress
+from eval_hooks.forward import Progress, no_progress
 from eval_hooks.items import RecallItem
+from eval_hooks.trees import Texts, common_beginning, each_tree
 
 if TYPE_CHECKING:
     import torch
@@ -30,6 +31,7 @@ class EncodedRecall:
     """Tokens of each branch that are its answer, the last ones."""
     value: tuple[bool, ...]
     """Of the answer's scored tokens: which belong to the value."""
+    group: str = ""
 
     @property
     def tokens(self) -> int:
@@ -57,7 +59,7 @@ def encode_recall(item: RecallItem, prompt: str, tokenizer: Any) -> EncodedRecal
     ids = [without_end(list(row), tokenizer) for row in encoded["input_ids"]]
     ends = [[end for _, end in offsets] for offsets in encoded["offset_mapping"]]
     scored = [sum(end > len(prompt) for end in row[: len(one)]) for row, one in zip(ends, ids, strict=True)]
-    shared = min(common_prefix(ids), *(len(row) - n for row, n in zip(ids, scored, strict=True)))
+    shared = min(len(common_beginning(ids)), *(len(row) - n for row, n in zip(ids, scored, strict=True)))
     first, last = len(prompt) + begin, len(prompt) + begin + len(item.value)
     spans = encoded["offset_mapping"][0][: len(ids[0])][len(ids[0]) - scored[0] :]
     return EncodedRecall(
@@ -74,8 +76,11 @@ def recall(
     model: Any, items: Sequence[EncodedRecall], batch_tokens: int = 1024, progress: Progress = no_progress
 ) -> list[list[Recalled]]:
     """Per item, per text. The model is left as it was."""
-    found = in_batches(model, items, batch_tokens, progress)
-    return [[_recalled(logits, tokens) for logits, tokens in texts] for texts in found]
+    return each_tree(model, items, _of, batch_tokens, progress)
+
+
+def _of(texts: Texts) -> list[Recalled]:
+    return [_recalled(logits, tokens) for logits, tokens in texts]
 
 
 def _recalled(logits: "torch.Tensor", tokens: Sequence[int]) -> Recalled:  # (n, V), n tokens

@@ -1,17 +1,17 @@
-"""Log-probabilities of options: a question runs once, its options ride on it.
+"""Log-probabilities of options: a question runs once, its options ride on it, and questions on what they begin with.
 
-Several items lie in one row (`forward.Row`): nothing is copied, nothing padded, and the head meets the scored positions
-only. Where a model cannot take the block mask this needs (FlashAttention, sliding windows, recurrent layers) each
-option runs as a row of its own: the same numbers, more tokens. The layout is a function of the items alone, so it is
-the same at every checkpoint.
+Several items lie in one row (`trees.together`): nothing is copied, nothing padded, and the head meets the scored
+positions only. Where a model cannot take the block mask this needs (sliding windows, recurrent layers) each option runs
+as a row of its own: the same numbers, more tokens.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from eval_hooks.encode import Encoded
-from eval_hooks.forward import Progress, Scored, in_batches, no_progress
+from eval_hooks.forward import Progress, no_progress
+from eval_hooks.trees import Texts, each_tree
 
 if TYPE_CHECKING:
     import torch
@@ -34,27 +34,20 @@ def score(
 
     The model is left as it was.
     """
-    return [_of(options) for options in in_batches(model, items, batch_tokens, progress)]
+    return each_tree(model, items, scores_of, batch_tokens, progress)
 
 
-def score_batch(run: Callable[[Any, Sequence[Encoded]], Scored], model: Any, items: Sequence[Encoded]) -> list[Scores]:
-    """Scores of a few items, laid out by `forward.together` or `one_by_one`; the caller sets the model's mode."""
-    return [_of(options) for options in run(model, items)]
+def scores_of(options: Texts) -> Scores:
+    """Of one item, from its options' logits."""
+    import torch
+
+    logp = torch.stack([sum_logp(logits, tokens) for logits, tokens in options])
+    return Scores(logp=tuple(logp.tolist()), mass=float(logp.exp().sum()))
 
 
-def _of(options: "Sequence[tuple[torch.Tensor, Sequence[int]]]") -> Scores:
-    return _scores([_option_logp(logits, tokens) for logits, tokens in options])
-
-
-def _option_logp(logits: "torch.Tensor", tokens: Sequence[int]) -> "torch.Tensor":  # (n, V), n tokens -> ()
+def sum_logp(logits: "torch.Tensor", tokens: Sequence[int]) -> "torch.Tensor":  # (n, V), n tokens -> ()
+    """Log-probability of a text's scored tokens, fp32."""
     import torch
 
     logp = torch.log_softmax(logits.float(), dim=-1)
     return logp.gather(1, torch.tensor(list(tokens), device=logp.device)[:, None]).sum()
-
-
-def _scores(options: Sequence["torch.Tensor"]) -> Scores:
-    import torch
-
-    logp = torch.stack(list(options))
-    return Scores(logp=tuple(logp.tolist()), mass=float(logp.exp().sum()))

@@ -143,6 +143,9 @@ def forgetting(run: RunView) -> Iterator[Draw]:
         named = {"em_value": "value recalled", "probability_value": "probability", "rouge_l": "ROUGE-L",
                  "truth_ratio": "truth ratio"}  # fmt: skip
         _lines(axis, run, {f"eval/{gone}/{key}": label for key, label in named.items()})
+        for name, style in zip(kept, ("--", ":", "-."), strict=False):
+            if points := run.curve(f"eval/{name}/probability_value"):
+                axis.plot(*zip(*points, strict=True), style, color=ORANGE, lw=1, label=f"probability, {name}")
         finish(axis, f"How well {gone} is known", "step", "")
 
     yield from (draw, how)

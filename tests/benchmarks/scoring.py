@@ -9,9 +9,10 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from eval_hooks.config import TaskSpec
 from eval_hooks.encode import encode
-from eval_hooks.forward import batches, one_by_one, scoring_mode, together
-from eval_hooks.scoring import score_batch
+from eval_hooks.forward import batches, scoring_mode
+from eval_hooks.scoring import scores_of
 from eval_hooks.tasks.pocket import load
+from eval_hooks.trees import one_by_one, together
 from tests.benchmarks.machine import machine
 from trainers.fetch import fetch
 
@@ -32,7 +33,7 @@ def main() -> None:
             begin = time.perf_counter()
             with scoring_mode(model):
                 for batch in batches([item.tokens for item in items], 1024):
-                    score_batch(way, model, [items[i] for i in batch])
+                    [scores_of(texts) for texts in way(model, [items[i] for i in batch])]
             best[name] = min(best.get(name, 1e9), time.perf_counter() - begin)
         ratio = best["alone"] / best["shared"]
         print(

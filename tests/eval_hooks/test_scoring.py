@@ -10,9 +10,10 @@ from transformers import AutoTokenizer, Gemma2Config, Gemma2ForCausalLM, LlamaFo
 from eval_hooks import EvalError
 from eval_hooks.config import TaskSpec, Variant
 from eval_hooks.encode import encode
-from eval_hooks.forward import one_by_one, scoring_mode, takes_block_mask
+from eval_hooks.forward import block_attention, scoring_mode, takes_block_mask
 from eval_hooks.items import ChoiceItem, ChoiceSet
-from eval_hooks.scoring import score, score_batch
+from eval_hooks.scoring import Scores, score, scores_of
+from eval_hooks.trees import groups, one_by_one
 from tests.conftest import tiny_llama
 
 
@@ -42,6 +43,11 @@ def by_hand(model: Any, tokenizer: Any, prompt: str, option: str) -> float:
     return sum(logp[i - 1, whole[i]].item() for i in range(len(context), len(whole)))
 
 
+def alone_of(model: Any, encoded: list[Any]) -> list[Scores]:
+    """Each option as a row of its own."""
+    return [scores_of(texts) for texts in one_by_one(model, encoded)]
+
+
 @pytest.mark.parametrize("variant", ["hendrycks", "lm_eval", "olmes_mcf", "olmes_cf"])
 @pytest.mark.parametrize("attention", ["sdpa", "eager"])
 def test_shared_questions_score_like_full_logits_one_by_one(tokenizer: Any, variant: Variant, attention: str) -> None:
@@ -56,6 +62,67 @@ def test_shared_questions_score_like_full_logits_one_by_one(tokenizer: Any, vari
         )
         for option, logp in zip(options, result.logp, strict=True):
             assert logp == pytest.approx(by_hand(model, tokenizer, one.prompt, option), abs=2e-4)
+
+
+MANY = ChoiceSet(
+    items=tuple(
+        item(f"{start} {thing}?", *choices, subject=subject)
+        for subject in ("geography", "law")
+        for start, choices in (("Largest", ("one", "a second one")), ("Which", ("three", "four")), ("And", ("a", "b")))
+        for thing in ("river", "old town by the sea")
+    ),
+    dev={"geography": DEV, "law": DEV[::-1]},
+)
+
+
+@pytest.mark.parametrize("variant", ["lm_eval", "olmes_cf"])
+@pytest.mark.parametrize("attention", ["sdpa", "eager"])
+def test_questions_ride_on_their_subjects_examples(tokenizer: Any, variant: Variant, attention: str) -> None:
+    """Two subjects with two examples each: the examples run once a subject, and every number is as alone."""
+    model = tiny_llama(attn_implementation=attention)
+    encoded = encode(MANY, TaskSpec(task="mmlu", variant=variant, shots=2), tokenizer, 2048)
+    found = list(groups(encoded))
+    assert [list(group.members) for group in found] == [list(range(6)), list(range(6, 12))]
+    for group in found:
+        assert len(group.prefix) >= 32
+        assert all(tuple(encoded[i].shared[: len(group.prefix)]) == tuple(group.prefix) for i in group.members)
+    run: list[int] = []
+    model.register_forward_pre_hook(lambda m, args, kwargs: run.append(kwargs["input_ids"].shape[1]), with_kwargs=True)
+    with scoring_mode(model):
+        alone = alone_of(model, encoded)
+    run.clear()
+    for budget, passes in ((10_000, 4), (40, None)):  # a pass for each subject's examples, one for its questions
+        scored = score(model, encoded, batch_tokens=budget)
+        assert passes is None or len(run) == passes
+        for a, b in zip(scored, alone, strict=True):
+            assert a.logp == pytest.approx(b.logp, abs=2e-4)
+        run.clear()
+
+
+def test_a_changed_question_does_not_reach_the_others_of_its_subject(tokenizer: Any, tiny: LlamaForCausalLM) -> None:
+    spec = TaskSpec(task="mmlu", variant="olmes_cf", shots=2)
+    new = item("Something else altogether, and longer than it was?", "a", "b")
+    other = ChoiceSet(items=(new, *MANY.items[1:]), dev=MANY.dev)
+    before, after = (score(tiny, encode(data, spec, tokenizer, 2048), 10_000) for data in (MANY, other))
+    assert before[0].logp != after[0].logp
+    for a, b in zip(before[1:], after[1:], strict=True):
+        assert a.logp == pytest.approx(b.logp, abs=1e-4)
+
+
+def test_flash_attention_is_stood_in_for_and_comes_back(
+    tiny: LlamaForCausalLM, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The kernel itself needs a GPU, and transformers checks for it: what is tested is what it is asked to switch to."""
+    asked: list[str] = []
+    monkeypatch.setattr(type(tiny), "set_attn_implementation", lambda self, name: asked.append(name))
+    with block_attention(tiny):
+        assert asked == []
+    tiny.config._attn_implementation = "flash_attention_2"
+    assert takes_block_mask(tiny)
+    with pytest.raises(RuntimeError), block_attention(tiny):
+        assert asked == ["sdpa"]
+        raise RuntimeError
+    assert asked == ["sdpa", "flash_attention_2"]
 
 
 def test_numbers_do_not_depend_on_the_batch_budget(tokenizer: Any, tiny: LlamaForCausalLM) -> None:
@@ -143,7 +210,7 @@ def test_under_autocast_the_mask_has_the_type_that_attention_computes_in(
     with torch.autocast("cpu", torch.bfloat16):
         shared = score(tiny, encoded)
         with scoring_mode(tiny):
-            alone = score_batch(one_by_one, tiny, encoded)
+            alone = alone_of(tiny, encoded)
     for a, b in zip(shared, alone, strict=True):
         assert a.logp == pytest.approx(b.logp, abs=0.2)
 
@@ -156,7 +223,7 @@ def test_smollm2_scores_real_questions_alike_shared_and_alone(smollm2: Path) -> 
     encoded = encode(DATA, TaskSpec(task="mmlu", variant="olmes_cf", shots=2), tokenizer, 8192)
     shared = score(model, encoded)
     with scoring_mode(model):
-        alone = score_batch(one_by_one, model, encoded)
+        alone = alone_of(model, encoded)
     for a, b in zip(shared, alone, strict=True):
         assert a.logp == pytest.approx(b.logp, abs=1e-3)
     assert max(shared[0].logp) == shared[0].logp[0]  # Paris

@@ -1,0 +1,140 @@
+"""Texts with common beginnings, scored together: what they share runs once.
+
+Two things are shared. Texts of one tree (the options of a question, the answers to a prompt) ride on one pass over its
+stem. Trees of one group (a subject's questions after the same solved examples) ride on the keys and values of the
+longest run of tokens that all of them begin with; whole prompts are tokenised and compared, since a beginning tokenised
+by itself need not be one. The layout is a function of the items alone, so it is the same at every checkpoint.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+
+from eval_hooks.forward import (
+    Prefix,
+    Progress,
+    Row,
+    batches,
+    block_attention,
+    kept_logits,
+    scoring_mode,
+    takes_block_mask,
+)
+
+if TYPE_CHECKING:
+    import torch
+
+SHORTEST = 32
+"""Tokens of a common beginning that are worth a pass of their own."""
+T = TypeVar("T")
+
+
+class Tree(Protocol):
+    """Texts with a common beginning, of each of which the last tokens are scored."""
+
+    @property
+    def group(self) -> str:
+        """Trees of one group have a beginning in common; empty: of none."""
+
+    @property
+    def shared(self) -> Sequence[int]:
+        """The tokens that all texts begin with; at least one."""
+
+    @property
+    def branches(self) -> Sequence[Sequence[int]]:
+        """What follows, per text."""
+
+    @property
+    def scored(self) -> Sequence[int]:
+        """How many of a text's last tokens are scored."""
+
+    @property
+    def tokens(self) -> int:
+        """Tokens run through the model for it, alone."""
+
+
+Texts = Sequence[tuple["torch.Tensor", Sequence[int]]]
+"""Per text of a tree: logits (n, V) that predict its n scored tokens, and those tokens."""
+Way = Callable[[Any, Sequence[Tree], Prefix | None], list[Texts]]
+
+
+def each_tree(
+    model: Any, trees: Sequence[Tree], of: Callable[[Texts], T], batch_tokens: int, progress: Progress
+) -> list[T]:
+    """What `of` makes of each tree's texts, in the order of the trees.
+
+    Batches go up to a token budget; only a batch's logits are held at a time. The model is left as it was.
+    """
+    way: Way = together if takes_block_mask(model) else one_by_one
+    out: dict[int, T] = {}
+    with scoring_mode(model), block_attention(model):
+        for group in groups(trees, share=way is together):
+            prefix = Prefix.of(model, group.prefix) if group.prefix else None
+            for batch in batches([trees[i].tokens - len(group.prefix) for i in group.members], batch_tokens):
+                chosen = [group.members[k] for k in batch]
+                found = way(model, [trees[i] for i in chosen], prefix)
+                out |= {i: of(texts) for i, texts in zip(chosen, found, strict=True)}
+                progress(len(batch))
+    return [out[i] for i in range(len(trees))]
+
+
+@dataclass(frozen=True)
+class Group:
+    """Trees that begin alike."""
+
+    members: Sequence[int]
+    prefix: Sequence[int] = ()
+
+
+def groups(trees: Sequence[Tree], share: bool = True) -> Iterator[Group]:
+    """The trees in groups, by first appearance; those without a beginning worth sharing together, last."""
+    named: dict[str, list[int]] = {}
+    for i, tree in enumerate(trees):
+        named.setdefault(tree.group if share else "", []).append(i)
+    rest = named.pop("", [])
+    for members in named.values():
+        prefix = common_beginning([trees[i].shared[:-1] for i in members])
+        if len(members) > 1 and len(prefix) >= SHORTEST:
+            yield Group(members=members, prefix=prefix)
+        else:
+            rest += members
+    if rest:
+        yield Group(members=sorted(rest))
+
+
+def common_beginning(rows: Sequence[Sequence[int]]) -> Sequence[int]:
+    """The longest run of tokens that all rows begin with: that of the first and the last one in order."""
+    ordered = sorted(map(tuple, rows))
+    low, high = ordered[0], ordered[-1]
+    return low[: next((i for i, (a, b) in enumerate(zip(low, high, strict=False)) if a != b), min(len(low), len(high)))]
+
+
+def together(model: Any, trees: Sequence[Tree], prefix: Prefix | None = None) -> list[Texts]:
+    """All trees in one row: a stem runs once, its texts ride on it; the head meets the scored places only."""
+    row, wanted = Row(), []
+    for tree in trees:
+        stem = tree.shared[prefix.length if prefix else 0 :]
+        fed = [branch[:-1] for branch in tree.branches]  # the last token is predicted, never fed
+        start, starts = row.add(stem, fed)
+        last = start + len(stem) - 1
+        places = [[last, *range(first, first + len(tokens))] for first, tokens in zip(starts, fed, strict=True)]
+        wanted.append([(p[-n:], b[-n:]) for p, b, n in zip(places, tree.branches, tree.scored, strict=True)])
+    keep = sorted({place for texts in wanted for places, _ in texts for place in places})
+    logits = row.logits(model, keep, prefix)
+    row_of = {place: number for number, place in enumerate(keep)}
+    return [[(logits[[row_of[p] for p in places]], tokens) for places, tokens in texts] for texts in wanted]
+
+
+def one_by_one(model: Any, trees: Sequence[Tree], prefix: Prefix | None = None) -> list[Texts]:
+    """The same with each text as a row of its own, for a model that takes no block mask."""
+    import torch
+
+    out: list[Texts] = []
+    for tree in trees:
+        texts = []
+        for branch, n in zip(tree.branches, tree.scored, strict=True):
+            ids = torch.tensor([[*tree.shared, *branch[:-1]]], device=model.device)
+            keep = list(range(ids.shape[1] - n, ids.shape[1]))
+            texts.append((kept_logits(model, keep, input_ids=ids)[0], branch[-n:]))
+        out.append(texts)
+    return out
