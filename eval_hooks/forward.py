@@ -115,6 +115,13 @@ def kept_logits(model: Any, keep: list[int], **inputs: Any) -> "torch.Tensor":
     return model(**inputs).logits[:, keep]
 
 
+def idle(model: Any) -> None:
+    """A forward pass over one token, for a rank that has nothing to score while another one has."""
+    import torch
+
+    kept_logits(model, [0], input_ids=torch.tensor([[0]], device=model.device))
+
+
 def keeps_logits(model: Any) -> bool:
     """Whether the model's forward can leave its head out where nobody looks."""
     base = model.get_base_model() if hasattr(model, "get_base_model") else model

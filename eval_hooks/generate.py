@@ -13,6 +13,7 @@ from typing import Any
 from eval_hooks.errors import EvalError
 from eval_hooks.forward import Progress, batches, no_progress, scoring_mode
 from eval_hooks.items import GenerateItem, RecallItem
+from eval_hooks.ranks import Job, shared_out
 
 PLAIN_SAMPLING = {"do_sample": True, "temperature": 1.0, "top_k": 0, "top_p": 1.0}
 
@@ -73,21 +74,25 @@ def continuations(
 ) -> list[list[int]]:
     """What follows each prompt, in tokens, up to and with the first stop token.
 
-    Greedy, or drawn from the model's own distribution (temperature 1, a fixed seed, the same on all ranks).
+    Greedy, or drawn from the model's own distribution (temperature 1, a fixed seed). Ranks share the batches out.
     """
     import torch
 
     order = sorted(range(len(prompts)), key=lambda i: (len(prompts[i]), i))
     stops = stop_ids(model, tokenizer)
-    out: dict[int, list[int]] = {}
-    with scoring_mode(model), own_settings(model, stops, tokenizer, max_new_tokens, sample):
+    sizes = [len(prompts[i]) + max_new_tokens for i in order]
+    jobs = [
+        Job(cost=sum(sizes[k] for k in batch), members=[order[k] for k in batch])
+        for batch in batches(sizes, batch_tokens)
+    ]
+
+    def work(number: int) -> list[list[int]]:
         if sample:
-            torch.manual_seed(0)  # scoring_mode gives the run's own random state back
-        for batch in batches([len(prompts[i]) + max_new_tokens for i in order], batch_tokens):
-            chosen = [order[i] for i in batch]
-            out |= zip(chosen, _generate(model, [prompts[i] for i in chosen], stops), strict=True)
-            progress(len(batch))
-    return [out[i] for i in range(len(prompts))]
+            torch.manual_seed(number)  # scoring_mode gives the run's own random state back
+        return _generate(model, [prompts[i] for i in jobs[number].members], stops)
+
+    with scoring_mode(model), own_settings(model, stops, tokenizer, max_new_tokens, sample):
+        return shared_out(jobs, work, lambda: _generate(model, [[0]], stops), progress)
 
 
 def render(item: GenerateItem | RecallItem, tokenizer: Any, template_kwargs: dict[str, Any]) -> str:

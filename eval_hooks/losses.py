@@ -8,12 +8,14 @@ from eval_hooks.forward import (
     Row,
     batches,
     block_attention,
+    idle,
     kept_logits,
     no_progress,
     scoring_mode,
     takes_block_mask,
 )
 from eval_hooks.items import LossItem
+from eval_hooks.ranks import Job, shared_out
 
 if TYPE_CHECKING:
     import torch
@@ -26,14 +28,19 @@ def token_losses(
 
     The model is left as it was.
     """
-    losses: list[tuple[float, int]] = []
     shared = takes_block_mask(model)
+    sizes = [len(item.input_ids) for item in items]
+    jobs = [
+        Job(cost=sum(sizes[i] for i in batch), members=batch, calls=int(any(_predicting(items[i]) for i in batch)))
+        for batch in batches(sizes, batch_tokens if shared else 1)
+    ]
+
+    def work(number: int) -> list[tuple[float, int]]:
+        chosen = [items[i] for i in jobs[number].members]
+        return _packed(model, chosen) if shared else [_alone(model, chosen[0])]
+
     with scoring_mode(model), block_attention(model):
-        for batch in batches([len(item.input_ids) for item in items], batch_tokens if shared else 1):
-            chosen = [items[i] for i in batch]
-            losses += _packed(model, chosen) if shared else [_alone(model, chosen[0])]
-            progress(len(batch))
-    return losses
+        return shared_out(jobs, work, lambda: idle(model), progress)
 
 
 def _predicting(item: LossItem) -> list[int]:

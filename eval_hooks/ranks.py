@@ -1,5 +1,9 @@
-"""What the ranks of a run agree on; without a process group there is one, and it agrees with itself."""
+"""What the ranks of a run agree on and share out; without a process group there is one, and it does everything."""
 
+from bisect import bisect_left, bisect_right
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from itertools import accumulate
 from typing import Any, TypeVar
 
 Value = TypeVar("Value")
@@ -26,6 +30,84 @@ def highest(value: int, device: Any) -> int:
     box = torch.tensor(value, device=device)
     dist.all_reduce(box, op=dist.ReduceOp.MAX)
     return int(box)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Job:
+    """A piece of work for which the model is called."""
+
+    cost: int
+    """Tokens run."""
+    members: Sequence[int]
+    """Numbers of the items it is about."""
+    calls: int = 1
+    """How often the model is called, but for the prefix."""
+    prefix: Sequence[int] = ()
+    """Tokens run once before it and the jobs beside it that have the same object."""
+
+
+def share(jobs: Sequence[Job], rank: int, ranks: int) -> range:
+    """Which of the jobs in a row a rank does: one after the other, about as much cost on every rank.
+
+    All jobs are somebody's and none is two ranks'; a rank may have none.
+    """
+    ends = list(accumulate(job.cost for job in jobs))
+    owners = [int(ranks * (end - job.cost / 2) / ends[-1]) for job, end in zip(jobs, ends, strict=True)]
+    return range(bisect_left(owners, rank), bisect_right(owners, rank))
+
+
+def calls(jobs: Sequence[Job], mine: range) -> int:
+    """How often a rank with these jobs calls the model."""
+    own = [jobs[i] for i in mine]
+    fresh = [job for i, job in enumerate(own) if job.prefix and (i == 0 or own[i - 1].prefix is not job.prefix)]
+    return sum(job.calls for job in own) + len(fresh)
+
+
+def shared_out(
+    jobs: Sequence[Job],
+    work: Callable[[int], Sequence[Value]],
+    idle: Callable[[], object],
+    progress: Callable[[int], None],
+) -> list[Value]:
+    """Every item's result, in order, on every rank.
+
+    `work` takes a job's number and gives its members' results. Every rank calls the model equally often, the rest by
+    `idle`: under ZeRO-3 a forward pass gathers weights from all of them. That number is known beforehand, since who has
+    nothing to do must call while others work. `progress` hears of all items, as far as this rank can tell.
+    """
+    rank, ranks = place()
+    shares = [share(jobs, other, ranks) for other in range(ranks)]
+    mine = shares[rank]
+    items, own = sum(len(job.members) for job in jobs), sum(jobs[i].cost for i in mine)
+    found: dict[int, Value] = {}
+    done = shown = 0
+    for number in mine:
+        found |= zip(jobs[number].members, work(number), strict=True)
+        done += jobs[number].cost
+        progress(items * done // own - shown)
+        shown = items * done // own
+    for _ in range(max(calls(jobs, other) for other in shares) - calls(jobs, mine)):
+        idle()
+    found = from_all(found)
+    return [found[i] for i in range(items)]
+
+
+def from_all(found: dict[int, Value]) -> dict[int, Value]:
+    """What every rank found, by number, on every rank."""
+    import torch.distributed as dist
+
+    if not _several():
+        return found
+    boxes: list[Any] = [None] * dist.get_world_size()
+    dist.all_gather_object(boxes, found)
+    return {number: value for box in boxes for number, value in box.items()}
+
+
+def place() -> tuple[int, int]:
+    """(rank, number of ranks)."""
+    import torch.distributed as dist
+
+    return (dist.get_rank(), dist.get_world_size()) if _several() else (0, 1)
 
 
 def _several() -> bool:

@@ -6,8 +6,7 @@ longest run of tokens that all of them begin with; whole prompts are tokenised a
 by itself need not be one. The layout is a function of the items alone, so it is the same at every checkpoint.
 """
 
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from eval_hooks.forward import (
@@ -16,10 +15,12 @@ from eval_hooks.forward import (
     Row,
     batches,
     block_attention,
+    idle,
     kept_logits,
     scoring_mode,
     takes_block_mask,
 )
+from eval_hooks.ranks import Job, shared_out
 
 if TYPE_CHECKING:
     import torch
@@ -61,45 +62,56 @@ Way = Callable[[Any, Sequence[Tree], Prefix | None], list[Texts]]
 def each_tree(
     model: Any, trees: Sequence[Tree], of: Callable[[Texts], T], batch_tokens: int, progress: Progress
 ) -> list[T]:
-    """What `of` makes of each tree's texts, in the order of the trees.
+    """What `of` makes of each tree's texts, in the order of the trees, on every rank.
 
-    Batches go up to a token budget; only a batch's logits are held at a time. The model is left as it was.
+    Batches go up to a token budget, and the ranks share them out; only a batch's logits are held at a time. The model
+    is left as it was.
     """
     way: Way = together if takes_block_mask(model) else one_by_one
-    out: dict[int, T] = {}
+    jobs = layout(trees, batch_tokens, share=way is together)
+    last: tuple[Sequence[int], Prefix | None] = ((), None)
+
+    def work(number: int) -> list[T]:
+        nonlocal last
+        job = jobs[number]
+        if job.prefix is not last[0]:
+            last = job.prefix, Prefix.of(model, job.prefix) if job.prefix else None
+        members = [trees[i] for i in job.members]
+        return [of(texts) for texts in way(model, members, last[1])]
+
     with scoring_mode(model), block_attention(model):
-        for group in groups(trees, share=way is together):
-            prefix = Prefix.of(model, group.prefix) if group.prefix else None
-            for batch in batches([trees[i].tokens - len(group.prefix) for i in group.members], batch_tokens):
-                chosen = [group.members[k] for k in batch]
-                found = way(model, [trees[i] for i in chosen], prefix)
-                out |= {i: of(texts) for i, texts in zip(chosen, found, strict=True)}
-                progress(len(batch))
-    return [out[i] for i in range(len(trees))]
+        return shared_out(jobs, work, lambda: idle(model), progress)
 
 
-@dataclass(frozen=True)
-class Group:
-    """Trees that begin alike."""
-
-    members: Sequence[int]
-    prefix: Sequence[int] = ()
-
-
-def groups(trees: Sequence[Tree], share: bool = True) -> Iterator[Group]:
-    """The trees in groups, by first appearance; those without a beginning worth sharing together, last."""
+def layout(trees: Sequence[Tree], batch_tokens: int, share: bool = True) -> list[Job]:
+    """The trees in batches: each group after what it has in common, in order of appearance; then all others."""
     named: dict[str, list[int]] = {}
     for i, tree in enumerate(trees):
         named.setdefault(tree.group if share else "", []).append(i)
     rest = named.pop("", [])
+    out: list[Job] = []
     for members in named.values():
         prefix = common_beginning([trees[i].shared[:-1] for i in members])
         if len(members) > 1 and len(prefix) >= SHORTEST:
-            yield Group(members=members, prefix=prefix)
+            out += _batches(trees, members, batch_tokens, share, prefix)
         else:
             rest += members
-    if rest:
-        yield Group(members=sorted(rest))
+    return out + _batches(trees, sorted(rest), batch_tokens, share)
+
+
+def _batches(
+    trees: Sequence[Tree], members: Sequence[int], batch_tokens: int, share: bool, prefix: Sequence[int] = ()
+) -> list[Job]:
+    sizes = [trees[i].tokens - len(prefix) for i in members]
+    return [
+        Job(
+            cost=sum(sizes[k] for k in batch) + (0 if number else len(prefix)),
+            members=[members[k] for k in batch],
+            calls=1 if share else sum(len(trees[members[k]].branches) for k in batch),
+            prefix=prefix,
+        )
+        for number, batch in enumerate(batches(sizes, batch_tokens))
+    ]
 
 
 def common_beginning(rows: Sequence[Sequence[int]]) -> Sequence[int]:

@@ -13,7 +13,7 @@ from eval_hooks.encode import encode
 from eval_hooks.forward import block_attention, scoring_mode, takes_block_mask
 from eval_hooks.items import ChoiceItem, ChoiceSet
 from eval_hooks.scoring import Scores, score, scores_of
-from eval_hooks.trees import groups, one_by_one
+from eval_hooks.trees import layout, one_by_one
 from tests.conftest import tiny_llama
 
 
@@ -81,11 +81,11 @@ def test_questions_ride_on_their_subjects_examples(tokenizer: Any, variant: Vari
     """Two subjects with two examples each: the examples run once a subject, and every number is as alone."""
     model = tiny_llama(attn_implementation=attention)
     encoded = encode(MANY, TaskSpec(task="mmlu", variant=variant, shots=2), tokenizer, 2048)
-    found = list(groups(encoded))
-    assert [list(group.members) for group in found] == [list(range(6)), list(range(6, 12))]
-    for group in found:
-        assert len(group.prefix) >= 32
-        assert all(tuple(encoded[i].shared[: len(group.prefix)]) == tuple(group.prefix) for i in group.members)
+    found = layout(encoded, 10_000)
+    assert [list(batch.members) for batch in found] == [list(range(6)), list(range(6, 12))]
+    for batch in found:
+        assert len(batch.prefix) >= 32
+        assert all(tuple(encoded[i].shared[: len(batch.prefix)]) == tuple(batch.prefix) for i in batch.members)
     run: list[int] = []
     model.register_forward_pre_hook(lambda m, args, kwargs: run.append(kwargs["input_ids"].shape[1]), with_kwargs=True)
     with scoring_mode(model):
