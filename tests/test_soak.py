@@ -56,7 +56,7 @@ def write_shuffled(file: Path) -> None:
 
 
 def test_gradient_ascent_wrecks_what_was_to_stay_and_npo_does_not(tmp_path: Path, smollm2: Path) -> None:
-    """From one model that knows 40 facts: both forget; NPO keeps most retained facts, ascent keeps none of note."""
+    """From one model that knows 40 facts: both forget; NPO keeps most retained facts, ascent nearly none, and costs more."""
     assert temper(tmp_path, "train", "sft/facts", "--run-dir", "facts", "eval.retain=[]").returncode == 0
     kept, forgotten = {}, {}
     for method in ("npo", "grad_ascent"):
@@ -66,8 +66,8 @@ def test_gradient_ascent_wrecks_what_was_to_stay_and_npo_does_not(tmp_path: Path
         forgotten[method] = 1 - tasks["forget"]["accuracy"]["value"]
         kept[method] = (tasks["retain"]["accuracy"]["value"], tasks["pocket"]["retention"]["delta"]["value"])
     assert min(forgotten.values()) > 0.4
-    assert kept["npo"][0] > 0.7 and kept["npo"][1] > -0.1
-    assert kept["grad_ascent"][0] < 0.3 and kept["grad_ascent"][1] < -0.15
+    assert kept["npo"][0] > 0.7 and kept["grad_ascent"][0] < 0.3
+    assert kept["grad_ascent"][1] < min(kept["npo"][1], -0.03)
 
 
 def test_continued_pretraining_learns_the_domain_and_replay_holds_general_text(tmp_path: Path, smollm2: Path) -> None:
