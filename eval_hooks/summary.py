@@ -1,19 +1,24 @@
 """From per-item tables to the numbers of summary.json: nothing here has seen a model."""
 
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 
 from eval_hooks.calibration.brier import brier, brier_top_label, decompose
-from eval_hooks.calibration.ece import ece, mce, reliability
+from eval_hooks.calibration.ece import classwise_ece, ece, ece_debiased, mce, reliability, rms_ce, smooth_ece
 from eval_hooks.calibration.nll import clipped, nll
-from eval_hooks.calibration.ranking import aurc, auroc, e_aurc
+from eval_hooks.calibration.ranking import accuracy_at, aurc, auroc, coverage_at, e_aurc
 from eval_hooks.config import MARGIN
 from eval_hooks.estimate import Estimate, missing
 from eval_hooks.intervals import bootstrap, bootstrap_mean, share
 from eval_hooks.retention import retention
 from eval_hooks.table import RECALL_METRICS, column, kind_of, probabilities
+
+FEWEST_IN_BIN = 10
+"""Items of a bin whose gap may be called the largest."""
 
 
 def summarise_task(
@@ -130,18 +135,34 @@ def macro(table: pa.Table) -> Estimate:
 def calibration(table: pa.Table) -> dict[str, Estimate]:
     """Every calibration number with its interval."""
     conf, correct, p_gold = column(table, "conf"), column(table, "correct").astype(float), column(table, "p_gold")
-    n = len(conf)
+    p, gold = probabilities(table), column(table, "gold")
+    top: dict[str, Callable[..., float | None]] = {
+        "ece": ece,
+        "ece_equal_mass": partial(ece, equal_mass=True),
+        "ece_debiased": ece_debiased,
+        "rms": rms_ce,
+        "mce": partial(mce, fewest=FEWEST_IN_BIN),
+        "auroc": auroc,
+        "aurc": aurc,
+        "e_aurc": e_aurc,
+        "accuracy_at_50": partial(accuracy_at, coverage=0.5),
+        "accuracy_at_80": partial(accuracy_at, coverage=0.8),
+        "accuracy_at_90": partial(accuracy_at, coverage=0.9),
+        "coverage_at_risk_5": partial(coverage_at, risk=0.05),
+    }
     return {
-        "ece": bootstrap(lambda i: ece(conf[i], correct[i]), n),
-        "ece_equal_mass": bootstrap(lambda i: ece(conf[i], correct[i], equal_mass=True), n),
-        "mce": bootstrap(lambda i: mce(conf[i], correct[i]), n),
-        "brier": bootstrap_mean(brier(probabilities(table), column(table, "gold"))),
+        **{name: bootstrap(_of_items(number, conf, correct), len(conf)) for name, number in top.items()},
+        "smooth_ece": bootstrap(_of_items(smooth_ece, conf, correct), len(conf), resamples=100),
+        "classwise_ece": bootstrap(_of_items(classwise_ece, p, gold), len(conf)),
+        "brier": bootstrap_mean(brier(p, gold)),
         "brier_top_label": bootstrap_mean(brier_top_label(conf, correct)),
         "nll": bootstrap_mean(nll(p_gold)),
-        "auroc": bootstrap(lambda i: auroc(conf[i], correct[i]), n),
-        "aurc": bootstrap(lambda i: aurc(conf[i], correct[i]), n),
-        "e_aurc": bootstrap(lambda i: e_aurc(conf[i], correct[i]), n),
     }
+
+
+def _of_items(number: Callable[..., float | None], *columns: np.ndarray) -> Callable[[np.ndarray], float | None]:
+    """A number of columns as a number of item indices."""
+    return lambda index: number(*(values[index] for values in columns))
 
 
 def ece_rise(before: pa.Table, after: pa.Table) -> Estimate:

@@ -5,12 +5,14 @@
 
 Equal width: bins ((m-1)/M, m/M], 0 goes to the first. Equal mass: sorted by confidence (stable), M groups of size floor
 or ceil(n/M). The plug-in estimate is biased up by noise of the order sqrt(M/n), so its interval covers the estimate's
-spread, not the true error.
+spread, not the true error; no coverage is claimed for it. Beside it stands the debiased one (Kumar, Liang, Ma 2019,
+arXiv:1909.10155): minus what the same estimator would gain if each bin's accuracy were drawn anew.
 """
 
 from typing import Any
 
 import numpy as np
+from scipy.stats import norm
 
 from eval_hooks.intervals import wilson
 
@@ -41,10 +43,47 @@ def ece(conf: np.ndarray, correct: np.ndarray, bins: int = BINS, equal_mass: boo
     return float(np.abs(gap_sums(conf, correct, bin_of, bins)[1]).sum() / len(conf))
 
 
-def mce(conf: np.ndarray, correct: np.ndarray, bins: int = BINS) -> float:
-    """Largest gap over non-empty equal-width bins."""
+def ece_debiased(conf: np.ndarray, correct: np.ndarray, bins: int = BINS) -> float:
+    """ECE over equal-width bins less its expected excess, at least 0.
+
+    The excess is E|gap + e| - |gap| summed over bins by weight, e normal with the variance of a bin's accuracy: the
+    folded normal's mean in place of resampling.
+    """
+    bin_of = width_bins(conf, bins)
+    counts, sums = gap_sums(conf, correct, bin_of, bins)
+    some = counts > 0
+    n, gap = counts[some], np.abs(sums[some] / counts[some])
+    accuracy = np.bincount(bin_of, weights=correct, minlength=bins)[some] / n
+    sd = np.sqrt(accuracy * (1 - accuracy) / n)
+    ratio = np.divide(gap, sd, out=np.full_like(gap, np.inf), where=sd > 0)
+    expected = np.where(sd > 0, 2 * sd * norm.pdf(ratio) + gap * (1 - 2 * norm.cdf(-ratio)), gap)
+    return float(max(0.0, (n * (2 * gap - expected)).sum() / len(conf)))
+
+
+def rms_ce(conf: np.ndarray, correct: np.ndarray, bins: int = BINS) -> float:
+    """Root of the weighted mean of the squared gaps (Hendrycks et al. 2019, arXiv:1812.04606), equal-mass bins."""
+    counts, sums = gap_sums(conf, correct, mass_bins(conf, bins), bins)
+    some = counts > 0
+    return float(np.sqrt((counts[some] * (sums[some] / counts[some]) ** 2).sum() / len(conf)))
+
+
+def classwise_ece(p: np.ndarray, gold: np.ndarray, bins: int = BINS) -> float:
+    """Mean over options k of the ECE of (p_k, gold is k): (n, K), (n,) (Nixon et al. 2019, arXiv:1904.01685)."""
+    return float(np.mean([ece(p[:, k], (gold == k).astype(float), bins) for k in range(p.shape[1])]))
+
+
+def smooth_ece(conf: np.ndarray, correct: np.ndarray) -> float:
+    """Without bins: residuals smoothed at the scale that equals the error (Blasiok, Nakkiran, arXiv:2309.12236)."""
+    from relplot import smECE
+
+    return float(smECE(np.clip(conf, 0.0, 1.0), correct))
+
+
+def mce(conf: np.ndarray, correct: np.ndarray, bins: int = BINS, fewest: int = 1) -> float | None:
+    """Largest gap over equal-width bins with at least `fewest` items; None where no bin has them."""
     counts, sums = gap_sums(conf, correct, width_bins(conf, bins), bins)
-    return float(np.abs(sums[counts > 0] / counts[counts > 0]).max())
+    enough = counts >= fewest
+    return float(np.abs(sums[enough] / counts[enough]).max()) if enough.any() else None
 
 
 def reliability(conf: np.ndarray, correct: np.ndarray, bins: int = BINS) -> list[dict[str, Any]]:

@@ -29,3 +29,20 @@ def aurc(conf: np.ndarray, correct: np.ndarray) -> float:
 def e_aurc(conf: np.ndarray, correct: np.ndarray) -> float:
     """AURC minus that of the ordering that puts every right item first."""
     return aurc(conf, correct) - aurc(correct.astype(float), correct)
+
+
+def accuracy_at(conf: np.ndarray, correct: np.ndarray, coverage: float) -> float:
+    """Accuracy of the most confident share of items; a block of ties across the edge counts by its mean."""
+    kept = max(1, round(coverage * len(conf)))
+    edge = np.sort(conf)[::-1][kept - 1]
+    above, tied = conf > edge, conf == edge
+    return float((correct[above].sum() + (kept - above.sum()) * correct[tied].mean()) / kept)
+
+
+def coverage_at(conf: np.ndarray, correct: np.ndarray, risk: float) -> float:
+    """Largest share of items, the most confident ones, whose error rate is at most `risk`; ties stay together."""
+    order = np.argsort(-conf, kind="stable")
+    errors, count = np.cumsum(1.0 - correct[order]), np.arange(1, len(conf) + 1)
+    whole = np.append(conf[order][1:] != conf[order][:-1], True)  # a block of ties ends here
+    good = whole & (errors <= risk * count)
+    return float(count[good].max() / len(conf)) if good.any() else 0.0

@@ -7,16 +7,29 @@ from hypothesis import strategies as st
 from sklearn.calibration import calibration_curve
 from sklearn.metrics import brier_score_loss, log_loss, roc_auc_score
 
+from eval_hooks import EvalError
 from eval_hooks.calibration.brier import brier, brier_top_label, decompose
-from eval_hooks.calibration.ece import ece, mass_bins, mce, reliability
+from eval_hooks.calibration.ece import (
+    classwise_ece,
+    ece,
+    ece_debiased,
+    mass_bins,
+    mce,
+    reliability,
+    rms_ce,
+    smooth_ece,
+)
 from eval_hooks.calibration.nll import clipped, nll
-from eval_hooks.calibration.ranking import aurc, auroc, e_aurc
+from eval_hooks.calibration.ranking import accuracy_at, aurc, auroc, coverage_at, e_aurc
+from eval_hooks.calibration.temperature import fit_temperature, scaled
 from eval_hooks.summary import calibration, ece_rise
 from eval_hooks.table import probabilities
 from tests.eval_hooks.tables import random_choices
 
 CONF = np.array([0.95, 0.90, 0.85, 0.60, 0.55, 0.30])
 RIGHT = np.array([1.0, 1.0, 0.0, 1.0, 0.0, 0.0])
+BIASED = {"ece", "ece_equal_mass", "mce", "rms", "classwise_ece", "ece_debiased", "smooth_ece"}
+"""Numbers that resampling makes larger, so that their interval need not hold them."""
 
 
 def test_six_items_by_hand() -> None:
@@ -41,6 +54,72 @@ def test_six_items_by_hand() -> None:
     assert auroc(CONF, RIGHT) == pytest.approx(8 / 9)
     assert aurc(CONF, RIGHT) == pytest.approx(0.247222, abs=1e-6)
     assert aurc(CONF, RIGHT) - e_aurc(CONF, RIGHT) == pytest.approx(0.191667, abs=1e-6)
+
+
+def test_the_rest_of_the_fixture_by_hand() -> None:
+    """Groups of two: gaps .075, .225, .425, root of the mean square .280995. The three most confident: 2 of 3 right.
+
+    Errors over the j most confident: 0, 0, 1/3, 1/4, 2/5, 1/2: at most 0 up to 2 of 6, at most .34 up to 4 of 6.
+    """
+    assert rms_ce(CONF, RIGHT, bins=3) == pytest.approx(0.280995, abs=1e-6)
+    assert accuracy_at(CONF, RIGHT, 0.5) == pytest.approx(2 / 3)
+    assert coverage_at(CONF, RIGHT, 0.0) == pytest.approx(2 / 6)
+    assert coverage_at(CONF, RIGHT, 0.34) == pytest.approx(4 / 6)
+    assert coverage_at(CONF, 1 - np.ones(6), 0.5) == 0.0
+
+
+def test_every_option_counts_in_the_classwise_error() -> None:
+    """Two items (.8, .2), (.6, .4), gold 0 and 1, five bins: gaps .2 and .6 for either option, .4 in the mean."""
+    p = np.array([[0.8, 0.2], [0.6, 0.4]])
+    assert classwise_ece(p, np.array([0, 1]), bins=5) == pytest.approx(0.4)
+
+
+def test_ties_across_an_edge_count_by_their_mean_and_stay_together() -> None:
+    conf, right = np.full(4, 0.5), np.array([1.0, 1.0, 1.0, 0.0])
+    assert accuracy_at(conf, right, 0.5) == pytest.approx(0.75)
+    assert coverage_at(conf, right, 0.2) == 0.0 and coverage_at(conf, right, 0.25) == 1.0
+
+
+def test_the_debiased_error_by_hand_and_in_the_limit() -> None:
+    """One bin of 100 at accuracy 1/2: no gap is expected to look like 2 (.05) phi(0) = .039894; a gap of .4 stays."""
+    right = np.array([1.0, 0.0] * 50)
+    assert ece_debiased(np.full(100, 0.5), right, bins=2) == 0.0
+    assert ece_debiased(np.full(100, 0.9), right, bins=2) == pytest.approx(0.4, abs=1e-6)
+    folded = 2 * 0.05 * 0.129518 + 0.075 * (1 - 2 * 0.066807)  # phi(1.5), Phi(-1.5)
+    assert ece_debiased(np.full(100, 0.575), right, bins=1) == pytest.approx(0.15 - folded, abs=1e-6)
+    rng, plain, debiased = np.random.default_rng(0), [], []
+    for _ in range(200):
+        conf = rng.uniform(0.25, 1, 300)
+        sample = (rng.uniform(size=300) < conf).astype(float)
+        plain.append(ece(conf, sample))
+        debiased.append(ece_debiased(conf, sample))
+    assert np.mean(plain) > 0.04 and np.mean(debiased) < 0.65 * np.mean(plain)
+
+
+def test_the_smooth_error_sees_a_shift_and_no_other() -> None:
+    rng = np.random.default_rng(0)
+    conf = rng.uniform(0.4, 0.9, 4000)
+    right = (rng.uniform(size=4000) < conf).astype(float)
+    assert smooth_ece(conf, right) < 0.03
+    assert smooth_ece(np.minimum(conf + 0.1, 1), right) == pytest.approx(0.1, abs=0.02)
+
+
+def test_the_temperature_by_hand() -> None:
+    """Gap 2, three of four right: T = 2 / ln 3 = 1.8205; predictions stay, and confidence becomes 3/4."""
+    scores, gold = np.array([[2.0, 0.0]] * 4), np.array([0, 0, 0, 1])
+    found = fit_temperature(scores, gold)
+    assert found.value == pytest.approx(1.8205, abs=1e-3) and (found.n, found.at_bound) == (4, False)
+    assert scaled(scores, found.value)[:, 0] == pytest.approx([0.75] * 4, abs=1e-4)
+    assert scaled(scores, 1.0) == pytest.approx(np.exp(scores) / np.exp(scores).sum(1, keepdims=True))
+    assert fit_temperature(scores, np.zeros(4, dtype=int)).at_bound
+    more = np.array([[2.0, 0.0, -np.inf]] * 4)  # an item with fewer options
+    assert fit_temperature(more, gold).value == pytest.approx(found.value)
+
+
+@pytest.mark.parametrize(("n", "split", "message"), [(4, "test", "name validation"), (1, "validation", "at least 2")])
+def test_a_temperature_is_not_fitted_where_it_must_not_be(n: int, split: str, message: str) -> None:
+    with pytest.raises(EvalError, match=message):
+        fit_temperature(np.zeros((n, 2)), np.zeros(n, dtype=int), split)
 
 
 def test_bin_edges_are_open_on_the_left() -> None:
@@ -115,7 +194,7 @@ def test_intervals_hold_the_value_and_cover_the_truth() -> None:
     """A calibrated model's Brier score: 95 % intervals from 80 samples of 150 items hold the true mean in most."""
     every = calibration(random_choices(120))
     for name, estimate in every.items():
-        assert estimate.low <= estimate.value <= estimate.high or name in {"ece", "ece_equal_mass", "mce"}, name
+        assert estimate.low <= estimate.value <= estimate.high or name in BIASED, name
     rng = np.random.default_rng(1)
     truth, hits = 1 / 6, 0  # E[c(1 - c)] for c uniform
     from eval_hooks.intervals import bootstrap_mean
