@@ -15,7 +15,9 @@ from eval_hooks.config import MARGIN
 from eval_hooks.estimate import Estimate, missing
 from eval_hooks.intervals import bootstrap, bootstrap_mean, share
 from eval_hooks.retention import retention
+from eval_hooks.retention.subjects import by_group
 from eval_hooks.table import RECALL_METRICS, column, kind_of, probabilities
+from eval_hooks.tasks.categories import CATEGORY_OF
 
 FEWEST_IN_BIN = 10
 """Items of a bin whose gap may be called the largest."""
@@ -79,7 +81,8 @@ def summarise_task(
         "letter_mass": None
         if table.column("letter_mass").null_count == n
         else float(np.nanmean(column(table, "letter_mass"))),
-        "by_subject": by_subject(table, baseline),
+        "by_subject": by_group(table, baseline),
+        "by_category": by_group(table, baseline, lambda subject: CATEGORY_OF.get(subject, "other subjects")),
         "reliability": reliability(conf, correct),
     }
 
@@ -169,20 +172,3 @@ def ece_rise(before: pa.Table, after: pa.Table) -> Estimate:
     """ECE after minus before, the same items resampled together."""
     a, b = ((column(t, "conf"), column(t, "correct").astype(float)) for t in (before, after))
     return bootstrap(lambda i: ece(b[0][i], b[1][i]) - ece(a[0][i], a[1][i]), len(a[0]))
-
-
-def by_subject(table: pa.Table, baseline: pa.Table | None) -> dict[str, dict[str, Any]]:
-    """Per subject: n, accuracy, and how many items were lost and gained."""
-    subjects, after = column(table, "subject"), column(table, "correct").astype(bool)
-    before = column(baseline, "correct").astype(bool) if baseline is not None else after
-    out = {}
-    for name in dict.fromkeys(subjects.tolist()):
-        inside = subjects == name
-        a, b = before[inside], after[inside]
-        out[name] = {
-            "n": int(inside.sum()),
-            "accuracy": float(b.mean()),
-            "lost": int((a & ~b).sum()),
-            "gained": int((~a & b).sum()),
-        }
-    return out

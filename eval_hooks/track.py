@@ -111,7 +111,9 @@ def show_summary(tracker: Tracker, summary: Mapping[str, Any], step: int) -> Non
     for name, task in summary["tasks"].items():
         if task.get("by_subject"):
             rows = [[subject, *entry.values()] for subject, entry in task["by_subject"].items()]
-            tracker.table(step, f"eval/{name}/by_subject", ["subject", "n", "accuracy", "lost", "gained"], rows)
+            tracker.table(
+                step, f"eval/{name}/by_subject", ["subject", "n", "accuracy", "lost", "gained", "p_holm"], rows
+            )
         if task.get("reliability") and tracker.run is not None:
             from eval_hooks.report.png import reliability_figure
 

@@ -2,12 +2,12 @@
 
 import numpy as np
 import pyarrow as pa
-from scipy.special import betaln
-from scipy.stats import binom
 
 from eval_hooks.errors import EvalError
 from eval_hooks.estimate import Estimate, missing
 from eval_hooks.intervals import Z, bootstrap, bootstrap_mean, wilson
+from eval_hooks.retention.flips import e_value, mcnemar_exact
+from eval_hooks.retention.subjects import clustered_mean
 from eval_hooks.table import column, kind_of
 
 POWER_80 = 2.80
@@ -25,19 +25,6 @@ def paired(before: pa.Table, after: pa.Table) -> None:
                 f"before and after differ in {name}: {first[0]!r} against {first[1]!r}; only the same items can be "
                 "paired"
             )
-
-
-def mcnemar_exact(lost: int, gained: int) -> float:
-    """Two-sided exact p: min(1, 2 P(Bin(lost + gained, 1/2) <= min)); 1 where nothing flipped (McNemar 1947)."""
-    return float(min(1.0, 2 * binom.cdf(min(lost, gained), lost + gained, 0.5)))
-
-
-def e_value(lost: int, gained: int) -> float:
-    """E = B(lost + 1, gained + 1) * 2^(lost + gained): uniform mixture over the flip probability.
-
-    Valid at any time, reject at 1/alpha.
-    """
-    return float(np.exp(betaln(lost + 1, gained + 1) + (lost + gained) * np.log(2.0)))
 
 
 def minimum_detectable(flips: int, n: int) -> float:
@@ -114,6 +101,7 @@ def retention(
         "lost": lost,
         "gained": gained,
         "delta": delta.as_dict(),
+        "delta_clustered": _by_subjects(after, b.astype(float) - a.astype(float)).as_dict(),
         "mcnemar_p": mcnemar_exact(lost, gained),
         "e_value": e_value(lost, gained),
         "chance_corrected": chance_corrected(a, b, chance).as_dict(),
@@ -122,3 +110,9 @@ def retention(
         "margin": margin,
         "verdict": verdict(delta, margin),
     }
+
+
+def _by_subjects(table: pa.Table, change: np.ndarray) -> Estimate:
+    if "subject" not in table.column_names:
+        return missing("the items have no subjects", len(change))
+    return clustered_mean(change, column(table, "subject"))

@@ -11,15 +11,8 @@ from eval_hooks.config import Budget
 from eval_hooks.errors import EvalError
 from eval_hooks.estimate import Estimate
 from eval_hooks.intervals import bootstrap_mean, share, wilson
-from eval_hooks.retention import (
-    chance_corrected,
-    delta_estimate,
-    e_value,
-    mcnemar_exact,
-    minimum_detectable,
-    retention,
-    verdict,
-)
+from eval_hooks.retention import chance_corrected, delta_estimate, minimum_detectable, retention, verdict
+from eval_hooks.retention.flips import e_value, mcnemar_exact
 from eval_hooks.table import column
 from tests.eval_hooks.tables import answers, random_choices, right_or_wrong
 

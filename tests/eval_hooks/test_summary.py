@@ -41,7 +41,7 @@ def test_micro_weighs_items_and_macro_weighs_subjects() -> None:
     entry = summarise_task(table, role="retain")
     assert entry["accuracy"]["value"] == pytest.approx(0.5)
     assert entry["accuracy_macro"]["value"] == pytest.approx(0.375)
-    assert entry["by_subject"]["a"] == {"n": 4, "accuracy": 0.75, "lost": 0, "gained": 0}
+    assert entry["by_subject"]["a"] == {"n": 4, "accuracy": 0.75, "lost": 0, "gained": 0, "p_holm": None}
 
 
 def test_one_item_a_subject_has_no_spread_to_give_an_interval() -> None:

@@ -1,0 +1,18 @@
+"""Whether items lost and gained could be chance: McNemar's exact test, and evidence that may be looked at any time."""
+
+import numpy as np
+from scipy.special import betaln
+from scipy.stats import binom
+
+
+def mcnemar_exact(lost: int, gained: int) -> float:
+    """Two-sided exact p: min(1, 2 P(Bin(lost + gained, 1/2) <= min)); 1 where nothing flipped (McNemar 1947)."""
+    return float(min(1.0, 2 * binom.cdf(min(lost, gained), lost + gained, 0.5)))
+
+
+def e_value(lost: int, gained: int) -> float:
+    """E = B(lost + 1, gained + 1) * 2^(lost + gained): uniform mixture over the flip probability.
+
+    Valid at any time, reject at 1/alpha.
+    """
+    return float(np.exp(betaln(lost + 1, gained + 1) + (lost + gained) * np.log(2.0)))
