@@ -17,6 +17,7 @@ from eval_hooks.config import Budget, Role, TaskSpec, kept_margin
 from eval_hooks.errors import EvalError
 from eval_hooks.evaluate import HeldOut, Pass, Reader, Ready, evaluate, load_items, reader_of, ready
 from eval_hooks.forward import Progress, no_progress
+from eval_hooks.known import Known
 from eval_hooks.ranks import from_writer
 from eval_hooks.track import Tracker, show_summary
 
@@ -28,6 +29,7 @@ class CheckpointEval(TrainerCallback):
 
     Needs no recipe: tasks are names, mappings or TaskSpecs. Rows of a task that scores a data source are handed in by
     name (`rows`), and so are the tokenised validation sets (`held_out`) and, by task, what judges answers (`judges`).
+    `known` says where tables of the start are kept, so that the next run from it need not score it again.
     `on_summary` is called on the writing rank with each summary. Items are loaded at construction, which raises
     EvalError for a task that cannot be; rendered at the start of training, which raises it for items that cannot be
     rendered.
@@ -48,6 +50,7 @@ class CheckpointEval(TrainerCallback):
         on_error: Literal["report", "stop"] = "report",
         samples: int = 8,
         template_kwargs: Mapping[str, Any] | None = None,
+        known: Known | None = None,
         tracker: Tracker | None = None,
         on_summary: Callable[[dict[str, Any]], None] | None = None,
     ) -> None:
@@ -64,7 +67,7 @@ class CheckpointEval(TrainerCallback):
         self.budget = budget or Budget()
         self.margin = kept_margin(margin, self.budget)
         self.on_error, self.samples = on_error, samples
-        self.template_kwargs = template_kwargs or {}
+        self.template_kwargs, self.known = template_kwargs or {}, known
         self.tracker, self.on_summary = tracker, on_summary
         self.tasks: list[Ready] = []
         self.offset = 0
@@ -140,6 +143,7 @@ class CheckpointEval(TrainerCallback):
             folder=self.folder(step) if writes else None,
             start=self.folder(0) if step else None,
             seam=self.offset > 0 and step == 0,
+            known=self.known if step == 0 else None,
             baselines={**own, **before},
             margin=self.margin,
             samples=self.samples,

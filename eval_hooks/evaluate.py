@@ -21,6 +21,7 @@ from eval_hooks.files import write_atomic
 from eval_hooks.forward import Progress, no_progress
 from eval_hooks.generate import Answer, answers, render
 from eval_hooks.items import ChoiceSet, GenerateItem, LossItem, RecallItem
+from eval_hooks.known import Known
 from eval_hooks.losses import token_losses
 from eval_hooks.preference import PairItem, drawn_at_start, pairs_table, summarise_pairs
 from eval_hooks.ranks import from_writer
@@ -260,6 +261,8 @@ class Pass:
     samples: int = 8
     autocast: str | None = None
     """Arithmetic of the forward pass where it is not that of the weights, as in a Trainer with `bf16`."""
+    known: Known | None = None
+    """Where the model is a start that may have been measured before."""
     keep_going: bool = True
     """A task that fails becomes a failed row; otherwise its error travels."""
 
@@ -271,8 +274,9 @@ def evaluate(run: Pass, model: Any, reader: Reader, step: int, tokens: int | Non
     empty.
     """
     begin = time.monotonic()
-    precision = ", ".join([weights_dtype(model), *([f"{run.autocast} autocast"] if run.autocast else [])])
-    summary: dict[str, Any] = {"step": step, "tokens": tokens, "precision": precision, "tasks": {}, "validation": {}}
+    summary: dict[str, Any] = {
+        "step": step, "tokens": tokens, "precision": precision(run, model), "tasks": {}, "validation": {}
+    }  # fmt: skip
     earlier = from_writer(_earlier(run.folder)) if run.seam else {}
     for task in run.tasks:
         start = time.monotonic()
@@ -335,10 +339,34 @@ def weights_dtype(model: Any) -> str:
     return next(str(p.dtype).removeprefix("torch.") for p in model.parameters() if p.is_floating_point())
 
 
+def precision(run: Pass, model: Any) -> str:
+    """The arithmetic of the numbers: type of the weights, and autocast where it is on."""
+    return ", ".join([weights_dtype(model), *([f"{run.autocast} autocast"] if run.autocast else [])])
+
+
+def _table(run: Pass, task: Ready, model: Any, reader: Reader, progress: Progress) -> "pa.Table":
+    """The task's table: found, where the same start was asked the same before, else measured."""
+    if run.known is None or not task.choices:
+        return measure(task, model, reader, progress)
+    file = None
+    if run.folder:
+        golds = [[one.item.item_id, one.item.gold] for one in task.choices]
+        asked = f"{task.name} {task.prompt_hash} {_hash(golds)}"
+        file = run.known.file(model, precision(run, model), asked, task.spec.batch_tokens)
+    found = from_writer(read_table(file) if file and file.is_file() else None)
+    if found is not None:
+        progress(len(task))
+        return found
+    table = measure(task, model, reader, progress)
+    if file:
+        write_table(table, file)
+    return table
+
+
 def _task_entry(run: Pass, task: Ready, model: Any, reader: Reader, step: int, bar: Bar) -> dict[str, Any]:
     try:
         with bar(len(task), f"eval {task.name} @{step}") as progress:
-            table = measure(task, model, reader, progress)
+            table = _table(run, task, model, reader, progress)
         if run.folder is None:
             return {}
         write_table(table, run.folder / f"{task.name}.parquet")

@@ -1,5 +1,7 @@
 """The recipe's evaluation, through eval_hooks: rows of data sources are handed in, to keep packages apart."""
 
+import re
+from pathlib import Path
 from typing import Any
 
 from data_mix.build import Mix, read_source
@@ -8,9 +10,13 @@ from data_mix.render import TokenRow
 from eval_hooks.callback import CheckpointEval
 from eval_hooks.config import TaskSpec
 from eval_hooks.items import GenerateItem, LossItem
+from eval_hooks.known import Known
 from eval_hooks.preference import PairItem
 from trainers import TrainError
+from trainers.fetch import cache_dir
+from trainers.models import locate
 from trainers.recipe import Recipe
+from trainers.reference import model_hash
 from trainers.rlvr.judge import judge
 
 
@@ -32,7 +38,18 @@ def checkpoint_eval(recipe: Recipe, mix: Mix) -> CheckpointEval:
         on_error=section.on_error,
         samples=section.samples,
         template_kwargs=recipe.model.chat_template_kwargs,
+        known=known_start(recipe),
     )
+
+
+def known_start(recipe: Recipe) -> Known | None:
+    """Where the start's tables are kept; None where the model at step 0 is not just what its files say."""
+    changed = recipe.model.add_tokens or recipe.adapter.options.get("init_lora_weights", True) is not True
+    pinned = Path(locate(recipe.model.path).base).is_dir() or re.fullmatch("[0-9a-f]{40}", recipe.model.revision or "")
+    if changed or not pinned:
+        return None
+    quantised = recipe.adapter.kind == "qlora"
+    return Known(folder=cache_dir() / "tables", weights=lambda: f"{model_hash(recipe.model)} {quantised}")
 
 
 def by_verifier(output: str, item: GenerateItem) -> tuple[bool, str]:

@@ -12,6 +12,7 @@ from transformers import AutoModelForCausalLM
 import trainers.run
 from data_mix import DataError
 from eval_hooks import EvalError
+from eval_hooks.table import read_table
 from trainers import TrainError
 from trainers.recipe import Recipe
 from trainers.run import train
@@ -149,3 +150,31 @@ def test_resume_goes_on_from_the_newest_checkpoint(recipe: Load) -> None:
     assert all(torch.equal(a[key], b[key]) for key in a)
     assert Path("half/evals/step-0/summary.json").stat().st_mtime_ns == base
     assert Path("half/evals/step-4/summary.json").is_file()
+
+
+def test_a_base_is_scored_once_for_all_runs_from_it(recipe: Load, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The second run finds step 0's table; other prompts, other arithmetic or other weights are measured."""
+    import eval_hooks.evaluate
+
+    measured: list[int] = []
+    real = eval_hooks.evaluate.score
+
+    def counting(model: Any, *args: Any, **kwargs: Any) -> Any:
+        measured.append(1)
+        return real(model, *args, **kwargs)
+
+    monkeypatch.setattr(eval_hooks.evaluate, "score", counting)
+    lora = ("adapter.kind=lora", "adapter.r=2", "train.max_steps=1")
+    for name, words, times in (
+        ("first", (), 2),
+        ("again", ("train.learning_rate=1e-3",), 1),
+        ("fewer", ("eval.retain.0.limit=19",), 2),
+        ("bf16", ("train.bf16=true",), 2),
+        ("other", ("model.path=first:1",), 2),
+        ("warm", ("adapter.init_lora_weights=false",), 2),
+    ):
+        measured.clear()
+        assert train(recipe(*lora, *words), run_dir=Path("runs") / name) == 0
+        assert len(measured) == times, name
+    tables = [read_table(Path(f"runs/{name}/evals/step-0/pocket.parquet")) for name in ("first", "again")]
+    assert tables[0].equals(tables[1])

@@ -1,0 +1,40 @@
+"""Tables of models that were measured before: a base is scored once, however many runs start from it.
+
+A table is found again only where everything that decides its numbers is the same: weights, prompts, layout of batches,
+arithmetic, attention, device, versions.
+"""
+
+import hashlib
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+SCORING = 1
+"""Raised when the same settings give other numbers than before, so that old tables are not taken."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Known:
+    """Where the tables of a start are kept."""
+
+    folder: Path
+    weights: Callable[[], str]
+    """Gives the hash of the start's weights; asked on the writing rank only, and only when a table is wanted."""
+
+    def file(self, model: Any, precision: str, asked: str, batch_tokens: int) -> Path:
+        """The table of one task; `asked` is its name and the hash of its prompts."""
+        decides = [
+            SCORING,
+            self.weights(),
+            asked,
+            batch_tokens,
+            precision,
+            model.config.get_text_config()._attn_implementation,
+            model.device.type,
+            *(version(name) for name in ("torch", "transformers")),
+        ]
+        digest = hashlib.sha256(json.dumps(decides).encode()).hexdigest()[:24]
+        return self.folder / f"{digest}.parquet"
