@@ -11,7 +11,7 @@ from rich.table import Table
 
 from eval_hooks.files import checkpoints
 from eval_hooks.report.view import RunView, StageTable, read_run, stage_table
-from eval_hooks.report.words import calibrated, held_out, kept, percent, points, question, reached, recalled
+from eval_hooks.report.words import calibrated, doubts, held_out, kept, percent, points, question, reached, recalled
 
 COLOURS = {"dropped": "red", "gained": "green", "kept": "green", "undecided": "yellow"}
 
@@ -42,7 +42,14 @@ def last_screen(run: RunView) -> Panel:
     grid = Table.grid(padding=(0, 2))
     grid.add_column(style="bold", no_wrap=True)
     grid.add_column()
-    for asked, answer in [*_targets(run), *_losses(run), *_retained(run), *_calibration(run), *_failures(run)]:
+    for asked, answer in [
+        *_targets(run),
+        *_losses(run),
+        *_retained(run),
+        *_calibration(run),
+        *_doubts(run),
+        *_failures(run),
+    ]:
         grid.add_row(asked, answer)
     steps = f"step {run.first['step']} to {run.last['step']}"
     return Panel(
@@ -111,6 +118,12 @@ def _calibration(run: RunView) -> Iterator[tuple[str, str]]:
                 "Still calibrated?",
                 f"{name}: {calibrated(before['calibration']['ece'], after['calibration']['ece'], rise)}{tail}",
             )
+
+
+def _doubts(run: RunView) -> Iterator[tuple[str, str]]:
+    for name in run.last["tasks"]:
+        for doubt in doubts(name, run.before(name)):
+            yield "[yellow]Beware[/yellow]", f"[yellow]{doubt}[/yellow]"
 
 
 def _failures(run: RunView) -> Iterator[tuple[str, str]]:

@@ -74,8 +74,24 @@ def held_out(name: str, before: Mapping[str, Any], after: Mapping[str, Any]) -> 
         f"{name}: right answer preferred in {percent(after['accuracy'])} of {after['n']}, margin "
         f"{number(after['margin'])} nats; chosen {signed(after['chosen_change'])}, rejected "
         f"{signed(after['rejected_change'])}; right one the likelier {percent(before['likelier'])} -> "
-        f"{percent(after['likelier'])}"
+        f"{percent(after['likelier'])}; KL from step 0 {number(after['kl'])} nats an answer; its answers "
+        f"{before['length']['value']:.1f} -> {after['length']['value']:.1f} tokens long"
     )
+
+
+def doubts(name: str, task: Mapping[str, Any]) -> list[str]:
+    """What makes a multiple-choice number of a base unfit to show a loss: mostly a wrong template or variant."""
+    if task.get("status") != "ok" or task.get("kind") != "choice":
+        return []
+    found, chance, mass = task["accuracy"], task["chance"], task["letter_mass"]
+    out = []
+    if found["low"] is not None and found["low"] <= chance:
+        than = "is below" if found["high"] < chance else "cannot be told from"
+        out.append(f"{name}: {percent(found)} {than} guessing ({100 * chance:.0f} %), so a loss could not be seen")
+    if mass is not None and mass < 0.5:
+        out.append(f"{name}: only {100 * mass:.0f} % of the probability is on the letters; the model answers otherwise")
+    remedy = "try variant olmes_cf, or another chat_template setting"
+    return [f"{doubt}; {remedy}" for doubt in out]
 
 
 def signed(estimate: E) -> str:
