@@ -81,7 +81,18 @@ def source(node: Node, path: str, tables: Tables, report: Report, seed: Node | N
     keys = part(node, own)
     keys.value.setdefault("name", Node(value=name, place=node.place, raw=name))
     spec = build(SourceSpec, keys, path, report, known=list(fields_of(config_class)))
-    return replace(spec, config=config) if spec is not INVALID and config is not INVALID else INVALID
+    if spec is INVALID or config is INVALID:
+        return INVALID
+    _known_verifiers(spec.verifier, keys.value.get("verifier"), path, tables, report)
+    return replace(spec, config=config)
+
+
+def _known_verifiers(verifier: Any, node: Node | None, path: str, tables: Tables, report: Report) -> None:
+    """Report every verifier that does not exist, also where the source's rows name their own."""
+    for name in [verifier] if isinstance(verifier, str) else list(verifier or ()):
+        if name not in tables.verifiers and node is not None:
+            advice = nearest(name, tables.verifiers, few=99)
+            report.add(join(path, "verifier"), node, f"{shown(name)}: no such verifier{advice}")
 
 
 def _held_out(node: Node, path: str, own: Mapping[str, str], report: Report) -> Any:

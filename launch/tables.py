@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from eval_hooks.catalog import Task
     from trainers.catalog import Stage
     from trainers.method import Method
+    from trainers.rlvr.verdict import Verifier
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -20,6 +21,7 @@ class Tables:
     methods: "Mapping[str, Method]"
     sources: "Mapping[str, Source]"
     tasks: "Mapping[str, Task]"
+    verifiers: "Mapping[str, Verifier]"
     deepspeed: Mapping[str, Path]
     """The shipped DeepSpeed configurations."""
 
@@ -30,5 +32,9 @@ def shipped() -> Tables:
     from eval_hooks.catalog import TASKS
     from launch.recipes import deepspeed_configs
     from trainers.catalog import METHODS, STAGES
+    from trainers.rlvr.judge import VERIFIERS
 
-    return Tables(stages=STAGES, methods=METHODS, sources=SOURCES, tasks=TASKS, deepspeed=deepspeed_configs())
+    return Tables(
+        stages=STAGES, methods=METHODS, sources=SOURCES, tasks=TASKS, verifiers=VERIFIERS,
+        deepspeed=deepspeed_configs(),
+    )  # fmt: skip

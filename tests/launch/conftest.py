@@ -15,6 +15,7 @@ from launch.recipes import deepspeed_configs
 from launch.tables import Tables
 from trainers.catalog import Stage
 from trainers.method import Method, NoOptions
+from trainers.rlvr.verdict import Verifier, right
 
 WHOLE = """\
 stage: sft
@@ -101,6 +102,7 @@ def tables() -> Tables:
             "quiz": Task(kind="choice", about="a quiz"),
             "sums": Task(kind="generate", about="sums", source="numbers"),
         },
+        verifiers={"number": Verifier(verify=lambda row, text: right(), about="a number")},
         deepspeed=deepspeed_configs(),
     )
 
