@@ -38,16 +38,21 @@ class Tracker:
             handle.write(json.dumps({"step": step, "time": round(time.time(), 3), **clean}) + "\n")
         self._send(step, {key: value for key, value in clean.items() if value is not None})
 
-    def table(self, step: int, key: str, columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
-        """A table in W&B."""
-        if self.run is not None:
+    def table(self, step: int, key: str, rows: Sequence[Mapping[str, Any]]) -> None:
+        """A table in W&B; the first row's keys are its columns."""
+
+        def made() -> Any:
             import wandb
 
-            self._send(step + self.offset, {key: wandb.Table(columns=list(columns), data=[list(row) for row in rows])})
+            columns = list(rows[0])
+            return wandb.Table(columns=columns, data=[[row.get(name) for name in columns] for row in rows])
+
+        self._show(step, key, made)
 
     def figure(self, step: int, key: str, figure: Any) -> None:
         """A matplotlib figure as a picture in W&B."""
-        if self.run is not None:
+
+        def made() -> Any:
             import io
 
             import wandb
@@ -55,7 +60,14 @@ class Tracker:
 
             from eval_hooks.report.parts import picture
 
-            self._send(step + self.offset, {key: wandb.Image(Image.open(io.BytesIO(picture(figure, "png", dpi=120))))})
+            return wandb.Image(Image.open(io.BytesIO(picture(figure, "png", dpi=120))))
+
+        self._show(step, key, made)
+
+    def _show(self, step: int, key: str, made: Callable[[], Any]) -> None:
+        """Make and send one thing; what goes wrong with it ends no run."""
+        if self.run is not None:
+            self._try(lambda: self.run.log({key: made(), "train/global_step": step + self.offset}))
 
     def _send(self, step: int, values: Mapping[str, Any]) -> None:
         if self.run is not None:
@@ -110,14 +122,12 @@ def show_summary(tracker: Tracker, summary: Mapping[str, Any], step: int) -> Non
     tracker.log(step, flatten_summary(summary))
     for name, task in summary["tasks"].items():
         if task.get("by_subject"):
-            rows = [[subject, *entry.values()] for subject, entry in task["by_subject"].items()]
-            tracker.table(
-                step, f"eval/{name}/by_subject", ["subject", "n", "accuracy", "lost", "gained", "p_holm"], rows
-            )
+            rows = [{"subject": subject, **entry} for subject, entry in task["by_subject"].items()]
+            tracker.table(step, f"eval/{name}/by_subject", rows)
         if task.get("reliability") and tracker.run is not None:
             from eval_hooks.report.png import reliability_figure
 
             tracker.figure(step, f"eval/{name}/reliability", reliability_figure(task["reliability"]))
         if task.get("samples"):
-            rows = [[s["item_id"], s["prompt"], s["output"], s["gold"], s["correct"]] for s in task["samples"]]
-            tracker.table(step, f"eval/{name}/samples", ["item", "prompt", "output", "gold", "correct"], rows)
+            keys = ("item_id", "prompt", "output", "gold", "correct")
+            tracker.table(step, f"eval/{name}/samples", [{key: s[key] for key in keys} for s in task["samples"]])

@@ -40,6 +40,13 @@ def test_a_wandb_that_is_down_is_said_once_and_every_number_is_on_disk(tmp_path:
     assert [line["a"] for line in lines(tmp_path)] == [0, 1, 2]
 
 
+def test_a_picture_or_table_that_cannot_be_made_ends_nothing_either(tmp_path: Path) -> None:
+    tracker = Tracker(tmp_path, Down())
+    with pytest.warns(UserWarning, match="the run goes on"):
+        tracker.figure(1, "eval/x/reliability", figure=None)
+    tracker.table(1, "eval/x/by_subject", [])
+
+
 def records(file: Path) -> Iterator[bytes]:
     """Records of W&B's offline file: LevelDB's log format after a header of 7 bytes, in blocks of 32 KiB."""
     data, at, whole = file.read_bytes(), 7, b""
