@@ -294,7 +294,7 @@ def evaluate(run: Pass, model: Any, reader: Reader, step: int, tokens: int | Non
             summary["validation"][name] = _held_out_entry(table, before)
     for part in ("tasks", "validation"):
         summary[part] = {**earlier.get(part, {}), **summary[part]}
-    summary["seconds"] = round(time.monotonic() - begin, 3)
+    summary["seconds"] = round(earlier.get("seconds", 0.0) + time.monotonic() - begin, 3)
     if run.folder:
         write_atomic(run.folder / "summary.json", json.dumps(summary, indent=1, ensure_ascii=False).encode())
     return summary
