@@ -51,7 +51,7 @@ def test_every_command_exists_and_every_recipe_named_is_shipped() -> None:
     commands = get_command(app).commands  # type: ignore[attr-defined]
     named = set(re.findall(r"\btemper (\w+)", TEXT))
     assert named <= commands.keys() and len(named) >= 8
-    for recipe in set(re.findall(r"temper train ([\w/]+)", TEXT)) - {"RECIPE"}:
+    for recipe in set(re.findall(r"temper train ([\w/-]+)", TEXT)) - {"RECIPE"}:
         assert find_recipe(recipe).is_file()
     targets = set(re.findall(r"^(\w+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
     assert set(re.findall(r"^make (\w+)", TEXT, re.MULTILINE)) <= targets
