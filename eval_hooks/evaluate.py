@@ -344,6 +344,14 @@ def precision(run: Pass, model: Any) -> str:
     return ", ".join([weights_dtype(model), *([f"{run.autocast} autocast"] if run.autocast else [])])
 
 
+def _readable(file: Path) -> "pa.Table | None":
+    """A table that is there and whole."""
+    try:
+        return read_table(file) if file.is_file() else None
+    except EvalError:
+        return None
+
+
 def _table(run: Pass, task: Ready, model: Any, reader: Reader, progress: Progress) -> "pa.Table":
     """The task's table: found, where the same start was asked the same before, else measured."""
     if run.known is None or not task.choices:
@@ -353,7 +361,7 @@ def _table(run: Pass, task: Ready, model: Any, reader: Reader, progress: Progres
         golds = [[one.item.item_id, one.item.gold] for one in task.choices]
         asked = f"{task.name} {task.prompt_hash} {_hash(golds)}"
         file = run.known.file(model, precision(run, model), asked, task.spec.batch_tokens)
-    found = from_writer(read_table(file) if file and file.is_file() else None)
+    found = from_writer(_readable(file) if file else None)
     if found is not None:
         progress(len(task))
         return found

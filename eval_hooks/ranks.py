@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from itertools import accumulate
 from typing import Any, TypeVar
 
+from eval_hooks.errors import EvalError
+
 Value = TypeVar("Value")
 
 
@@ -81,15 +83,33 @@ def shared_out(
     items, own = sum(len(job.members) for job in jobs), sum(jobs[i].cost for i in mine)
     found: dict[int, Value] = {}
     done = shown = 0
+    failed: Exception | None = None
     for number in mine:
-        found |= zip(jobs[number].members, work(number), strict=True)
+        try:
+            found |= zip(jobs[number].members, work(number), strict=True)
+        except Exception as error:  # the other ranks wait for this one, so they have to hear of it
+            failed = error
+            break
         done += jobs[number].cost
         progress(items * done // own - shown)
         shown = items * done // own
-    for _ in range(max(calls(jobs, other) for other in shares) - calls(jobs, mine)):
+    made = calls(jobs, range(mine.start, number + 1) if failed else mine)
+    for _ in range(max(calls(jobs, other) for other in shares) - made):
         idle()
+    raise_everywhere(failed)
     found = from_all(found)
     return [found[i] for i in range(items)]
+
+
+def raise_everywhere(failed: Exception | None) -> None:
+    """Raise what any rank failed with on every rank; the rank itself raises its own error."""
+    rank, _ = place()
+    texts = from_all({rank: f"{type(failed).__name__}: {failed}" if failed else ""})
+    if failed:
+        raise failed
+    for other, text in texts.items():
+        if text:
+            raise EvalError(f"rank {other} failed: {text}")
 
 
 def from_all(found: dict[int, Value]) -> dict[int, Value]:

@@ -81,3 +81,41 @@ def test_two_processes_give_the_numbers_of_one_to_the_last_digit(tmp_path: Path,
     assert first == second
     assert one.pop("calls") > first.pop("calls")
     assert first == one and set(one) == {"choice", "loss", "written False", "written True"}
+
+
+FAILS = """
+import sys
+import torch.distributed as dist
+from eval_hooks import EvalError
+from eval_hooks.ranks import Job, shared_out
+
+dist.init_process_group("gloo")
+rank, called = dist.get_rank(), []
+
+def work(number):
+    called.append(number)
+    if number == 2:
+        raise RuntimeError("no memory")
+    return [number]
+
+jobs = [Job(cost=1, members=[i]) for i in range(4)]
+try:
+    shared_out(jobs, work, lambda: called.append("idle"), lambda done: None)
+except RuntimeError as error:
+    assert rank == 1 and str(error) == "no memory" and called == [2, "idle"], called
+except EvalError as error:
+    assert rank == 0 and str(error) == "rank 1 failed: RuntimeError: no memory" and called == [0, 1], called
+else:
+    raise SystemExit("nothing was raised")
+dist.barrier()
+dist.destroy_process_group()
+"""
+
+
+def test_what_fails_on_one_rank_is_raised_on_all_and_nobody_waits(tmp_path: Path) -> None:
+    """The rank that failed still calls the model as often as the others, which ZeRO-3 needs."""
+    (tmp_path / "script.py").write_text(FAILS)
+    env = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
+    command = ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2", str(tmp_path / "script.py")]
+    done = subprocess.run([sys.executable, *command], env=env, capture_output=True, text=True, check=False, timeout=120)
+    assert done.returncode == 0, done.stderr
