@@ -15,10 +15,11 @@ from eval_hooks.budget import crossed
 from eval_hooks.catalog import Judge
 from eval_hooks.config import Budget, Role, TaskSpec, kept_margin
 from eval_hooks.errors import EvalError
-from eval_hooks.evaluate import HeldOut, Pass, Reader, Ready, evaluate, load_items, reader_of, ready
+from eval_hooks.evaluate import HeldOut, Pass, evaluate
 from eval_hooks.forward import Progress, no_progress
 from eval_hooks.known import Known
 from eval_hooks.ranks import from_writer
+from eval_hooks.ready import Reader, Ready, load_items, reader_of, ready
 from eval_hooks.track import Tracker, show_summary
 
 Entry = TaskSpec | Mapping[str, Any] | str

@@ -10,8 +10,9 @@ from rich.table import Table
 
 from eval_hooks.callback import progress_bar
 from eval_hooks.config import TaskSpec
-from eval_hooks.evaluate import Pass, load_items, reader_of, ready
+from eval_hooks.evaluate import Pass
 from eval_hooks.evaluate import evaluate as measure
+from eval_hooks.ready import load_items, reader_of, ready
 from eval_hooks.report.words import number, percent
 from trainers.evaluation import JUDGES, source_rows
 from trainers.recipe import ModelSection

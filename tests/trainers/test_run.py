@@ -155,16 +155,16 @@ def test_resume_goes_on_from_the_newest_checkpoint(recipe: Load) -> None:
 
 def test_a_base_is_scored_once_for_all_runs_from_it(recipe: Load, monkeypatch: pytest.MonkeyPatch) -> None:
     """The second run finds step 0's table; other prompts, other arithmetic or other weights are measured."""
-    import eval_hooks.evaluate
+    import eval_hooks.measure
 
     measured: list[int] = []
-    real = eval_hooks.evaluate.score
+    real = eval_hooks.measure.score
 
     def counting(model: Any, *args: Any, **kwargs: Any) -> Any:
         measured.append(1)
         return real(model, *args, **kwargs)
 
-    monkeypatch.setattr(eval_hooks.evaluate, "score", counting)
+    monkeypatch.setattr(eval_hooks.measure, "score", counting)
     lora = ("adapter.kind=lora", "adapter.r=2", "train.max_steps=1")
     for name, words, times in (
         ("first", (), 2),

@@ -1,0 +1,92 @@
+"""A task scored on a live model: its per-item table."""
+
+from typing import TYPE_CHECKING, Any
+
+from eval_hooks.catalog import TASKS
+from eval_hooks.forward import Progress, no_progress
+from eval_hooks.generate import Answer, answers
+from eval_hooks.ready import Reader, Ready
+from eval_hooks.recall import columns_of, recall, rouge_l_recall
+from eval_hooks.scoring import score
+from eval_hooks.table import choice_table, generate_table, recall_table
+from eval_hooks.variants import FORMS
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+
+def measure(task: Ready, model: Any, reader: Reader, progress: Progress = no_progress) -> "pa.Table":
+    """The per-item table of one task on the model as it is now."""
+    kinds = {"choice": _measure_choice, "generate": _measure_generate, "recall": _measure_recall}
+    return kinds[TASKS[task.spec.task].kind](task, model, reader, progress)
+
+
+def _measure_choice(task: Ready, model: Any, reader: Reader, progress: Progress) -> "pa.Table":
+    cloze = FORMS[task.spec.variant].cloze
+    scores = score(model, task.choices, task.spec.batch_tokens, progress)
+    return choice_table(
+        [
+            {
+                "task": task.name,
+                "item_id": encoded.item.item_id,
+                "subject": encoded.item.subject,
+                "variant": task.spec.variant,
+                "shots": task.spec.shots,
+                "gold": encoded.item.gold,
+                "logp": list(result.logp),
+                "chars": [len(choice) for choice in encoded.item.choices],
+                "letter_mass": None if cloze else result.mass,
+                "prompt_tokens": encoded.context_tokens,
+            }
+            for encoded, result in zip(task.choices, scores, strict=True)
+        ]
+    )
+
+
+def _written(task: Ready, model: Any, reader: Reader, progress: Progress) -> list[Answer]:
+    kwargs = dict(reader.template_kwargs)
+    return answers(model, reader.tokenizer, task.prompts, task.spec.max_new_tokens, kwargs, progress=progress)
+
+
+def _measure_generate(task: Ready, model: Any, reader: Reader, progress: Progress) -> "pa.Table":
+    assert task.judge is not None
+    rows = []
+    for item, answer in zip(task.prompts, _written(task, model, reader, progress), strict=True):
+        right, reason = task.judge(answer.text, item)
+        rows.append(
+            {
+                "task": task.name,
+                "item_id": item.item_id,
+                "prompt": answer.prompt,
+                "output": answer.text,
+                "gold": item.gold,
+                "correct": right,
+                "reason": reason,
+                "n_tokens": answer.n_tokens,
+                "hit_limit": answer.hit_limit,
+            }
+        )
+    return generate_table(rows)
+
+
+def _measure_recall(task: Ready, model: Any, reader: Reader, progress: Progress) -> "pa.Table":
+    kind = TASKS[task.spec.task]
+    known = recall(model, task.recalls, task.spec.batch_tokens, no_progress if kind.writes else progress)
+    written = _written(task, model, reader, progress) if kind.writes else [None] * len(known)
+    rows = []
+    for item, texts, answer in zip(task.recalls, known, written, strict=True):
+        columns = columns_of(item, texts)
+        rows.append(
+            {
+                "task": task.name,
+                "item_id": item.item.item_id,
+                "prompt": item.prompt,
+                "output": answer.text if answer else None,
+                "gold": item.item.answer,
+                "value": item.item.value,
+                **columns,
+                "correct": kind.decides(columns),
+                "rouge_l": rouge_l_recall(answer.text, item.item.answer) if answer else None,
+            }
+        )
+    return recall_table(rows)

@@ -1,0 +1,143 @@
+"""From a task entry to what is asked: items loaded, rendered for a model, tokenised, and a hash over all of it."""
+
+import copy
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from eval_hooks.catalog import TASKS, Judge
+from eval_hooks.config import Role, TaskSpec
+from eval_hooks.encode import Encoded, encode
+from eval_hooks.errors import EvalError
+from eval_hooks.generate import render
+from eval_hooks.items import ChoiceSet, GenerateItem, RecallItem
+from eval_hooks.recall import EncodedRecall, encode_recall
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ready:
+    """A task entry with its items rendered: all that is needed to score it again and again."""
+
+    spec: TaskSpec
+    role: Role
+    choices: tuple[Encoded, ...] = ()
+    prompts: tuple[GenerateItem, ...] = ()
+    recalls: tuple[EncodedRecall, ...] = ()
+    judge: Judge | None = None
+    first_prompt: str = ""
+    prompt_hash: str = ""
+    """Over every prompt and option as the model reads them; tables with different hashes are never paired."""
+
+    @property
+    def name(self) -> str:
+        """How tables, keys and pictures call it."""
+        return self.spec.name or self.spec.task
+
+    def __len__(self) -> int:
+        return len(self.choices) + len(self.prompts)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Reader:
+    """How a model reads: its tokenizer, its template's settings, its longest input."""
+
+    tokenizer: Any
+    template_kwargs: Mapping[str, Any] = field(default_factory=dict)
+    max_length: int = 2048
+
+
+def reader_of(model: Any, tokenizer: Any, template_kwargs: Mapping[str, Any], template: str | None = None) -> Reader:
+    """The reader of a loaded model; one whose configuration names no longest input gets 2048 tokens.
+
+    `template` stands in for the tokenizer's own chat template, without changing the tokenizer.
+    """
+    if template is not None and template != tokenizer.chat_template:
+        tokenizer = copy.deepcopy(tokenizer)
+        tokenizer.chat_template = template
+    limit = getattr(model.config.get_text_config(), "max_position_embeddings", None) or 2048
+    return Reader(tokenizer=tokenizer, template_kwargs=template_kwargs, max_length=limit)
+
+
+Items = ChoiceSet | tuple[GenerateItem, ...] | tuple[RecallItem, ...]
+
+
+def load_items(spec: TaskSpec, rows: Sequence[Mapping[str, Any]] | None = None) -> Items:
+    """What a task entry asks. `rows` are those of the task's data source, where it has one.
+
+    Raises EvalError for an unknown task, missing rows, and all that loading refuses.
+    """
+    task = TASKS.get(spec.task)
+    if task is None:
+        raise EvalError(f"task {spec.task!r}: no such task; there are: {', '.join(TASKS)}")
+    if task.load is not None:
+        return task.load(spec)
+    if not rows:
+        raise EvalError(f"task {spec.task!r}: needs the rows of a data source ({task.source}, say), and got none")
+    named = [(row, str(row.get("item_id") or f"{spec.split}/{i}")) for i, row in enumerate(rows)][: spec.limit]
+    if task.kind == "recall":
+        return tuple(_recall_item(row, item_id) for row, item_id in named)
+    return tuple(_generate_item(row, item_id) for row, item_id in named)
+
+
+def ready(spec: TaskSpec, role: Role, reader: Reader, items: Items, judge: Judge | None = None) -> Ready:
+    """Render a task's items for a model. Raises EvalError for what rendering refuses."""
+    if isinstance(items, ChoiceSet):
+        encoded = tuple(encode(items, spec, reader.tokenizer, reader.max_length, dict(reader.template_kwargs)))
+        texts = [item.prompt for item in encoded]
+        hashed = digest([[item.shared, item.branches, item.scored] for item in encoded])
+        return Ready(spec=spec, role=role, choices=encoded, first_prompt=texts[0], prompt_hash=hashed)
+    texts = [render(item, reader.tokenizer, dict(reader.template_kwargs)) for item in items]
+    golds = [item.gold if isinstance(item, GenerateItem) else item.answer for item in items]
+    hashed = digest([texts, golds, spec.max_new_tokens])
+    recalls = tuple(
+        encode_recall(item, text, reader.tokenizer)
+        for item, text in zip(items, texts, strict=True)
+        if isinstance(item, RecallItem)
+    )
+    prompts = tuple(item if isinstance(item, GenerateItem) else as_prompt(item) for item in items)
+    return Ready(
+        spec=spec,
+        role=role,
+        prompts=prompts,
+        recalls=recalls,
+        judge=judge or TASKS[spec.task].judge,
+        first_prompt=texts[0],
+        prompt_hash=hashed,
+    )
+
+
+def _generate_item(row: Mapping[str, Any], item_id: str) -> GenerateItem:
+    gold = str(row["answer"]) if "answer" in row else _text(row["completion"])
+    return GenerateItem(item_id=item_id, prompt=row["prompt"], gold=gold, row=row)
+
+
+def _recall_item(row: Mapping[str, Any], item_id: str) -> RecallItem:
+    """A row {prompt, completion}, or a pair; `value`, `answer_again`, `wrong_answers` where it has them.
+
+    Without a `value` the whole answer is it.
+    """
+    answer = _text(row["chosen"] if "chosen" in row else row["completion"])
+    return RecallItem(
+        item_id=item_id,
+        prompt=row["prompt"],
+        answer=answer,
+        value=row.get("value") or answer,
+        again=row.get("answer_again") or "",
+        wrong=(_text(row["rejected"]),) if "rejected" in row else tuple(row.get("wrong_answers") or ()),
+    )
+
+
+def as_prompt(item: RecallItem) -> GenerateItem:
+    """The item as a prompt to answer freely."""
+    return GenerateItem(item_id=item.item_id, prompt=item.prompt, gold=item.answer)
+
+
+def _text(completion: Any) -> str:
+    return completion if isinstance(completion, str) else completion[-1]["content"]
+
+
+def digest(value: Any) -> str:
+    """Of anything JSON can hold, 16 hex digits."""
+    return hashlib.sha256(json.dumps(value).encode()).hexdigest()[:16]
