@@ -28,7 +28,9 @@ class Rendering:
     """What is trained of rows with `prompt` and `completion`."""
     template_kwargs: Mapping[str, Any] = field(default_factory=dict)
     thinking: Literal["keep", "last", "drop"] | None = None
+    """As `DataConfig.thinking`."""
     turns: Literal["all", "last"] = "all"
+    """As `DataConfig.turns`."""
     keep_parts: bool = False
     """Give the rows a `parts` column, for a method that weighs instruction and answer apart."""
 

@@ -1,17 +1,15 @@
 """A reasoning model's thinking in a conversation: where it stands, and a turn without it."""
 
 import re
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 from data_mix import DataError
+from data_mix.spans import Message
 
 KEYS = ("reasoning_content", "reasoning", "thinking")
 """Keys of a message that templates read thinking from."""
 BLOCK = re.compile(r"\s*<think>(.*?)</think>\s*", re.DOTALL)
 """Thinking at the beginning of a content."""
-
-Message = Mapping[str, Any]
 
 
 def thinking_of(message: Message) -> str:

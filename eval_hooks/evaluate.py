@@ -61,8 +61,7 @@ class Pass:
 def evaluate(run: Pass, model: Any, reader: Reader, step: int, tokens: int | None, bar: Bar) -> dict[str, Any]:
     """Score everything and return summary.json's content; tables and summary are written where `run.folder` says.
 
-    Every rank makes the same forward passes; where `run.folder` is None nothing is summarised and the entries are
-    empty.
+    The ranks share the forward passes out; where `run.folder` is None nothing is summarised and the entries are empty.
     """
     begin = time.monotonic()
     summary: dict[str, Any] = {

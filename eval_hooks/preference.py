@@ -58,7 +58,7 @@ class PairItem:
 
 @dataclass(frozen=True)
 class Answers:
-    """A prompt with answers that ride on it (`forward.Tree`); every token of an answer is scored."""
+    """A prompt with answers that ride on it (`trees.Tree`); every token of an answer is scored."""
 
     shared: Sequence[int]
     branches: Sequence[Sequence[int]]

@@ -1,6 +1,7 @@
 """The recipe's evaluation, through eval_hooks: rows of data sources are handed in, to keep packages apart."""
 
 import re
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -49,7 +50,10 @@ def known_start(recipe: Recipe) -> Known | None:
     if changed or not pinned:
         return None
     quantised = recipe.adapter.kind == "qlora"
-    return Known(folder=cache_dir() / "tables", weights=lambda: f"{model_hash(recipe.model)} {quantised}")
+    weights = cache(
+        lambda: f"{model_hash(recipe.model)} {quantised}"
+    )  # all weights are read for it: once, not per task
+    return Known(folder=cache_dir() / "tables", weights=weights)
 
 
 def by_verifier(output: str, item: GenerateItem) -> tuple[bool, str]:

@@ -5,7 +5,6 @@ so no module's import has effects. Rows depend on the Python version, which the 
 """
 
 import ast
-import hashlib
 import sysconfig
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -15,7 +14,7 @@ from pathlib import Path
 from random import Random
 
 from data_mix import DataError
-from data_mix.splits import Split, split_of_hash
+from data_mix.splits import Split, split_of_name
 
 SKIPPED = {"test", "tests", "idlelib", "lib2to3", "site-packages", "dist-packages", "turtledemo", "__pycache__"}
 """Folders that hold no documentation for readers."""
@@ -68,7 +67,7 @@ def module_name(file: Path) -> str:
 
 def split_of(module: str) -> Split:
     """A module's split, from its top-level name, so that a package stays together."""
-    return split_of_hash(hashlib.sha256(module.partition(".")[0].encode()).hexdigest())
+    return split_of_name(module.partition(".")[0])
 
 
 def documentation(file: Path, module: str) -> Iterator[str]:

@@ -4,7 +4,6 @@ Prose about many things that every machine has: general text beside the document
 replay. Splits share no package. Rows depend on what is installed, which the manifest's sha256 shows.
 """
 
-import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib.metadata import distributions
@@ -12,7 +11,7 @@ from itertools import islice
 from random import Random
 
 from data_mix import DataError
-from data_mix.splits import Split, split_of_hash
+from data_mix.splits import Split, split_of_name
 
 MARKUP = ("[![", "![", "<", "|", ".. ", ":", "---", "===", "```")
 """How lines begin that are badges, tables or directives rather than prose."""
@@ -47,7 +46,7 @@ def rows(cfg: Readmes, rng: Random) -> Iterator[dict[str, str]]:
     found = [
         {"text": text, "package": name}
         for name in sorted(named)
-        if split_of(name) == cfg.split
+        if split_of_name(name) == cfg.split
         for text in pieces(prose(str(named[name].json.get("description") or "")), cfg.max_chars)
         if len(text) >= cfg.min_chars
     ]
@@ -55,11 +54,6 @@ def rows(cfg: Readmes, rng: Random) -> Iterator[dict[str, str]]:
         raise DataError("source readmes: no installed package has a description; use another source of general text")
     Random(f"readmes/{cfg.split}/{cfg.seed}").shuffle(found)
     return islice(iter(found), cfg.n)
-
-
-def split_of(package: str) -> Split:
-    """A package's split, from its name."""
-    return split_of_hash(hashlib.sha256(package.encode()).hexdigest())
 
 
 def prose(description: str) -> str:

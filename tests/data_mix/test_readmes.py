@@ -4,7 +4,8 @@ from random import Random
 
 import pytest
 
-from data_mix.sources.readmes import Readmes, pieces, prose, rows, split_of
+from data_mix.sources.readmes import Readmes, pieces, prose, rows
+from data_mix.splits import split_of_name
 
 
 def test_prose_by_hand() -> None:
@@ -21,7 +22,7 @@ def test_pieces_are_whole_paragraphs_up_to_a_length() -> None:
 def test_splits_share_no_package_and_a_seed_gives_the_same_rows() -> None:
     train, held = (list(rows(Readmes(split=split), Random(0))) for split in ("train", "validation"))  # type: ignore[arg-type]
     assert len(train) > 20 and held and not {r["package"] for r in train} & {r["package"] for r in held}
-    assert all(split_of(row["package"]) == "train" and len(row["text"]) >= 200 for row in train)
+    assert all(split_of_name(row["package"]) == "train" and len(row["text"]) >= 200 for row in train)
     assert list(rows(Readmes(n=3), Random(1))) == train[:3]
     assert list(rows(Readmes(seed=1, n=3), Random(0))) != train[:3]
 

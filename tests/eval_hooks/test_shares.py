@@ -35,6 +35,16 @@ def test_alone_one_does_everything_in_order_and_hears_of_every_item() -> None:
     assert found == ["00", "11", "02"] and sum(heard) == 3
 
 
+def processes(folder: Path, script: str, n: int, *words: str) -> None:
+    """Run a script in one process, or by torchrun in several."""
+    (folder / "script.py").write_text(script)
+    start = ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node", str(n)] if n > 1 else []
+    command = [sys.executable, *start, str(folder / "script.py"), *words]
+    env = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
+    done = subprocess.run(command, env=env, capture_output=True, text=True, check=False, timeout=300)
+    assert done.returncode == 0, done.stderr
+
+
 SCRIPT = """
 import json, sys
 import torch, torch.distributed as dist
@@ -71,12 +81,8 @@ if dist.is_initialized():
 
 def test_two_processes_give_the_numbers_of_one_to_the_last_digit(tmp_path: Path, smollm2: Path) -> None:
     """The layout of batches does not depend on the ranks; both ranks know everything, and call the model as often."""
-    (tmp_path / "script.py").write_text(SCRIPT)
-    env = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
-    for n, start in ((1, []), (2, ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"])):
-        command = [sys.executable, *start, str(tmp_path / "script.py"), str(tmp_path), str(smollm2), str(n)]
-        done = subprocess.run(command, env=env, capture_output=True, text=True, check=False, timeout=300)
-        assert done.returncode == 0, done.stderr
+    for n in (1, 2):
+        processes(tmp_path, SCRIPT, n, str(tmp_path), str(smollm2), str(n))
     one, first, second = (json.loads((tmp_path / f"{name}.json").read_text()) for name in ("1-0", "2-0", "2-1"))
     assert first == second
     assert one.pop("calls") > first.pop("calls")
@@ -114,8 +120,4 @@ dist.destroy_process_group()
 
 def test_what_fails_on_one_rank_is_raised_on_all_and_nobody_waits(tmp_path: Path) -> None:
     """The rank that failed still calls the model as often as the others, which ZeRO-3 needs."""
-    (tmp_path / "script.py").write_text(FAILS)
-    env = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
-    command = ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2", str(tmp_path / "script.py")]
-    done = subprocess.run([sys.executable, *command], env=env, capture_output=True, text=True, check=False, timeout=120)
-    assert done.returncode == 0, done.stderr
+    processes(tmp_path, FAILS, 2)

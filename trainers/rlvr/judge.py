@@ -1,13 +1,13 @@
 """A row's verifiers together: weighted rewards, and what happens when one of them breaks."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from trainers import TrainError
-from trainers.rlvr.verdict import Row, Verdict, Verifier
+from trainers.rlvr.verdict import Row, Verdict, Verifier, wrong
 from trainers.rlvr.verifiers import choice, exact, format, math, number, sql
 
 VERIFIERS: dict[str, Verifier] = {
@@ -50,9 +50,14 @@ def check_rows(rows: Any) -> None:
 
 def judge(row: Row, completion: str) -> Verdict:
     """The weighted sum of a row's verifiers; right where the first named one says so. Raises what a verifier raises."""
-    verdicts = {name: VERIFIERS[name].verify(row, completion) for name in weights(row)}
-    first = next(iter(verdicts.values()))
-    total = sum(weight * verdicts[name].reward for name, weight in weights(row).items())
+    return combined(row, {name: VERIFIERS[name].verify(row, completion) for name in weights(row)})
+
+
+def combined(row: Row, verdicts: Mapping[str, Verdict | None]) -> Verdict:
+    """One verdict of a row's verifiers; None is one that broke: no reward, and not right."""
+    named = weights(row)
+    first = verdicts[next(iter(named))] or wrong("its verifier broke")
+    total = sum(weight * verdict.reward for name, weight in named.items() if (verdict := verdicts[name]))
     return Verdict(reward=total, ok=first.ok, reason=first.reason)
 
 
@@ -83,16 +88,11 @@ class Court:
 
         `form_only` is a mean over all answers: what is paid without the answer being right, for its form, say.
         """
-        right, paid = [], []
-        for i, row in enumerate(rows):
-            named = {name: self._found[name][i] for name in weights(row)}
-            first = next(iter(named.values()))
-            right.append(first is not None and first.ok)
-            paid.append(sum(weights(row)[name] * v.reward for name, v in named.items() if v))
+        given = [combined(row, {name: self._found[name][i] for name in weights(row)}) for i, row in enumerate(rows)]
         return {
             "broken": self.broken / max(1, self.judged),
-            "right": sum(right) / len(right),
-            "form_only": sum(reward for reward, ok in zip(paid, right, strict=True) if not ok) / len(paid),
+            "right": sum(verdict.ok for verdict in given) / len(given),
+            "form_only": sum(verdict.reward for verdict in given if not verdict.ok) / len(given),
         }
 
     def _verdict(self, name: str, row: Row, completion: str) -> Verdict | None:
