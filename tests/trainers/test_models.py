@@ -11,7 +11,7 @@ from transformers import AutoTokenizer
 from tests.conftest import tiny_llama
 from trainers import TrainError
 from trainers.adapters import lora_config, trainable_share
-from trainers.models import _has_master_weights, check_precision, load_model, load_tokenizer, locate
+from trainers.models import _has_master_weights, check_precision, load_model, load_tokenizer, locate, starting_point
 from trainers.recipe import AdapterSection, MethodSection, ModelSection, Recipe
 
 
@@ -146,15 +146,37 @@ def test_new_tokens_resize_and_train_their_rows_and_heads_stay_tied_after_merge_
     assert torch.allclose(again(ids).logits, merged(ids).logits, atol=1e-5)
 
 
-def test_an_adapter_folder_loads_as_base_with_adapter_merged(folder: Path, tmp_path: Path) -> None:
-    from peft import PeftModel, get_peft_model
+def saved_adapter(folder: Path, out: Path) -> tuple[Any, Any]:
+    """A LoRA that is not the identity, saved in `out`; the tokenizer and the peft model."""
+    from peft import get_peft_model
 
     section = ModelSection(path=str(folder))
     tokenizer = load_tokenizer(section)
     base = load_model(section, tokenizer)
     adapter = AdapterSection(kind="lora", options={"init_lora_weights": False})
     peft = get_peft_model(base, lora_config(adapter, tokenizer, section, base))
-    peft.save_pretrained(tmp_path / "adapter")
+    peft.save_pretrained(out)
+    return tokenizer, peft
+
+
+def test_whichever_rank_merges_an_adapter_first_writes_all_of_it(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In a pipeline's second stage the ranks are a group already, in which transformers writes on rank 0 alone."""
+    from transformers.distributed import mixin
+
+    saved_adapter(folder, tmp_path / "adapter")
+    monkeypatch.setenv("TEMPERING_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr(mixin, "_is_torch_distributed_initialized", lambda: True)
+    monkeypatch.setattr(mixin, "_get_torch_distributed_rank", lambda: 1)
+    start = starting_point(ModelSection(path=str(tmp_path / "adapter")))
+    assert load_model(start, load_tokenizer(start)).num_parameters() == tiny_llama().num_parameters()
+
+
+def test_an_adapter_folder_loads_as_base_with_adapter_merged(folder: Path, tmp_path: Path) -> None:
+    from peft import PeftModel
+
+    tokenizer, peft = saved_adapter(folder, tmp_path / "adapter")
     loaded = load_model(ModelSection(path=str(tmp_path / "adapter")), tokenizer)
     ids = torch.tensor([[5, 6, 7]])
     assert not isinstance(loaded, PeftModel)
