@@ -4,6 +4,7 @@ from eval_hooks import CheckpointEval
 trainer.add_callback(CheckpointEval(retain=[{"task": "pocket", "variant": "olmes_cf", "shots": 0}], every=100))
 """
 
+import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,13 +15,16 @@ from transformers import TrainerCallback, TrainerControl, TrainerState, Training
 from eval_hooks.budget import crossed
 from eval_hooks.catalog import Judge
 from eval_hooks.config import Budget, Role, TaskSpec, kept_margin
+from eval_hooks.cost import Cost
 from eval_hooks.errors import EvalError
 from eval_hooks.evaluate import HeldOut, Pass, evaluate
+from eval_hooks.files import evaluations
 from eval_hooks.forward import Progress, no_progress
 from eval_hooks.known import Known
 from eval_hooks.ranks import from_writer
 from eval_hooks.ready import Reader, Ready, load_items, reader_of, ready
 from eval_hooks.track import Tracker, show_summary
+from eval_hooks.waves import ALPHA, Looks
 
 Entry = TaskSpec | Mapping[str, Any] | str
 
@@ -48,6 +52,8 @@ class CheckpointEval(TrainerCallback):
         judges: Mapping[str, Judge] | None = None,
         margin: float | None = None,
         budget: Budget | None = None,
+        order: Literal["full", "waves"] = "full",
+        cost_limit: float | None = None,
         on_error: Literal["report", "stop"] = "report",
         samples: int = 8,
         template_kwargs: Mapping[str, Any] | None = None,
@@ -67,6 +73,14 @@ class CheckpointEval(TrainerCallback):
         self._items = [load_items(spec, (rows or {}).get(spec.name or spec.task)) for spec, _ in self.entries]
         self.budget = budget or Budget()
         self.margin = kept_margin(margin, self.budget)
+        if cost_limit is not None and order == "full":
+            raise EvalError(
+                f"eval.cost_limit {cost_limit:g}: only an evaluation in waves can end early; set eval.order: waves"
+            )
+        self.order, self.cost_limit = order, cost_limit
+        self.cost = Cost(cost_limit)
+        self._whole = True
+        """Whether the last evaluation scored every item."""
         self.on_error, self.samples = on_error, samples
         self.template_kwargs, self.known = template_kwargs or {}, known
         self.tracker, self.on_summary = tracker, on_summary
@@ -82,7 +96,7 @@ class CheckpointEval(TrainerCallback):
         self._reader: Reader | None = None
         self.at_end = True
         """Measure when training ends; a run that is stopped from outside switches it off."""
-        self._last: int | None = None
+        self._last_step: int | None = None
 
     def on_train_begin(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
@@ -97,6 +111,7 @@ class CheckpointEval(TrainerCallback):
         ]
         if self.tracker is None and state.is_world_process_zero:
             self.tracker = Tracker(self.out)
+        self.cost = Cost(self.cost_limit, self._last(state, state.global_step).get("cost"))
         if state.global_step == 0 or not (self.folder(0) / "summary.json").is_file():
             self._evaluate(model, args, state, control)
 
@@ -116,9 +131,10 @@ class CheckpointEval(TrainerCallback):
     def on_train_end(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
-        """Measure the final weights, unless the last step was measured."""
+        """Measure the final weights whole, unless that was done."""
         if self.at_end:
-            self._evaluate(kwargs["model"], args, state, control)
+            self._last_step = self._last_step if self._whole else None
+            self._evaluate(kwargs["model"], args, state, control, at_end=True)
 
     def period(self, max_steps: int) -> int | None:
         """Steps between evaluations; None: only at the ends (or at epochs)."""
@@ -126,18 +142,31 @@ class CheckpointEval(TrainerCallback):
             return max(1, round(self.every * max_steps))
         return int(self.every) if isinstance(self.every, int | float) else None
 
+    def between(self, state: TrainerState) -> int:
+        """How many evaluations there are between step 0 and the end."""
+        if self.every == "epoch":
+            return max(0, int(state.num_train_epochs) - 1)
+        period = self.period(state.max_steps)
+        return (state.max_steps - 1) // period if period else 0
+
     def folder(self, step: int) -> Path:
         """Where the evaluation at a step of this run is."""
         return self.out / "evals" / f"step-{self.offset + step}"
 
-    def _evaluate(self, model: Any, args: TrainingArguments, state: TrainerState, control: TrainerControl) -> None:
+    def _evaluate(
+        self, model: Any, args: TrainingArguments, state: TrainerState, control: TrainerControl, at_end: bool = False
+    ) -> None:
         step = state.global_step
-        if self._last == step:
+        if self._last_step == step:
             return
-        self._last = step
+        self._last_step = step
         writes = state.is_world_process_zero
         own = {task.name: self.folder(0) for task in self.tasks} if step else {}
         before = {name: self.out / "evals" / f"step-{at}" for name, at in self.baselines.items()}
+        between = 0 < step < state.max_steps and not at_end
+        looks = self._looks(state) if between and self.order == "waves" else None
+        self._whole = looks is None
+        last = self._last(state, step - 1).get("step")
         run = Pass(
             tasks=self.tasks,
             held_out=self.held_out,
@@ -145,6 +174,11 @@ class CheckpointEval(TrainerCallback):
             start=self.folder(0) if step else None,
             seam=self.offset > 0 and step == 0,
             known=self.known if step == 0 else None,
+            looks=looks,
+            last=self.out / "evals" / f"step-{last}" if last is not None else None,
+            cost=self.cost,
+            counts=between,
+            after=self.between(state) + 1 if step == 0 else 0,
             baselines={**own, **before},
             margin=self.margin,
             samples=self.samples,
@@ -159,6 +193,18 @@ class CheckpointEval(TrainerCallback):
         if writes and self.on_summary:
             self.on_summary(summary)
         self._decide(summary, control)
+
+    def _looks(self, state: TrainerState) -> Looks:
+        """When scoring in waves may end; the chance of an error is split over all such evaluations."""
+        drop = self.budget.accuracy_drop
+        return Looks(allowed=self.margin if drop is None else drop, alpha=ALPHA / max(1, self.between(state)))
+
+    def _last(self, state: TrainerState, upto: int) -> dict[str, Any]:
+        """The summary of this run's newest evaluation up to a step, on the writing rank; empty where there is none."""
+        steps = [step for step in evaluations(self.out) if self.offset <= step <= self.offset + upto]
+        if not steps or not state.is_world_process_zero:
+            return {}
+        return json.loads((self.out / "evals" / f"step-{steps[-1]}" / "summary.json").read_text("utf-8"))
 
     def _decide(self, summary: dict[str, Any], control: TrainerControl) -> None:
         reasons = from_writer(crossed(self.budget, summary))

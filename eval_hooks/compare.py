@@ -13,8 +13,8 @@ from eval_hooks.config import MARGIN
 from eval_hooks.errors import EvalError
 from eval_hooks.report.words import calibrated, percent, points
 from eval_hooks.retention import retention
-from eval_hooks.summary import chance, ece_rise
-from eval_hooks.table import kind_of, read_table
+from eval_hooks.summary import ece_rise
+from eval_hooks.table import chance, kind_of, read_table
 
 
 @dataclass(frozen=True, kw_only=True)

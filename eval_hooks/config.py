@@ -63,6 +63,13 @@ class EvalConfig:
     margin: float | None = None
     """What may be lost and still be called kept; default budget.accuracy_drop, else 0.02."""
     budget: Budget = field(default_factory=Budget)
+    order: Literal["full", "waves"] = "full"
+    """full: all items at every evaluation. waves: between step 0 and the end, the items to retain whose margin at step
+    0 was small come first, in waves, until a loss of more than the budget's accuracy_drop (or the margin) is excluded
+    or proven."""
+    cost_limit: float | None = None
+    """Share of the planned training seconds that the evaluations between step 0 and the end may take; needs
+    order: waves, which then end when it is used up."""
     on_error: Literal["report", "stop"] = "report"
     samples: int = 8
     """Generations kept for the report and W&B, per generative task."""

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from eval_hooks.config import MARGIN
+from eval_hooks.cost import Cost
 from eval_hooks.errors import EvalError
 from eval_hooks.files import write_atomic
 from eval_hooks.forward import Progress
@@ -20,10 +21,12 @@ from eval_hooks.known import Known
 from eval_hooks.losses import token_losses
 from eval_hooks.measure import measure
 from eval_hooks.preference import PairItem, drawn_at_start, pairs_table, summarise_pairs
-from eval_hooks.ranks import from_writer
+from eval_hooks.ranks import from_writer, on_writer
 from eval_hooks.ready import Reader, Ready, digest
+from eval_hooks.retention.strata import FEWEST
 from eval_hooks.summary import failed_task, summarise_loss, summarise_task
-from eval_hooks.table import loss_table, read_table, write_table
+from eval_hooks.table import loss_table, read_table, seconds_of, stamped, write_table
+from eval_hooks.waves import Drawn, Looks, in_waves
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -54,6 +57,16 @@ class Pass:
     """Arithmetic of the forward pass where it is not that of the weights, as in a Trainer with `bf16`."""
     known: Known | None = None
     """Where the model is a start that may have been measured before."""
+    looks: Looks | None = None
+    """Choice tasks to retain are scored in waves, up to a decision."""
+    last: Path | None = None
+    """The evaluation before this one: what flipped there steers the waves."""
+    cost: Cost = field(default_factory=Cost)
+    """What this evaluation is added to."""
+    counts: bool = False
+    """Whether it counts against the cost limit."""
+    after: int = 0
+    """How many evaluations are to follow, at step 0, where what they take is foreseen."""
     keep_going: bool = True
     """A task that fails becomes a failed row; otherwise its error travels."""
 
@@ -64,30 +77,47 @@ def evaluate(run: Pass, model: Any, reader: Reader, step: int, tokens: int | Non
     The ranks share the forward passes out; where `run.folder` is None nothing is summarised and the entries are empty.
     """
     begin = time.monotonic()
-    summary: dict[str, Any] = {
-        "step": step, "tokens": tokens, "precision": precision(run, model), "tasks": {}, "validation": {}
-    }  # fmt: skip
     earlier = from_writer(_earlier(run.folder)) if run.seam else {}
+    with run.cost.measuring(run.counts):
+        found = {
+            "tasks": _tasks(run, model, reader, step, bar, earlier.get("tasks", {})),
+            "validation": _validation(run, model, reader, step, bar),
+        }
+    seconds = time.monotonic() - begin
+    summary: dict[str, Any] = {"step": step, "tokens": tokens, "precision": precision(run, model)}
+    summary |= {part: {**earlier.get(part, {}), **entries} for part, entries in found.items()}
+    summary |= {"seconds": round(earlier.get("seconds", 0.0) + seconds, 3), "cost": run.cost.entry()}
+    if run.after:
+        each = seconds + sum(entry.get("seconds_saved", 0.0) for entry in summary["tasks"].values())
+        summary["foreseen"] = {"evaluations": run.after, "seconds": round(run.after * each, 3)}
+    if run.folder:
+        write_atomic(run.folder / "summary.json", json.dumps(summary, indent=1, ensure_ascii=False).encode())
+    return summary
+
+
+def _tasks(
+    run: Pass, model: Any, reader: Reader, step: int, bar: Bar, earlier: Mapping[str, Any]
+) -> dict[str, dict[str, Any]]:
+    out = {}
     for task in run.tasks:
-        start = time.monotonic()
-        there = earlier.get("tasks", {}).get(task.name)
+        begin, there = time.monotonic(), earlier.get(task.name)
         if there and there["status"] == "ok" and there["prompt_hash"] == task.prompt_hash:
             continue  # the same weights were asked the same, at the end of the run before
         entry = _task_entry(run, task, model, reader, step, bar)
-        summary["tasks"][task.name] = {**entry, "seconds": round(time.monotonic() - start, 3)}
+        out[task.name] = {**entry, "seconds": round(time.monotonic() - begin, 3)}
+    return out
+
+
+def _validation(run: Pass, model: Any, reader: Reader, step: int, bar: Bar) -> dict[str, dict[str, Any]]:
+    out = {}
     for name, items in run.held_out.items():
         before = _start_table(run, name)
         with bar(len(items), f"val {name} @{step}") as progress:
             table = held_out_table(name, model, reader, items, before, progress)
         if run.folder:
             write_table(table, run.folder / f"val.{name}.parquet")
-            summary["validation"][name] = _held_out_entry(table, before)
-    for part in ("tasks", "validation"):
-        summary[part] = {**earlier.get(part, {}), **summary[part]}
-    summary["seconds"] = round(earlier.get("seconds", 0.0) + time.monotonic() - begin, 3)
-    if run.folder:
-        write_atomic(run.folder / "summary.json", json.dumps(summary, indent=1, ensure_ascii=False).encode())
-    return summary
+            out[name] = _held_out_entry(table, before)
+    return out
 
 
 def _earlier(folder: Path | None) -> dict[str, Any]:
@@ -142,10 +172,20 @@ def _readable(file: Path) -> "pa.Table | None":
         return None
 
 
-def _table(run: Pass, task: Ready, model: Any, reader: Reader, progress: Progress) -> "pa.Table":
-    """The task's table: found, where the same start was asked the same before, else measured."""
+def _drawn(run: Pass, task: Ready) -> Drawn | None:
+    """How the task is drawn, on the writing rank, where it is scored in waves."""
+    fits = run.looks is not None and task.role == "retain" and len(task.choices) >= FEWEST
+    before = _baseline(run, task) if fits and run.folder else None
+    if before is None or run.looks is None:
+        return None
+    last = known_entry(run.last, task.name) if run.last else None
+    return Drawn(before[0], run.looks, (last or {}).get("waves"), run.cost.used_up)
+
+
+def _table(run: Pass, task: Ready, model: Any, reader: Reader, progress: Progress) -> "tuple[pa.Table, float]":
+    """The task's table, found where the same start was asked the same, else measured; and the seconds that saved."""
     if run.known is None or not task.choices:
-        return measure(task, model, reader, progress)
+        return measure(task, model, reader, progress), 0.0
     file = None
     if run.folder:
         golds = [[one.item.item_id, one.item.gold] for one in task.choices]
@@ -154,22 +194,27 @@ def _table(run: Pass, task: Ready, model: Any, reader: Reader, progress: Progres
     found = from_writer(_readable(file) if file else None)
     if found is not None:
         progress(len(task))
-        return found
-    table = measure(task, model, reader, progress)
+        return found, seconds_of(found)
+    begin = time.monotonic()
+    table = stamped(measure(task, model, reader, progress), time.monotonic() - begin)
     if file:
         write_table(table, file)
-    return table
+    return table, 0.0
 
 
 def _task_entry(run: Pass, task: Ready, model: Any, reader: Reader, step: int, bar: Bar) -> dict[str, Any]:
     try:
+        drawn, saved = on_writer(lambda: _drawn(run, task)), 0.0
         with bar(len(task), f"eval {task.name} @{step}") as progress:
-            table = _table(run, task, model, reader, progress)
+            if from_writer(drawn is not None):
+                table = in_waves(task, model, drawn, progress)
+            else:
+                table, saved = _table(run, task, model, reader, progress)
         if run.folder is None:
             return {}
         write_table(table, run.folder / f"{task.name}.parquet")
         before = _baseline(run, task)
-        return summarise_task(
+        entry = summarise_task(
             table,
             role=task.role,
             baseline=before[0] if before else None,
@@ -179,7 +224,9 @@ def _task_entry(run: Pass, task: Ready, model: Any, reader: Reader, step: int, b
             first_prompt=task.first_prompt,
             samples=run.samples,
             goal=task.spec.goal,
+            drawn=drawn,
         )
+        return {**entry, "seconds_saved": saved}
     except Exception as error:  # a failed evaluation is a visible failed row, whatever broke it
         if not run.keep_going:
             raise
@@ -192,7 +239,7 @@ def _baseline(run: Pass, task: Ready) -> "tuple[pa.Table, int] | None":
     if folder is None or folder == run.folder:
         return None
     before = known_entry(folder, task.name)
-    if before is None:
+    if before is None or before["status"] != "ok":
         return None
     if before["prompt_hash"] != task.prompt_hash:
         raise EvalError(
@@ -206,4 +253,4 @@ def known_entry(folder: Path, name: str) -> dict[str, Any] | None:
     """What a summary on disk says of a task that was measured."""
     file = folder / "summary.json"
     entry = json.loads(file.read_text("utf-8"))["tasks"].get(name) if file.is_file() else None
-    return entry if entry and entry["status"] == "ok" else None
+    return entry if entry and entry["status"] != "failed" else None

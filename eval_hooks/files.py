@@ -13,6 +13,12 @@ def checkpoints(run: Path) -> dict[int, Path]:
     return dict(sorted(found.items()))
 
 
+def evaluations(run: Path) -> dict[int, Path]:
+    """Step -> folder of every evaluation of a run folder that is on disk whole, in order of step."""
+    found = {int(file.parent.name.removeprefix("step-")): file.parent for file in run.glob("evals/step-*/summary.json")}
+    return dict(sorted(found.items()))
+
+
 def write_atomic(path: Path, data: bytes) -> None:
     """Write beside the file, flush to disk, rename into place; a reader sees the old file or the new one.
 

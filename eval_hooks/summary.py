@@ -14,10 +14,12 @@ from eval_hooks.calibration.ranking import accuracy_at, aurc, auroc, coverage_at
 from eval_hooks.config import MARGIN
 from eval_hooks.estimate import Estimate, missing
 from eval_hooks.intervals import bootstrap, bootstrap_mean, share
+from eval_hooks.part import summarise_part
 from eval_hooks.retention import retention
 from eval_hooks.retention.subjects import by_group
-from eval_hooks.table import RECALL_METRICS, column, kind_of, probabilities
+from eval_hooks.table import RECALL_METRICS, chance, column, kind_of, probabilities
 from eval_hooks.tasks.categories import CATEGORY_OF
+from eval_hooks.waves import Drawn
 
 FEWEST_IN_BIN = 10
 """Items of a bin whose gap may be called the largest."""
@@ -34,26 +36,33 @@ def summarise_task(
     first_prompt: str = "",
     samples: int = 8,
     goal: str = "up",
+    drawn: Drawn | None = None,
 ) -> dict[str, Any]:
     """The entry of one task: accuracy, calibration, and retention where there is a baseline.
 
-    Raises EvalError for tables that are no pair.
+    `drawn` says how the items were drawn, where they were scored in waves. Raises EvalError for tables that are no
+    pair.
     """
     kind = kind_of(table)
-    correct = column(table, "correct").astype(float)
-    n = len(correct)
     entry: dict[str, Any] = {
         "role": role,
         "kind": kind,
         "goal": goal,
-        "status": "ok",
         "error": None,
-        "n": n,
-        "of": n,
         "variant": table.column("variant")[0].as_py() if kind == "choice" else None,
         "shots": table.column("shots")[0].as_py() if kind == "choice" else None,
         "prompt_hash": prompt_hash,
         "first_prompt": first_prompt,
+    }
+    if drawn is not None and not drawn.whole:
+        return summarise_part(table, drawn, entry=entry, margin=margin, baseline_step=baseline_step)
+    correct = column(table, "correct").astype(float)
+    n = len(correct)
+    entry |= {
+        "status": "ok",
+        "n": n,
+        "of": n,
+        "waves": drawn.record() if drawn else None,
         "accuracy": share(correct).as_dict(),
         "retention": retention(baseline, table, margin, chance(table), baseline_step) if baseline is not None else None,
     }
@@ -108,11 +117,6 @@ def summarise_loss(table: pa.Table) -> dict[str, Any]:
         return float(total[index].sum() / tokens[index].sum()) if tokens[index].sum() else None
 
     return {"loss": bootstrap(mean, table.num_rows).as_dict(), "n": table.num_rows, "tokens": int(tokens.sum())}
-
-
-def chance(table: pa.Table) -> float:
-    """Accuracy of guessing: mean of 1 / number of options; 0 for free answers."""
-    return float((1.0 / column(table, "n_options")).mean()) if kind_of(table) == "choice" else 0.0
 
 
 def macro(table: pa.Table) -> Estimate:

@@ -136,6 +136,11 @@ def column(table: pa.Table, name: str) -> np.ndarray:
     return table.column(name).to_numpy(zero_copy_only=False)
 
 
+def chance(table: pa.Table) -> float:
+    """Accuracy of guessing: mean of 1 / number of options; 0 for free answers."""
+    return float((1.0 / column(table, "n_options")).mean()) if kind_of(table) == "choice" else 0.0
+
+
 def probabilities(table: pa.Table) -> np.ndarray:
     """Option probabilities (n, K), K the most options of an item, padded with zeros."""
     rows = zip(
@@ -149,6 +154,16 @@ def probabilities(table: pa.Table) -> np.ndarray:
     for i, p in enumerate(each):
         out[i, : len(p)] = p
     return out
+
+
+def stamped(table: pa.Table, seconds: float) -> pa.Table:
+    """The table with a note of how long it took."""
+    return table.replace_schema_metadata({"seconds": f"{seconds:.3f}"})
+
+
+def seconds_of(table: pa.Table) -> float:
+    """How long a table took; 0 where nobody noted it."""
+    return float((table.schema.metadata or {}).get(b"seconds", 0.0))
 
 
 def write_table(table: pa.Table, path: Path) -> None:

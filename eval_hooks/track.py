@@ -98,7 +98,7 @@ def flatten_summary(summary: Mapping[str, Any]) -> dict[str, Any]:
     out: dict[str, Any] = {}
     for name, task in summary["tasks"].items():
         out[f"eval/{name}/seconds"] = task.get("seconds")
-        out[f"eval/{name}/failed"] = float(task.get("status") != "ok")
+        out[f"eval/{name}/failed"] = float(task.get("status") == "failed")
         out[f"eval/{name}/accuracy"] = (task.get("accuracy") or {}).get("value")
         out[f"eval/{name}/hit_limit"] = task.get("hit_limit")
         out |= {
@@ -107,7 +107,7 @@ def flatten_summary(summary: Mapping[str, Any]) -> dict[str, Any]:
         out |= {f"eval/{name}/{key}": value["value"] for key, value in (task.get("metrics") or {}).items()}
         if kept := task.get("retention"):
             delta = kept["delta"]
-            out |= {f"eval/{name}/retention/{key}": kept[key] for key in ("lost", "gained", "e_value")}
+            out |= {f"eval/{name}/retention/{key}": kept[key] for key in ("lost", "gained", "e_value", "e_value_drop")}
             out |= {
                 f"eval/{name}/retention/delta{end}": delta[key]
                 for end, key in (("", "value"), ("_low", "low"), ("_high", "high"))

@@ -18,7 +18,7 @@ EVERY = Bound(
 BOUNDS: dict[type, dict[str, Bound]] = {
     SourceSpec: {"weight": ABOVE_0, "fraction": SHARE},
     TaskSpec: {"shots": NOT_NEGATIVE, "limit": COUNT, "max_new_tokens": COUNT, "batch_tokens": COUNT},
-    EvalConfig: {"every": EVERY, "margin": MARGIN, "samples": NOT_NEGATIVE},
+    EvalConfig: {"every": EVERY, "margin": MARGIN, "samples": NOT_NEGATIVE, "cost_limit": ABOVE_0},
     Budget: {"accuracy_drop": SHARE, "ece_rise": SHARE},
     LaunchSection: {"nproc": COUNT},
 }

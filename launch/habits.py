@@ -140,8 +140,3 @@ OWNED_ADAPTER: dict[str, str] = {
     "runtime_config": "leave it out: peft does not save it",
 }
 """Fields of peft.LoraConfig that are not a recipe's to set."""
-
-NOT_YET = {
-    "eval.cost_limit": "leave it out; eval.every sets how often is measured",
-}
-"""Known names that nothing reads yet, and what to do meanwhile."""

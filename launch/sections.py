@@ -11,7 +11,7 @@ from eval_hooks.config import EvalConfig
 from launch import entries
 from launch.bounds import COUNT
 from launch.fields import Field, fields_of
-from launch.habits import NOT_YET, OWNED_ADAPTER, OWNED_TRAIN
+from launch.habits import OWNED_ADAPTER, OWNED_TRAIN
 from launch.nodes import Node, plain
 from launch.problems import nearest, shown
 from launch.tables import Tables
@@ -149,12 +149,12 @@ def evaluation(node: Node, tables: Tables, report: Report) -> Any:
             if spec is not INVALID
         ]
     _distinct(taken, report)
-    later = {key: child for key, child in node.value.items() if f"eval.{key}" in NOT_YET}
-    for key, child in later.items():
-        if child.value is not None:
-            report.add(f"eval.{key}", child, f"not available yet; {NOT_YET[f'eval.{key}']}")
     whole = {role: INVALID if any(spec is INVALID for spec in specs) else specs for role, specs in sides.items()}
-    return build(EvalConfig, entries.without(node, (*sides, *later)), "eval", report, known=tuple(sides), given=whole)
+    config = build(EvalConfig, entries.without(node, sides), "eval", report, known=tuple(sides), given=whole)
+    if config is not INVALID and config.cost_limit is not None and config.order == "full":
+        limit = node.value["cost_limit"]
+        report.add("eval.cost_limit", limit, "only an evaluation in waves can end early; add eval.order: waves")
+    return config
 
 
 def _written(node: Node, key: str) -> bool:

@@ -9,7 +9,7 @@ from eval_hooks.config import Budget, EvalConfig
 from launch import entries, sections
 from launch.bounds import BOUNDS
 from launch.fields import Field, fields_of
-from launch.habits import HABITS, NOT_YET, OWNED_TRAIN
+from launch.habits import HABITS, OWNED_TRAIN
 from launch.nodes import Node, plain
 from launch.problems import Problem, RecipeError, nearest, shown
 from launch.resolved import resolve
@@ -91,9 +91,7 @@ def _arguments(tree: Node, stage: str, tables: Tables) -> type:
 
 def _unknown_sections(tree: Node, report: Report) -> None:
     for name, node in tree.value.items():
-        if name in NOT_YET:
-            report.add(name, node, f"not available yet; {NOT_YET[name]}")
-        elif name not in (*SECTIONS, "plugins"):
+        if name not in (*SECTIONS, "plugins"):
             report.unknown("", name, node, SECTIONS)
 
 

@@ -36,6 +36,8 @@ def checkpoint_eval(recipe: Recipe, mix: Mix) -> CheckpointEval:
         judges=JUDGES,
         margin=section.margin,
         budget=section.budget,
+        order=section.order,
+        cost_limit=section.cost_limit,
         on_error=section.on_error,
         samples=section.samples,
         template_kwargs=recipe.model.chat_template_kwargs,

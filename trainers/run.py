@@ -141,7 +141,7 @@ def _train(run: Run, place: Place, resume: bool, wandb_run: Any) -> int:
         announce_model(trainer.model, recipe)
         wandb_run = wandb_run or start_wandb(recipe, place.root, run.resolved)
         run.measure.tracker = Tracker(place.root, wandb_run, offset=place.offset)
-        run.measure.on_summary = say_doubts
+        run.measure.on_summary = say_at_start
         trainer.add_callback(LogTrain(run.measure.tracker))
     trainer.add_callback(run.signals)
     trainer.add_callback(Moments(bound, trainer, newest))
@@ -162,10 +162,12 @@ def _train(run: Run, place: Place, resume: bool, wandb_run: Any) -> int:
     return code
 
 
-def say_doubts(summary: Mapping[str, Any]) -> None:
-    """At step 0, before the run has cost anything: which numbers will not be able to show a loss."""
-    from eval_hooks.report.words import doubts
+def say_at_start(summary: Mapping[str, Any]) -> None:
+    """At step 0, before the run has cost anything: what measuring will take, and which numbers could show no loss."""
+    from eval_hooks.report.words import doubts, foreseen
 
+    if "foreseen" in summary:
+        announce(f"measuring {foreseen(summary['foreseen'])}")
     for name, task in summary["tasks"].items() if summary["step"] == 0 else ():
         for doubt in doubts(name, task):
             announce(f"beware    {doubt}")

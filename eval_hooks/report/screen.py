@@ -11,7 +11,19 @@ from rich.table import Table
 
 from eval_hooks.files import checkpoints
 from eval_hooks.report.view import RunView, StageTable, read_run, stage_table
-from eval_hooks.report.words import calibrated, doubts, held_out, kept, percent, points, question, reached, recalled
+from eval_hooks.report.words import (
+    calibrated,
+    doubts,
+    flipped,
+    held_out,
+    items,
+    kept,
+    percent,
+    points,
+    question,
+    reached,
+    recalled,
+)
 
 COLOURS = {"dropped": "red", "gained": "green", "kept": "green", "undecided": "yellow"}
 
@@ -62,7 +74,7 @@ def last_screen(run: RunView) -> Panel:
 
 def _tasks(run: RunView, role: str) -> Iterator[tuple[str, Any, Any]]:
     for name, after in run.last["tasks"].items():
-        if after["role"] == role and after["status"] == "ok":
+        if after["role"] == role and after["status"] != "failed":
             yield name, run.before(name), after
 
 
@@ -101,9 +113,9 @@ def _retained(run: RunView) -> Iterator[tuple[str, str]]:
             "Knowledge kept?",
             (
                 f"[{colour}]{kept(change)}[/{colour}]\n"
-                f"{name} {percent(before.get('accuracy'))} -> {percent(after['accuracy'])}, n = {after['n']}\n"
-                f"lost {change['lost']}, gained {change['gained']}, McNemar p = {change['mcnemar_p']:.3g}; "
-                f"a change of {100 * change['minimum_detectable']:.1f} points could be seen{_recall(before, after)}"
+                f"{name} {percent(before.get('accuracy'))} -> {percent(after['accuracy'])}, {items(after)}\n"
+                f"{flipped(change)}; a change of {100 * change['minimum_detectable']:.1f} points could be seen"
+                f"{_recall(before, after)}"
             ),
         )
 

@@ -45,6 +45,26 @@ def kept(retention: Mapping[str, Any] | None) -> str:
     }[retention["verdict"]]
 
 
+def items(task: Mapping[str, Any]) -> str:
+    """How many were scored, and where not all were, why no more."""
+    if task["n"] == task["of"]:
+        return f"n = {task['n']}"
+    return f"n = {task['n']} of {task['of']}, in {task['waves']['looks']} waves: {task['waves']['end']}"
+
+
+def foreseen(entry: Mapping[str, Any]) -> str:
+    """How long the evaluations that follow step 0 will take, at most."""
+    n, minutes = entry["evaluations"], entry["seconds"] / 60
+    return f"{n} more evaluation{'s' if n > 1 else ''}, about {minutes:.1f} minutes in all"
+
+
+def flipped(retention: Mapping[str, Any]) -> str:
+    """Items lost and gained, and whether that could be chance; from a part of the items both are estimates."""
+    p = retention["mcnemar_p"]
+    tail = "of all items, estimated" if p is None else f"McNemar p = {p:.3g}"
+    return f"lost {retention['lost']}, gained {retention['gained']}, {tail}"
+
+
 QUESTIONS = {"up": "Target up?", "down": "Forgotten?"}
 
 
@@ -81,7 +101,7 @@ def held_out(name: str, before: Mapping[str, Any], after: Mapping[str, Any]) -> 
 
 def doubts(name: str, task: Mapping[str, Any]) -> list[str]:
     """What makes a multiple-choice number of a base unfit to show a loss: mostly a wrong template or variant."""
-    if task.get("status") != "ok" or task.get("kind") != "choice":
+    if task.get("status", "failed") == "failed" or task.get("kind") != "choice":
         return []
     found, chance, mass = task["accuracy"], task["chance"], task["letter_mass"]
     out = []

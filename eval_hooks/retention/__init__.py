@@ -6,7 +6,7 @@ import pyarrow as pa
 from eval_hooks.errors import EvalError
 from eval_hooks.estimate import Estimate, missing
 from eval_hooks.intervals import Z, bootstrap, bootstrap_mean, wilson
-from eval_hooks.retention.flips import e_value, mcnemar_exact
+from eval_hooks.retention.flips import e_value, e_value_drop, mcnemar_exact
 from eval_hooks.retention.subjects import clustered_mean
 from eval_hooks.table import column, kind_of
 
@@ -104,6 +104,7 @@ def retention(
         "delta_clustered": _by_subjects(after, b.astype(float) - a.astype(float)).as_dict(),
         "mcnemar_p": mcnemar_exact(lost, gained),
         "e_value": e_value(lost, gained),
+        "e_value_drop": e_value_drop(lost, gained),
         "chance_corrected": chance_corrected(a, b, chance).as_dict(),
         "delta_logp_gold": logp.as_dict(),
         "minimum_detectable": minimum_detectable(lost + gained, len(a)),

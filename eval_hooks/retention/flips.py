@@ -1,7 +1,7 @@
 """Whether items lost and gained could be chance: McNemar's exact test, and evidence that may be looked at any time."""
 
 import numpy as np
-from scipy.special import betaln
+from scipy.special import betaincc, betaln
 from scipy.stats import binom
 
 
@@ -16,3 +16,11 @@ def e_value(lost: int, gained: int) -> float:
     Valid at any time, reject at 1/alpha.
     """
     return float(np.exp(betaln(lost + 1, gained + 1) + (lost + gained) * np.log(2.0)))
+
+
+def e_value_drop(lost: int, gained: int) -> float:
+    """The same against a loss alone: the mixture is over flips that are losses with a probability in (1/2, 1).
+
+    E = 2 B(lost + 1, gained + 1) 2^(lost + gained) P(Beta(lost + 1, gained + 1) > 1/2).
+    """
+    return float(2 * e_value(lost, gained) * betaincc(lost + 1, gained + 1, 0.5))

@@ -1,9 +1,11 @@
 """CheckpointEval in somebody else's trainer: a bare transformers.Trainer and trl.SFTTrainer, without a recipe."""
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import pytest
 import torch
 from datasets import Dataset
@@ -13,7 +15,7 @@ from eval_hooks import CheckpointEval
 from eval_hooks.config import Budget
 from eval_hooks.errors import EvalError
 from eval_hooks.items import LossItem
-from eval_hooks.table import read_table
+from eval_hooks.table import read_table, write_table
 from tests.conftest import tiny_llama
 
 POCKET = {"task": "pocket", "variant": "olmes_cf", "shots": 0, "limit": 30}
@@ -36,6 +38,19 @@ def bare(tokenizer: Any, tmp_path: Path, callback: CheckpointEval, steps: int = 
     arguments = TrainingArguments(output_dir=str(tmp_path / "out"), max_steps=steps, **{**QUIET, **more})
     rows = Dataset.from_dict({"input_ids": ids, "labels": ids})
     return Trainer(tiny_llama(), arguments, train_dataset=rows, processing_class=tokenizer, callbacks=[callback])
+
+
+def all_right(run: Path) -> Callable[[dict[str, Any]], None]:
+    """Rewrites the base's table of the pocket bank, once it is there, so that every item was right."""
+
+    def rewrite(summary: dict[str, Any]) -> None:
+        if summary["step"] == 0:
+            path = run / "evals" / "step-0" / "pocket.parquet"
+            table = read_table(path)
+            place = table.column_names.index("correct")
+            write_table(table.set_column(place, "correct", pa.array([True] * table.num_rows)), path)
+
+    return rewrite
 
 
 def test_in_a_bare_trainer(tokenizer: Any, tmp_path: Path) -> None:
@@ -94,19 +109,7 @@ def test_a_budget_stops_the_run_where_a_loss_is_proven(tokenizer: Any, tmp_path:
         retain=[POCKET], every=1, out=tmp_path / "run", budget=Budget(accuracy_drop=0.05, action="stop")
     )
     trainer = bare(tokenizer, tmp_path, callback, steps=5)
-
-    def all_right(summary: dict[str, Any]) -> None:
-        if summary["step"] == 0:
-            import pyarrow as pa
-
-            from eval_hooks.table import write_table
-
-            path = tmp_path / "run" / "evals" / "step-0" / "pocket.parquet"
-            table = read_table(path)
-            place = table.column_names.index("correct")
-            write_table(table.set_column(place, "correct", pa.array([True] * table.num_rows)), path)
-
-    callback.on_summary = all_right
+    callback.on_summary = all_right(tmp_path / "run")
     trainer.train()
     assert callback.stopped and "pocket: accuracy fell by more than 0.05" in callback.stopped
     assert trainer.state.global_step == 1
