@@ -4,20 +4,20 @@ from eval_hooks import CheckpointEval
 trainer.add_callback(CheckpointEval(retain=[{"task": "pocket", "variant": "olmes_cf", "shots": 0}], every=100))
 """
 
-import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
-from eval_hooks.budget import crossed
+from eval_hooks.budget import ALONE, crossed, judged, slow
 from eval_hooks.catalog import Judge
-from eval_hooks.config import Budget, Role, TaskSpec, kept_margin
+from eval_hooks.config import Action, Budget, Role, TaskSpec, kept_margin
 from eval_hooks.cost import Cost
 from eval_hooks.errors import EvalError
-from eval_hooks.evaluate import HeldOut, Pass, evaluate
+from eval_hooks.evaluate import HeldOut, Pass, evaluate, note, summary_of
 from eval_hooks.files import evaluations
 from eval_hooks.forward import Progress, no_progress
 from eval_hooks.known import Known
@@ -25,6 +25,17 @@ from eval_hooks.ranks import from_writer
 from eval_hooks.ready import Reader, Ready, load_items, reader_of, ready
 from eval_hooks.track import Tracker, show_summary
 from eval_hooks.waves import ALPHA, Looks
+
+
+@dataclass(frozen=True, kw_only=True)
+class Due:
+    """An action of the budget that needs more than the callback."""
+
+    action: Action
+    step: int
+    """Of this run."""
+    reason: str
+
 
 Entry = TaskSpec | Mapping[str, Any] | str
 
@@ -58,6 +69,7 @@ class CheckpointEval(TrainerCallback):
         samples: int = 8,
         template_kwargs: Mapping[str, Any] | None = None,
         known: Known | None = None,
+        carried_out: Sequence[Action] = ALONE,
         tracker: Tracker | None = None,
         on_summary: Callable[[dict[str, Any]], None] | None = None,
     ) -> None:
@@ -77,6 +89,11 @@ class CheckpointEval(TrainerCallback):
             raise EvalError(
                 f"eval.cost_limit {cost_limit:g}: only an evaluation in waves can end early; set eval.order: waves"
             )
+        if self.budget.action not in carried_out:
+            raise EvalError(
+                f"budget.action {self.budget.action!r}: alone the callback can {', '.join(ALONE)}; run a recipe with "
+                "`temper train` for the others"
+            )
         self.order, self.cost_limit = order, cost_limit
         self.cost = Cost(cost_limit)
         self._whole = True
@@ -93,15 +110,25 @@ class CheckpointEval(TrainerCallback):
         """Chat template to ask with, where the model's own is not that of the baseline."""
         self.stopped: str | None = None
         """Why the budget ended the run, if it did."""
+        self.due: Due | None = None
+        """What somebody else has to carry out, now that training was stopped for it."""
+        self.taken = 0
+        """How often the budget's action was taken."""
         self._reader: Reader | None = None
         self.at_end = True
         """Measure when training ends; a run that is stopped from outside switches it off."""
         self._last_step: int | None = None
 
+    def go_on(self, taken: int) -> None:
+        """Be ready for the next part of a run that stopped for an action of its budget."""
+        self.due, self.taken, self._last_step = None, taken, None
+
     def on_train_begin(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
         """Render every item once and measure the base, unless a resumed run has it on disk."""
+        if getattr(args, "fsdp", None):
+            raise EvalError("FSDP: measuring under it is untested; use DeepSpeed ZeRO-3, or plain data parallelism")
         model = kwargs["model"]
         tokenizer = getattr(kwargs["processing_class"], "tokenizer", kwargs["processing_class"])
         self._reader = reader_of(model, tokenizer, self.template_kwargs, self.template)
@@ -112,29 +139,30 @@ class CheckpointEval(TrainerCallback):
         if self.tracker is None and state.is_world_process_zero:
             self.tracker = Tracker(self.out)
         self.cost = Cost(self.cost_limit, self._last(state, state.global_step).get("cost"))
+        self.taken = max(self.taken, self._taken_before(state))
         if state.global_step == 0 or not (self.folder(0) / "summary.json").is_file():
-            self._evaluate(model, args, state, control)
+            self._evaluate(args, state, control, **kwargs)
 
     def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
         """Measure where a step is due."""
         period = self.period(state.max_steps)
         if period and state.global_step % period == 0:
-            self._evaluate(kwargs["model"], args, state, control)
+            self._evaluate(args, state, control, **kwargs)
 
     def on_epoch_end(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
         """Measure after an epoch, where that was asked for."""
         if self.every == "epoch":
-            self._evaluate(kwargs["model"], args, state, control)
+            self._evaluate(args, state, control, **kwargs)
 
     def on_train_end(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
         """Measure the final weights whole, unless that was done."""
-        if self.at_end:
+        if self.at_end and not self.due:
             self._last_step = self._last_step if self._whole else None
-            self._evaluate(kwargs["model"], args, state, control, at_end=True)
+            self._evaluate(args, state, control, at_end=True, **kwargs)
 
     def period(self, max_steps: int) -> int | None:
         """Steps between evaluations; None: only at the ends (or at epochs)."""
@@ -154,7 +182,7 @@ class CheckpointEval(TrainerCallback):
         return self.out / "evals" / f"step-{self.offset + step}"
 
     def _evaluate(
-        self, model: Any, args: TrainingArguments, state: TrainerState, control: TrainerControl, at_end: bool = False
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, at_end: bool = False, **kwargs: Any
     ) -> None:
         step = state.global_step
         if self._last_step == step:
@@ -166,7 +194,7 @@ class CheckpointEval(TrainerCallback):
         between = 0 < step < state.max_steps and not at_end
         looks = self._looks(state) if between and self.order == "waves" else None
         self._whole = looks is None
-        last = self._last(state, step - 1).get("step")
+        last = self._last(state, step - 1)
         run = Pass(
             tasks=self.tasks,
             held_out=self.held_out,
@@ -174,8 +202,9 @@ class CheckpointEval(TrainerCallback):
             start=self.folder(0) if step else None,
             seam=self.offset > 0 and step == 0,
             known=self.known if step == 0 else None,
+            twice=step == 0,
             looks=looks,
-            last=self.out / "evals" / f"step-{last}" if last is not None else None,
+            last=self.out / "evals" / f"step-{last['step']}" if last else None,
             cost=self.cost,
             counts=between,
             after=self.between(state) + 1 if step == 0 else 0,
@@ -187,34 +216,59 @@ class CheckpointEval(TrainerCallback):
         )
         assert self._reader is not None
         tokens = getattr(state, "num_input_tokens_seen", None) or None
-        summary = evaluate(run, model, self._reader, self.offset + step, tokens, progress_bar if writes else silent_bar)
+        summary = evaluate(
+            run, kwargs["model"], self._reader, self.offset + step, tokens, progress_bar if writes else silent_bar
+        )
         if writes and self.tracker:
             show_summary(self.tracker, summary, step)
         if writes and self.on_summary:
             self.on_summary(summary)
-        self._decide(summary, control)
+        action = self._decide(summary, last.get("budget", {}), state, control)
+        if action not in (None, "report"):
+            self.taken += 1
+        if action == "lr":
+            slow(kwargs["optimizer"], kwargs["lr_scheduler"], self.budget.lr.factor)
 
     def _looks(self, state: TrainerState) -> Looks:
         """When scoring in waves may end; the chance of an error is split over all such evaluations."""
         drop = self.budget.accuracy_drop
         return Looks(allowed=self.margin if drop is None else drop, alpha=ALPHA / max(1, self.between(state)))
 
+    def _taken_before(self, state: TrainerState) -> int:
+        """How often a resumed run's budget has acted."""
+        folders = [folder for step, folder in evaluations(self.out).items() if step <= self.offset + state.global_step]
+        done = (summary_of(folder).get("budget", {}).get("action") for folder in folders if state.global_step)
+        return sum(action == self.budget.action for action in done)
+
     def _last(self, state: TrainerState, upto: int) -> dict[str, Any]:
         """The summary of this run's newest evaluation up to a step, on the writing rank; empty where there is none."""
         steps = [step for step in evaluations(self.out) if self.offset <= step <= self.offset + upto]
         if not steps or not state.is_world_process_zero:
             return {}
-        return json.loads((self.out / "evals" / f"step-{steps[-1]}" / "summary.json").read_text("utf-8"))
+        return summary_of(self.out / "evals" / f"step-{steps[-1]}")
 
-    def _decide(self, summary: dict[str, Any], control: TrainerControl) -> None:
-        reasons = from_writer(crossed(self.budget, summary))
-        if reasons and self.tracker:
-            self.tracker.log(
-                summary["step"] - self.offset, {"budget/crossed": 1.0, "budget/reason": "; ".join(reasons)}
-            )
-        if reasons and self.budget.action == "stop":
-            self.stopped = "; ".join(reasons)
+    def _decide(
+        self, summary: dict[str, Any], before: Mapping[str, Any], state: TrainerState, control: TrainerControl
+    ) -> str | None:
+        """Judge the budget, note it in the summary, and do what is due; returns the action."""
+        more = state.global_step < state.max_steps
+        entry = from_writer(judged(self.budget, crossed(self.budget, summary), before, self.taken, more))
+        if not entry["crossed"]:
+            return None
+        reason, action = "; ".join(entry["crossed"]), entry["action"]
+        if state.is_world_process_zero:
+            note(self.folder(state.global_step), {**summary, "budget": entry})
+        if self.tracker:
+            line = {"budget/crossed": 1.0, "budget/reason": reason}
+            self.tracker.log(state.global_step, line | ({"budget/action": action} if action else {}))
+        if action == "stop":
+            self.stopped = reason
             control.should_training_stop = True
+        elif action in ("roll_back", "replay", "kl"):
+            self.due = Due(action=action, step=state.global_step, reason=reason)
+            control.should_training_stop = True
+            control.should_save = action != "roll_back"
+        return action
 
 
 def _spec(entry: Entry) -> TaskSpec:

@@ -7,7 +7,7 @@ import json
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -25,7 +25,7 @@ from eval_hooks.ranks import from_writer, on_writer
 from eval_hooks.ready import Reader, Ready, digest
 from eval_hooks.retention.strata import FEWEST
 from eval_hooks.summary import failed_task, summarise_loss, summarise_task
-from eval_hooks.table import loss_table, read_table, seconds_of, stamped, write_table
+from eval_hooks.table import column, loss_table, read_table, seconds_of, stamped, write_table
 from eval_hooks.waves import Drawn, Looks, in_waves
 
 if TYPE_CHECKING:
@@ -57,6 +57,8 @@ class Pass:
     """Arithmetic of the forward pass where it is not that of the weights, as in a Trainer with `bf16`."""
     known: Known | None = None
     """Where the model is a start that may have been measured before."""
+    twice: bool = False
+    """In half precision choice tasks are scored a second time in other batches: what differs is the noise floor."""
     looks: Looks | None = None
     """Choice tasks to retain are scored in waves, up to a decision."""
     last: Path | None = None
@@ -91,8 +93,18 @@ def evaluate(run: Pass, model: Any, reader: Reader, step: int, tokens: int | Non
         each = seconds + sum(entry.get("seconds_saved", 0.0) for entry in summary["tasks"].values())
         summary["foreseen"] = {"evaluations": run.after, "seconds": round(run.after * each, 3)}
     if run.folder:
-        write_atomic(run.folder / "summary.json", json.dumps(summary, indent=1, ensure_ascii=False).encode())
+        note(run.folder, summary)
     return summary
+
+
+def note(folder: Path, summary: Mapping[str, Any]) -> None:
+    """Write an evaluation's summary."""
+    write_atomic(folder / "summary.json", json.dumps(summary, indent=1, ensure_ascii=False).encode())
+
+
+def summary_of(folder: Path) -> dict[str, Any]:
+    """An evaluation's summary."""
+    return json.loads((folder / "summary.json").read_text("utf-8"))
 
 
 def _tasks(
@@ -184,8 +196,10 @@ def _drawn(run: Pass, task: Ready) -> Drawn | None:
 
 def _table(run: Pass, task: Ready, model: Any, reader: Reader, progress: Progress) -> "tuple[pa.Table, float]":
     """The task's table, found where the same start was asked the same, else measured; and the seconds that saved."""
-    if run.known is None or not task.choices:
+    if not task.choices:
         return measure(task, model, reader, progress), 0.0
+    if run.known is None:
+        return _scored(run, task, model, reader, progress), 0.0
     file = None
     if run.folder:
         golds = [[one.item.item_id, one.item.gold] for one in task.choices]
@@ -195,11 +209,22 @@ def _table(run: Pass, task: Ready, model: Any, reader: Reader, progress: Progres
     if found is not None:
         progress(len(task))
         return found, seconds_of(found)
-    begin = time.monotonic()
-    table = stamped(measure(task, model, reader, progress), time.monotonic() - begin)
+    table = _scored(run, task, model, reader, progress)
     if file:
         write_table(table, file)
     return table, 0.0
+
+
+def _scored(run: Pass, task: Ready, model: Any, reader: Reader, progress: Progress) -> "pa.Table":
+    """A choice task's table, with a note of its seconds and, where asked for, of the noise floor of its arithmetic."""
+    begin = time.monotonic()
+    table = measure(task, model, reader, progress)
+    seconds = time.monotonic() - begin
+    if not (run.twice and "float16" in precision(run, model)):
+        return stamped(table, seconds)
+    other = replace(task, spec=replace(task.spec, batch_tokens=max(1, task.spec.batch_tokens // 2)))
+    again = measure(other, model, reader)
+    return stamped(table, seconds, int((column(table, "correct") != column(again, "correct")).sum()))
 
 
 def _task_entry(run: Pass, task: Ready, model: Any, reader: Reader, step: int, bar: Bar) -> dict[str, Any]:

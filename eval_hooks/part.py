@@ -19,7 +19,7 @@ from eval_hooks.intervals import Z
 from eval_hooks.retention import gold_logp, paired, verdict
 from eval_hooks.retention.flips import e_value, e_value_drop
 from eval_hooks.retention.strata import mean_of_all
-from eval_hooks.table import chance, column, probabilities
+from eval_hooks.table import chance, column, noise_of, probabilities
 from eval_hooks.waves import LOOKS, Drawn
 
 RESAMPLES = 1000
@@ -101,6 +101,7 @@ def _retention(
         "chance_corrected": _ratio(delta, right, guess, len(drawn.stratum)).as_dict(),
         "delta_logp_gold": _estimate(drawn, logp, 0.0).as_dict(),
         "ece_rise": _resampled(lambda weight: ece_now(weight) - ece_then, drawn).as_dict(),
+        "noise_flips": noise_of(drawn.before),
         "minimum_detectable": (drawn.z + Z_80) * found.se,
     }
 

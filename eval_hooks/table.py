@@ -156,14 +156,21 @@ def probabilities(table: pa.Table) -> np.ndarray:
     return out
 
 
-def stamped(table: pa.Table, seconds: float) -> pa.Table:
-    """The table with a note of how long it took."""
-    return table.replace_schema_metadata({"seconds": f"{seconds:.3f}"})
+def stamped(table: pa.Table, seconds: float, noise: int | None = None) -> pa.Table:
+    """The table with a note of how long it took and, where it was scored twice, how many items came out differently."""
+    note = {"seconds": f"{seconds:.3f}"} | ({} if noise is None else {"noise": str(noise)})
+    return table.replace_schema_metadata(note)
 
 
 def seconds_of(table: pa.Table) -> float:
     """How long a table took; 0 where nobody noted it."""
     return float((table.schema.metadata or {}).get(b"seconds", 0.0))
+
+
+def noise_of(table: pa.Table) -> int | None:
+    """Items that were right in one of two scorings of the same weights and wrong in the other; None if scored once."""
+    found = (table.schema.metadata or {}).get(b"noise")
+    return None if found is None else int(found)
 
 
 def write_table(table: pa.Table, path: Path) -> None:

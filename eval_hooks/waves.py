@@ -88,7 +88,11 @@ class Drawn:
 
     def add(self, wave: Sequence[int], table: pa.Table) -> None:
         """What the wave's items gave; a look."""
-        self._change[list(wave)] = column(table, "correct").astype(float) - self._right[list(wave)]
+        self.note(wave, column(table, "correct").astype(float) - self._right[list(wave)])
+
+    def note(self, wave: Sequence[int], change: np.ndarray) -> None:
+        """The same, from what changed: -1, 0 or 1 of each item."""
+        self._change[list(wave)] = change
         self.looked += 1
 
     @property

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from data_mix.config import DataConfig
-from eval_hooks.config import EvalConfig
+from eval_hooks.config import Budget, EvalConfig, Replay
 from launch import entries
 from launch.bounds import COUNT
 from launch.fields import Field, fields_of
@@ -149,12 +149,32 @@ def evaluation(node: Node, tables: Tables, report: Report) -> Any:
             if spec is not INVALID
         ]
     _distinct(taken, report)
-    whole = {role: INVALID if any(spec is INVALID for spec in specs) else specs for role, specs in sides.items()}
-    config = build(EvalConfig, entries.without(node, sides), "eval", report, known=tuple(sides), given=whole)
+    whole: dict[str, Any] = {
+        role: INVALID if any(spec is INVALID for spec in specs) else specs for role, specs in sides.items()
+    }
+    if isinstance(getattr(node.value.get("budget"), "value", None), dict):
+        whole["budget"] = budget(node.value["budget"], tables, report)
+    config = build(EvalConfig, entries.without(node, whole), "eval", report, known=tuple(whole), given=whole)
     if config is not INVALID and config.cost_limit is not None and config.order == "full":
         limit = node.value["cost_limit"]
         report.add("eval.cost_limit", limit, "only an evaluation in waves can end early; add eval.order: waves")
     return config
+
+
+def budget(node: Node, tables: Tables, report: Report) -> Any:
+    """The eval.budget section as a Budget, or INVALID; its replay is an entry of data.train, with a share."""
+    path, given = "eval.budget", {}
+    child = node.value.get("replay")
+    if child is not None and isinstance(child.value, dict):
+        share = entries.part(child, {"share": "share"})
+        entry = entries.without(child, ("share", *entries.UNWEIGHED))
+        entry.value.setdefault("name", Node(value="replay", place=child.place, raw="replay"))
+        spec = entries.source(entry, f"{path}.replay", tables, report)
+        given["replay"] = build(Replay, share, f"{path}.replay", report, given={"source": spec})
+    found = build(Budget, entries.without(node, given), path, report, known=tuple(given), given=given)
+    if found is not INVALID and found.action == "replay" and found.replay is None:
+        report.add(f"{path}.action", node.value["action"], "replay: of what? Add replay: {source: NAME, share: 0.25}")
+    return found
 
 
 def _written(node: Node, key: str) -> bool:

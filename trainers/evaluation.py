@@ -3,13 +3,13 @@
 import re
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from data_mix.build import Mix, read_source
 from data_mix.forms import PairRow
 from data_mix.render import TokenRow
 from eval_hooks.callback import CheckpointEval
-from eval_hooks.config import TaskSpec
+from eval_hooks.config import Action, TaskSpec
 from eval_hooks.items import GenerateItem, LossItem
 from eval_hooks.known import Known
 from eval_hooks.preference import PairItem
@@ -42,6 +42,7 @@ def checkpoint_eval(recipe: Recipe, mix: Mix) -> CheckpointEval:
         samples=section.samples,
         template_kwargs=recipe.model.chat_template_kwargs,
         known=known_start(recipe),
+        carried_out=get_args(Action),
     )
 
 

@@ -62,6 +62,9 @@ def flipped(retention: Mapping[str, Any]) -> str:
     """Items lost and gained, and whether that could be chance; from a part of the items both are estimates."""
     p = retention["mcnemar_p"]
     tail = "of all items, estimated" if p is None else f"McNemar p = {p:.3g}"
+    noise = retention.get("noise_flips")
+    if noise is not None:
+        tail += f" (noise of the arithmetic: {noise} items differ when the base is scored twice)"
     return f"lost {retention['lost']}, gained {retention['gained']}, {tail}"
 
 

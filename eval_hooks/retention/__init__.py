@@ -8,7 +8,7 @@ from eval_hooks.estimate import Estimate, missing
 from eval_hooks.intervals import Z, bootstrap, bootstrap_mean, wilson
 from eval_hooks.retention.flips import e_value, e_value_drop, mcnemar_exact
 from eval_hooks.retention.subjects import clustered_mean
-from eval_hooks.table import column, kind_of
+from eval_hooks.table import column, kind_of, noise_of
 
 POWER_80 = 2.80
 """z(97.5 %) + z(80 %)."""
@@ -107,6 +107,7 @@ def retention(
         "e_value_drop": e_value_drop(lost, gained),
         "chance_corrected": chance_corrected(a, b, chance).as_dict(),
         "delta_logp_gold": logp.as_dict(),
+        "noise_flips": noise_of(before),
         "minimum_detectable": minimum_detectable(lost + gained, len(a)),
         "margin": margin,
         "verdict": verdict(delta, margin),

@@ -163,3 +163,17 @@ def test_what_cannot_be_asked_is_refused_at_once() -> None:
 @pytest.mark.parametrize(("every", "period"), [(None, None), (30, 30), (0.5, 30), ("epoch", None), (0.001, 1)])
 def test_when(every: Any, period: int | None) -> None:
     assert CheckpointEval(every=every).period(60) == period
+
+
+def test_in_half_precision_the_base_is_scored_twice_and_the_noise_stands_beside_the_flips(
+    tokenizer: Any, tmp_path: Path
+) -> None:
+    """In fp32 there is no such number; under bf16 autocast it is the base's, at every later step, and on the screen."""
+    from eval_hooks.report.words import flipped
+
+    for name, more in (("full", {}), ("half", {"bf16": True})):
+        callback = CheckpointEval(retain=[POCKET], out=tmp_path / name)
+        bare(tokenizer, tmp_path, callback, steps=1, **more).train()
+    kept = {name: summaries(tmp_path / name)[1]["tasks"]["pocket"]["retention"] for name in ("full", "half")}
+    assert kept["full"]["noise_flips"] is None and "noise" not in flipped(kept["full"])
+    assert 0 <= kept["half"]["noise_flips"] <= 30 and "when the base is scored twice" in flipped(kept["half"])
