@@ -10,12 +10,14 @@ from pathlib import Path
 from typing import Any, Literal
 
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR
 
 from eval_hooks.budget import crossed
 from eval_hooks.catalog import Judge
 from eval_hooks.config import Budget, Role, TaskSpec, kept_margin
 from eval_hooks.errors import EvalError
-from eval_hooks.evaluate import HeldOut, Pass, evaluate
+from eval_hooks.evaluate import HeldOut, Pass, evaluate, has_base
+from eval_hooks.files import beside_checkpoint
 from eval_hooks.forward import Progress, no_progress
 from eval_hooks.known import Known
 from eval_hooks.ranks import from_writer
@@ -87,7 +89,7 @@ class CheckpointEval(TrainerCallback):
     def on_train_begin(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
-        """Render every item once and measure the base, unless a resumed run has it on disk."""
+        """Render every item once and measure the base; a resumed run has it on disk or is refused with an EvalError."""
         model = kwargs["model"]
         tokenizer = getattr(kwargs["processing_class"], "tokenizer", kwargs["processing_class"])
         self._reader = reader_of(model, tokenizer, self.template_kwargs, self.template)
@@ -97,8 +99,18 @@ class CheckpointEval(TrainerCallback):
         ]
         if self.tracker is None and state.is_world_process_zero:
             self.tracker = Tracker(self.out)
-        if state.global_step == 0 or not (self.folder(0) / "summary.json").is_file():
+        if state.global_step == 0:
             self._evaluate(model, args, state, control)
+            return
+        at = {name: self.out / "evals" / f"step-{step}" for name, step in self.baselines.items()}
+        retained = [task.name for task in self.tasks if task.role == "retain"]
+        bases = {name: at.get(name, self.folder(0)) for name in retained}
+        if lost := from_writer([f"{folder} ({name})" for name, folder in bases.items() if not has_base(folder, name)]):
+            raise EvalError(
+                f"resumed at step {state.global_step} without its baseline: {', '.join(lost)} is not there, and the "
+                "weights have changed since; copy it back, make it from the base with `temper eval BASE --out FOLDER`, "
+                "or start anew"
+            )
 
     def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
         """Measure where a step is due."""
@@ -112,6 +124,10 @@ class CheckpointEval(TrainerCallback):
         """Measure after an epoch, where that was asked for."""
         if self.every == "epoch":
             self._evaluate(kwargs["model"], args, state, control)
+
+    def on_save(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
+        """Put the temperatures fitted at this step beside its checkpoint."""
+        self._beside_checkpoint(args, state)
 
     def on_train_end(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
@@ -154,11 +170,17 @@ class CheckpointEval(TrainerCallback):
         assert self._reader is not None
         tokens = getattr(state, "num_input_tokens_seen", None) or None
         summary = evaluate(run, model, self._reader, self.offset + step, tokens, progress_bar if writes else silent_bar)
+        self._beside_checkpoint(args, state)
         if writes and self.tracker:
             show_summary(self.tracker, summary, step)
         if writes and self.on_summary:
             self.on_summary(summary)
         self._decide(summary, control)
+
+    def _beside_checkpoint(self, args: TrainingArguments, state: TrainerState) -> None:
+        if state.is_world_process_zero and args.output_dir:
+            step = state.global_step
+            beside_checkpoint(self.folder(step), Path(args.output_dir) / f"{PREFIX_CHECKPOINT_DIR}-{step}")
 
     def _decide(self, summary: dict[str, Any], control: TrainerControl) -> None:
         reasons = from_writer(crossed(self.budget, summary))

@@ -11,9 +11,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from eval_hooks.calibration.rescaled import calibration_file
 from eval_hooks.config import MARGIN
 from eval_hooks.errors import EvalError
-from eval_hooks.files import write_atomic
+from eval_hooks.files import CALIBRATION, write_atomic
 from eval_hooks.forward import Progress
 from eval_hooks.items import LossItem
 from eval_hooks.known import Known
@@ -86,12 +87,14 @@ def evaluate(run: Pass, model: Any, reader: Reader, step: int, tokens: int | Non
         summary[part] = {**earlier.get(part, {}), **summary[part]}
     summary["seconds"] = round(earlier.get("seconds", 0.0) + time.monotonic() - begin, 3)
     if run.folder:
+        if fitted := calibration_file(summary["tasks"]):
+            write_atomic(run.folder / CALIBRATION, json.dumps(fitted, indent=1).encode())
         write_atomic(run.folder / "summary.json", json.dumps(summary, indent=1, ensure_ascii=False).encode())
     return summary
 
 
 def _earlier(folder: Path | None) -> dict[str, Any]:
-    """What was measured there before: at the seam of two runs of a pipeline."""
+    """What was measured there before; {} where nothing was."""
     file = folder / "summary.json" if folder else None
     return json.loads(file.read_text("utf-8")) if file and file.is_file() else {}
 
@@ -165,6 +168,7 @@ def _task_entry(run: Pass, task: Ready, model: Any, reader: Reader, step: int, b
     try:
         with bar(len(task), f"eval {task.name} @{step}") as progress:
             table = _table(run, task, model, reader, progress)
+        apart = _validation(run, task, model, reader, step, bar)
         if run.folder is None:
             return {}
         write_table(table, run.folder / f"{task.name}.parquet")
@@ -179,11 +183,26 @@ def _task_entry(run: Pass, task: Ready, model: Any, reader: Reader, step: int, b
             first_prompt=task.first_prompt,
             samples=run.samples,
             goal=task.spec.goal,
+            validation=apart,
+            temperature_split=task.spec.temperature_split,
         )
     except Exception as error:  # a failed evaluation is a visible failed row, whatever broke it
         if not run.keep_going:
             raise
         return failed_task(task.role, f"{type(error).__name__}: {error}")
+
+
+def _validation(run: Pass, task: Ready, model: Any, reader: Reader, step: int, bar: Bar) -> "pa.Table | None":
+    """The table of the items that fit a temperature, where one is asked for; written beside the task's own."""
+    apart = task.validation
+    if apart is None:
+        return None
+    with bar(len(apart), f"eval {apart.name} @{step}") as progress:
+        table = _table(run, apart, model, reader, progress)
+    if run.folder:
+        split = [[apart.spec.split] * table.num_rows]
+        write_table(table.append_column("split", split), run.folder / f"{apart.name}.parquet")
+    return table
 
 
 def _baseline(run: Pass, task: Ready) -> "tuple[pa.Table, int] | None":
@@ -202,8 +221,13 @@ def _baseline(run: Pass, task: Ready) -> "tuple[pa.Table, int] | None":
     return read_table(folder / f"{task.name}.parquet"), int(folder.name.removeprefix("step-"))
 
 
+def has_base(folder: Path, name: str) -> bool:
+    """Whether a task can be paired with an evaluation: its entry is there, and its table, unless it failed."""
+    entry = _earlier(folder).get("tasks", {}).get(name)
+    return entry is not None and (entry["status"] == "failed" or (folder / f"{name}.parquet").is_file())
+
+
 def known_entry(folder: Path, name: str) -> dict[str, Any] | None:
     """What a summary on disk says of a task that was measured."""
-    file = folder / "summary.json"
-    entry = json.loads(file.read_text("utf-8"))["tasks"].get(name) if file.is_file() else None
+    entry = _earlier(folder).get("tasks", {}).get(name)
     return entry if entry and entry["status"] == "ok" else None

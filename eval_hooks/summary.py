@@ -9,6 +9,7 @@ from eval_hooks.calibration.brier import decompose
 from eval_hooks.calibration.ece import reliability
 from eval_hooks.calibration.nll import clipped
 from eval_hooks.calibration.numbers import calibration, ece_rise
+from eval_hooks.calibration.rescaled import rescaled
 from eval_hooks.config import MARGIN
 from eval_hooks.estimate import Estimate, missing
 from eval_hooks.intervals import bootstrap, bootstrap_mean, ratio, share
@@ -29,10 +30,13 @@ def summarise_task(
     first_prompt: str = "",
     samples: int = 8,
     goal: str = "up",
+    validation: pa.Table | None = None,
+    temperature_split: str | None = None,
 ) -> dict[str, Any]:
     """The entry of one task: accuracy, calibration, and retention where there is a baseline.
 
-    Raises EvalError for tables that are no pair.
+    `validation` holds the items of the split that a temperature is fitted on. Raises EvalError for tables that are no
+    pair.
     """
     kind = kind_of(table)
     correct = column(table, "correct").astype(float)
@@ -65,11 +69,13 @@ def summarise_task(
     if baseline is not None:
         entry["retention"]["ece_rise"] = ece_rise(baseline, table).as_dict()
     conf = column(table, "conf")
+    numbers = {**calibration(table), **rescaled(table, validation, temperature_split)}
     return {
         **entry,
         "chance": chance(table),
         "accuracy_macro": macro(table).as_dict(),
-        "calibration": {name: e.as_dict() for name, e in calibration(table).items()},
+        "calibration": {name: e.as_dict() for name, e in numbers.items()},
+        "temperature_split": temperature_split,
         "brier_terms": vars(decompose(conf, correct)),
         "ties": int(column(table, "tie").sum()),
         "nll_clipped": clipped(column(table, "p_gold")),

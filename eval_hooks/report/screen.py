@@ -11,7 +11,19 @@ from rich.table import Table
 
 from eval_hooks.files import checkpoints
 from eval_hooks.report.view import RunView, StageTable, read_run, stage_table
-from eval_hooks.report.words import calibrated, doubts, held_out, kept, percent, points, question, reached, recalled
+from eval_hooks.report.words import (
+    at_temperature,
+    calibrated,
+    debiased,
+    doubts,
+    held_out,
+    kept,
+    percent,
+    points,
+    question,
+    reached,
+    recalled,
+)
 
 COLOURS = {"dropped": "red", "gained": "green", "kept": "green", "undecided": "yellow"}
 
@@ -112,7 +124,9 @@ def _calibration(run: RunView) -> Iterator[tuple[str, str]]:
     for name, before, after in _tasks(run, "retain"):
         if after.get("calibration") and before.get("calibration"):
             auroc = after["calibration"]["auroc"]
-            tail = f"; AUROC {auroc['value']:.2f}" if auroc["value"] is not None else ""
+            tail = f"; {debiased(before['calibration'], after['calibration'])}"
+            tail += f"; AUROC {auroc['value']:.2f}" if auroc["value"] is not None else ""
+            tail += f"\n[dim]{fitted}[/dim]" if (fitted := at_temperature(after)) else ""
             rise = (after["retention"] or {}).get("ece_rise")
             yield (
                 "Still calibrated?",

@@ -124,6 +124,22 @@ def value(estimate: E) -> str:
     return "not measured" if estimate["value"] is None else f"{estimate['value']:.2f}"
 
 
+def debiased(before: Mapping[str, E], after: Mapping[str, E]) -> str:
+    """ECE without what noise adds to it, from two calibrations: it stands beside the plain one."""
+    return f"debiased {before['ece_debiased']['value']:.3f} -> {after['ece_debiased']['value']:.3f}"
+
+
+def at_temperature(task: Mapping[str, Any]) -> str:
+    """What one temperature would change; empty where none was fitted."""
+    now = task["calibration"]
+    if (fitted := now["temperature"])["value"] is None:
+        return ""
+    changes = [f"{name} {now[key]['value']:.3f} -> {now[f'{key}_after_temperature']['value']:.3f}"
+               for name, key in (("ECE", "ece"), ("NLL", "nll"))]  # fmt: skip
+    said = [f"with temperature {number(fitted)}", f"fitted on {fitted['n']} items of {task['temperature_split']}"]
+    return f"{', '.join(said + [fitted['reason']] if fitted['reason'] else said)}: {', '.join(changes)}"
+
+
 def calibrated(before: E, after: E, rise: E | None) -> str:
     """What happened to ECE, without claiming more than the paired interval does."""
     if rise is None or rise["value"] is None:

@@ -160,3 +160,55 @@ def test_what_cannot_be_asked_is_refused_at_once() -> None:
 @pytest.mark.parametrize(("every", "period"), [(None, None), (30, 30), (0.5, 30), ("epoch", None), (0.001, 1)])
 def test_when(every: Any, period: int | None) -> None:
     assert CheckpointEval(every=every).period(60) == period
+
+
+def resumed(tokenizer: Any, folder: Path, **tasks: Any) -> Trainer:
+    """A run of 4 steps, stopped after 2 with a checkpoint; the trainer that goes on with it, measuring `tasks`."""
+    saving = {"save_strategy": "steps", "save_steps": 2}
+    bare(tokenizer, folder, CheckpointEval(**tasks, out=folder / "run"), steps=2, **saving).train()
+    return bare(tokenizer, folder, CheckpointEval(**tasks, out=folder / "run"), **saving)
+
+
+def test_a_resumed_run_is_paired_with_the_baseline_on_disk(tokenizer: Any, tmp_path: Path) -> None:
+    trainer = resumed(tokenizer, tmp_path, retain=[POCKET])
+    table = tmp_path / "run" / "evals" / "step-0" / "pocket.parquet"
+    before = table.stat().st_mtime_ns
+    trainer.train(resume_from_checkpoint=True)
+    assert table.stat().st_mtime_ns == before
+    assert summaries(tmp_path / "run")[4]["tasks"]["pocket"]["retention"]["baseline_step"] == 0
+
+
+@pytest.mark.parametrize("lost", ["evals/step-0/pocket.parquet", "evals/step-0/summary.json"])
+def test_a_resumed_run_without_its_baseline_is_refused_before_a_step(tokenizer: Any, tmp_path: Path, lost: str) -> None:
+    trainer = resumed(tokenizer, tmp_path, retain=[POCKET])
+    (tmp_path / "run" / lost).unlink()
+    with pytest.raises(EvalError, match=r"resumed at step 2 without its baseline: .*step-0 \(pocket\).*start anew"):
+        trainer.train(resume_from_checkpoint=True)
+    assert sorted(summaries(tmp_path / "run")) == ([0, 2] if "pocket" in lost else [2])
+
+
+def test_a_task_that_is_new_in_a_resumed_run_has_no_baseline(tokenizer: Any, tmp_path: Path) -> None:
+    trainer = resumed(tokenizer, tmp_path, retain=[POCKET])
+    callback = CheckpointEval(retain=[POCKET, {**POCKET, "name": "more"}], out=tmp_path / "run")
+    trainer.callback_handler.callbacks[-1] = callback
+    with pytest.raises(EvalError, match=r"step-0 \(more\)"):
+        trainer.train(resume_from_checkpoint=True)
+
+
+def test_a_resumed_run_that_retains_nothing_needs_no_baseline(tokenizer: Any, tmp_path: Path) -> None:
+    import shutil
+
+    trainer = resumed(tokenizer, tmp_path, target=[POCKET])
+    shutil.rmtree(tmp_path / "run" / "evals" / "step-0")
+    trainer.train(resume_from_checkpoint=True)
+    assert summaries(tmp_path / "run")[4]["tasks"]["pocket"]["retention"] is None
+
+
+def test_a_task_that_failed_at_step_0_does_not_end_a_resumed_run(tokenizer: Any, tmp_path: Path) -> None:
+    trainer = resumed(tokenizer, tmp_path, retain=[POCKET])
+    file = tmp_path / "run" / "evals" / "step-0" / "summary.json"
+    summary = json.loads(file.read_text())
+    summary["tasks"]["pocket"]["status"] = "failed"
+    file.write_text(json.dumps(summary))
+    trainer.train(resume_from_checkpoint=True)
+    assert summaries(tmp_path / "run")[4]["tasks"]["pocket"]["retention"] is None
