@@ -10,7 +10,7 @@ from rich.panel import Panel
 from rich.table import Table
 
 from eval_hooks.files import checkpoints
-from eval_hooks.report.view import RunView, StageTable, read_run, stage_table
+from eval_hooks.report.view import RunView, StageTable, over_checkpoints, read_run, stage_table
 from eval_hooks.report.words import (
     at_temperature,
     calibrated,
@@ -23,6 +23,7 @@ from eval_hooks.report.words import (
     question,
     reached,
     recalled,
+    surviving,
 )
 
 COLOURS = {"dropped": "red", "gained": "green", "kept": "green", "undecided": "yellow"}
@@ -96,6 +97,11 @@ def _recall(before: Any, after: Any) -> str:
     return f"\n[dim]{'; '.join(recalled(before, after))}[/dim]" if after["kind"] == "recall" else ""
 
 
+def _looks(run: RunView, name: str) -> str:
+    said = surviving(over_checkpoints(run, name))
+    return f"\n{said}" if said else ""
+
+
 def _losses(run: RunView) -> Iterator[tuple[str, str]]:
     for name, after in run.last.get("validation", {}).items():
         if before := run.held_out_before(name):
@@ -115,7 +121,8 @@ def _retained(run: RunView) -> Iterator[tuple[str, str]]:
                 f"[{colour}]{kept(change)}[/{colour}]\n"
                 f"{name} {percent(before.get('accuracy'))} -> {percent(after['accuracy'])}, n = {after['n']}\n"
                 f"lost {change['lost']}, gained {change['gained']}, McNemar p = {change['mcnemar_p']:.3g}; "
-                f"a change of {100 * change['minimum_detectable']:.1f} points could be seen{_recall(before, after)}"
+                f"a change of {100 * change['minimum_detectable']:.1f} points could be seen{_looks(run, name)}"
+                f"{_recall(before, after)}"
             ),
         )
 

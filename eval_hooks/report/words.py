@@ -1,6 +1,6 @@
 """Numbers and verdicts in plain words; the screen, the page and the picture all say it with these."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 E = Mapping[str, Any]
@@ -43,6 +43,21 @@ def kept(retention: Mapping[str, Any] | None) -> str:
         "kept": f"kept: at most {max(0.0, -low):.1f} points lost, {margin:.1f} are allowed",
         "undecided": f"undecided: between {low:+.1f} and {high:+.1f} points; up to {margin:.1f} lost would be allowed",
     }[retention["verdict"]]
+
+
+LEVEL = 0.05
+"""Of all tests of a task together."""
+
+
+def surviving(looks: Sequence[tuple[int, Mapping[str, Any], float]]) -> str:
+    """Which checkpoints' changes are real although there was more than one look; empty for one."""
+    if len(looks) < 2:
+        return ""
+    real = [(step, paired["gained"] - paired["lost"]) for step, paired, p in looks if p < LEVEL]
+    lost, gained = ([str(step) for step, net in real if net * sign > 0] for sign in (-1, 1))
+    sides = {"lost": lost, "gained": gained}
+    said = "; ".join(f"{word} at step {', '.join(steps)}" for word, steps in sides.items() if steps)
+    return f"over all {len(looks)} checkpoints (Holm): {said or 'no change is proven at any'}"
 
 
 QUESTIONS = {"up": "Target up?", "down": "Forgotten?"}
