@@ -16,9 +16,15 @@ from eval_hooks.table import column, probabilities
 
 FEWEST_IN_BIN = 10
 """Items of a bin whose gap may be called the largest."""
-PLUG_IN = ("ece", "ece_equal_mass", "rms", "mce", "classwise_ece")
-"""Biased up by noise, and in a resample once more, so that no coverage is claimed for their intervals."""
-NO_COVERAGE = "biased up by noise, so no coverage is claimed (see ece_debiased)"
+BIASED_UP = "biased up by noise, so no coverage is claimed (see ece_debiased)"
+NEAR_0 = "no coverage is claimed near 0, where a resample adds noise of its own"
+UNCLAIMED = {
+    **dict.fromkeys(("ece", "ece_equal_mass", "rms", "mce", "classwise_ece"), BIASED_UP),
+    **dict.fromkeys(("ece_debiased", "smooth_ece"), NEAR_0),
+    f"coverage_at_risk_{round(100 * RISK)}": "a largest share that noise decides on: no coverage is claimed",
+}
+"""Numbers whose intervals say how far resamples scatter, no more, and why; said with each. By simulation (300 items): a
+calibrated model's ECE of 0 is never held, one of .05 by the debiased interval in 80 %, one of .15 by both in 95 %."""
 
 
 def calibration(table: pa.Table) -> dict[str, Estimate]:
@@ -50,9 +56,15 @@ def calibration(table: pa.Table) -> dict[str, Estimate]:
         }
 
     found = bootstrap(values, drawn, len(conf))
-    plug_in = {name: found[name] for name in PLUG_IN if found[name].method}
-    noted = {name: replace(e, method=f"{e.method}; {NO_COVERAGE}") for name, e in plug_in.items()}
-    return {**found, **noted, **_smooth(conf, correct)}
+    every = {**found, **_smooth(conf, correct)}
+    return {
+        name: noted(estimate, UNCLAIMED[name]) if name in UNCLAIMED else estimate for name, estimate in every.items()
+    }
+
+
+def noted(estimate: Estimate, note: str) -> Estimate:
+    """With a note on its interval, where there is one."""
+    return replace(estimate, method=f"{estimate.method}; {note}") if estimate.method else estimate
 
 
 def _smooth(conf: np.ndarray, correct: np.ndarray) -> dict[str, Estimate]:
@@ -66,7 +78,11 @@ def _smooth(conf: np.ndarray, correct: np.ndarray) -> dict[str, Estimate]:
 
 
 def ece_rise(before: pa.Table, after: pa.Table) -> Estimate:
-    """ECE after minus before, the same items resampled together."""
+    """ECE after minus before, the same items resampled together.
+
+    The noise in either is much the same, so that it proves no rise: where there is none, the interval lies above 0 in
+    3 % of simulated pairs at most. From a calibrated base the rise itself is seen too small.
+    """
     sides = [(column(t, "conf"), column(t, "correct").astype(float)) for t in (before, after)]
     gaps = [spread(width_bins(conf), correct - conf) for conf, correct in sides]
     n = len(gaps[0])

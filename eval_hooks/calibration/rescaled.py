@@ -10,6 +10,7 @@ import pyarrow as pa
 from eval_hooks.calibration.brier import brier
 from eval_hooks.calibration.ece import ece, width_bins
 from eval_hooks.calibration.nll import nll
+from eval_hooks.calibration.numbers import BIASED_UP, noted
 from eval_hooks.calibration.resampled import spread
 from eval_hooks.calibration.temperature import LEAST, MOST, fit_temperature, scaled, temperatures
 from eval_hooks.estimate import Estimate, missing
@@ -45,10 +46,9 @@ def rescaled(table: pa.Table, validation: pa.Table | None, split: str | None) ->
     values = {"ece": ece(conf, correct), **{name: float(each.mean()) for name, each in means.items()}}
     found = bootstrap(values, drawn, n)
     at = f"at the temperature fitted on {fitted.n} {split} items"
-    return {
-        "temperature": fitted,
-        **{f"{name}_after_temperature": replace(found[name], method=f"{found[name].method}, {at}") for name in AFTER},
-    }
+    after = {name: noted(estimate, at) for name, estimate in found.items()}
+    after["ece"] = noted(after["ece"], BIASED_UP)
+    return {"temperature": fitted, **{f"{name}_after_temperature": after[name] for name in AFTER}}
 
 
 def temperature(validation: pa.Table, split: str) -> Estimate:

@@ -10,9 +10,10 @@ from datasets import Dataset
 from transformers import Trainer, TrainingArguments
 
 from eval_hooks import CheckpointEval
-from eval_hooks.config import Budget
+from eval_hooks.config import Budget, TaskSpec
 from eval_hooks.errors import EvalError
 from eval_hooks.items import LossItem
+from eval_hooks.ready import load_items
 from eval_hooks.table import read_table
 from tests.conftest import tiny_llama
 
@@ -148,6 +149,35 @@ def test_a_head_of_zeros_gives_all_ties_and_the_share_of_gold_a(tokenizer: Any, 
         assert entry["ties"] == entry["n"] == 114
         assert entry["accuracy"]["value"] == pc.mean(pc.equal(table.column("gold"), 0)).as_py()
         assert entry["calibration"]["brier"]["value"] == pytest.approx(0.75)  # 3/4^2 + 3 (1/4)^2
+
+
+def test_a_head_of_zeros_prefers_the_cloze_option_with_the_fewest_tokens_a_character(
+    tokenizer: Any, tmp_path: Path
+) -> None:
+    """Every token costs ln V, so the score of an option is its tokens by its characters, and nothing else."""
+    callback = CheckpointEval(retain=[POCKET], out=tmp_path / "run")
+    trainer = bare(tokenizer, tmp_path, callback, steps=1, learning_rate=0.0)
+    with torch.no_grad():
+        trainer.model.lm_head.weight.zero_()
+    trainer.train()
+    found = read_table(tmp_path / "run" / "evals" / "step-0" / "pocket.parquet").column("pred").to_pylist()
+    for item, pred in zip(load_items(TaskSpec(**POCKET)).items, found, strict=True):
+        cost = [len(tokenizer(f" {choice}")["input_ids"]) / len(choice) for choice in item.choices]
+        assert pred == cost.index(min(cost)), item
+
+
+def test_a_random_model_guesses_and_its_calibration_error_is_what_its_confidence_claims_too_much(
+    tokenizer: Any, tmp_path: Path
+) -> None:
+    """Accuracy in the binomial band of 25 % (3.3 sd of 228 items: .095), ECE within it of |mean confidence - .25|."""
+    callback = CheckpointEval(retain=[{"task": "pocket", "shots": 0, "limit": 228}], out=tmp_path / "run")
+    bare(tokenizer, tmp_path, callback, steps=1, learning_rate=0.0).train()
+    entry = summaries(tmp_path / "run")[0]["tasks"]["pocket"]
+    table = read_table(tmp_path / "run" / "evals" / "step-0" / "pocket.parquet")
+    confidence = sum(table.column("conf").to_pylist()) / 228
+    assert entry["accuracy"]["value"] == pytest.approx(0.25, abs=0.095)
+    assert entry["calibration"]["ece"]["value"] == pytest.approx(abs(confidence - 0.25), abs=0.095)
+    assert entry["calibration"]["temperature"]["value"] is None
 
 
 def test_what_cannot_be_asked_is_refused_at_once() -> None:

@@ -119,16 +119,17 @@ def test_checkpoints_share_one_level_and_only_what_survives_is_called_lost(tmp_p
         for step, paired in (*pair, deep, up)
     ]
 
+    run = read_run(run_folder(tmp_path / "run"))
+
     def said(*kept: int) -> str:
-        view = replace(read_run(run_folder(tmp_path / str(kept))), summaries=tuple(summaries[i] for i in kept))
-        return surviving(over_checkpoints(view, "m"))
+        return surviving(over_checkpoints(replace(run, summaries=tuple(summaries[i] for i in kept)), "m"))
 
     assert said(0) == ""
     assert said(0, 1) == "over all 2 checkpoints (Holm): no change is proven at any"
     assert said(0, 1, 2) == "over all 3 checkpoints (Holm): lost at step 60"
     assert said(0, 2, 3) == "over all 3 checkpoints (Holm): lost at step 20, 60; gained at step 80"
-    view = replace(read_run(tmp_path / "(0,)"), summaries=tuple(summaries[:3]))
-    assert [p for _, _, p in over_checkpoints(view, "m")] == pytest.approx([0.06, 0.06, 3e-6])
+    adjusted = over_checkpoints(replace(run, summaries=tuple(summaries[:3])), "m")
+    assert [p for _, _, p in adjusted] == pytest.approx([0.06, 0.06, 3e-6])
 
 
 def test_the_report_shows_holm_and_categories_with_their_intervals(tmp_path: Path) -> None:
