@@ -11,14 +11,15 @@ from pathlib import Path
 from typing import Any, Literal
 
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR
 
 from eval_hooks.budget import ALONE, crossed, judged, slow
 from eval_hooks.catalog import Judge
 from eval_hooks.config import Action, Budget, Role, TaskSpec, kept_margin
 from eval_hooks.cost import Cost
 from eval_hooks.errors import EvalError
-from eval_hooks.evaluate import HeldOut, Pass, evaluate, note, summary_of
-from eval_hooks.files import evaluations
+from eval_hooks.evaluate import HeldOut, Pass, evaluate, has_base, note, summary_of
+from eval_hooks.files import beside_checkpoint, evaluations
 from eval_hooks.forward import Progress, no_progress
 from eval_hooks.known import Known
 from eval_hooks.ranks import from_writer
@@ -126,7 +127,7 @@ class CheckpointEval(TrainerCallback):
     def on_train_begin(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
-        """Render every item once and measure the base, unless a resumed run has it on disk."""
+        """Render every item once and measure the base; a resumed run has it on disk or is refused with an EvalError."""
         if getattr(args, "fsdp", None):
             raise EvalError("FSDP: measuring under it is untested; use DeepSpeed ZeRO-3, or plain data parallelism")
         model = kwargs["model"]
@@ -140,8 +141,18 @@ class CheckpointEval(TrainerCallback):
             self.tracker = Tracker(self.out)
         self.cost = Cost(self.cost_limit, self._last(state, state.global_step).get("cost"))
         self.taken = max(self.taken, self._taken_before(state))
-        if state.global_step == 0 or not (self.folder(0) / "summary.json").is_file():
+        if state.global_step == 0:
             self._evaluate(args, state, control, **kwargs)
+            return
+        at = {name: self.out / "evals" / f"step-{step}" for name, step in self.baselines.items()}
+        retained = [task.name for task in self.tasks if task.role == "retain"]
+        bases = {name: at.get(name, self.folder(0)) for name in retained}
+        if lost := from_writer([f"{folder} ({name})" for name, folder in bases.items() if not has_base(folder, name)]):
+            raise EvalError(
+                f"resumed at step {state.global_step} without its baseline: {', '.join(lost)} is not there, and the "
+                "weights have changed since; copy it back, make it from the base with `temper eval BASE --out FOLDER`, "
+                "or start anew"
+            )
 
     def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
         """Measure where a step is due."""
@@ -155,6 +166,10 @@ class CheckpointEval(TrainerCallback):
         """Measure after an epoch, where that was asked for."""
         if self.every == "epoch":
             self._evaluate(args, state, control, **kwargs)
+
+    def on_save(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
+        """Put the temperatures fitted at this step beside its checkpoint."""
+        self._beside_checkpoint(args, state)
 
     def on_train_end(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
@@ -219,6 +234,7 @@ class CheckpointEval(TrainerCallback):
         summary = evaluate(
             run, kwargs["model"], self._reader, self.offset + step, tokens, progress_bar if writes else silent_bar
         )
+        self._beside_checkpoint(args, state)
         if writes and self.tracker:
             show_summary(self.tracker, summary, step)
         if writes and self.on_summary:
@@ -228,6 +244,11 @@ class CheckpointEval(TrainerCallback):
             self.taken += 1
         if action == "lr":
             slow(kwargs["optimizer"], kwargs["lr_scheduler"], self.budget.lr.factor)
+
+    def _beside_checkpoint(self, args: TrainingArguments, state: TrainerState) -> None:
+        if state.is_world_process_zero and args.output_dir:
+            step = state.global_step
+            beside_checkpoint(self.folder(step), Path(args.output_dir) / f"{PREFIX_CHECKPOINT_DIR}-{step}")
 
     def _looks(self, state: TrainerState) -> Looks:
         """When scoring in waves may end; the chance of an error is split over all such evaluations."""

@@ -9,11 +9,11 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
+from eval_hooks.calibration.numbers import ece_rise
 from eval_hooks.config import MARGIN
 from eval_hooks.errors import EvalError
 from eval_hooks.report.words import calibrated, percent, points
 from eval_hooks.retention import retention
-from eval_hooks.summary import ece_rise
 from eval_hooks.table import chance, kind_of, read_table
 
 

@@ -23,6 +23,8 @@ class TaskSpec:
     """Solved examples before each question of a multiple-choice task, from the subject's dev rows in order."""
     split: str = "test"
     """Which rows are scored."""
+    temperature_split: str | None = None
+    """Split whose items fit a temperature (`validation`, say, at most `limit` of them); null: none is fitted."""
     path: str | None = None
     """Folder or file with the items; without it the hub copy or the embedded bank."""
     subjects: tuple[str, ...] = ()

@@ -11,10 +11,11 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from eval_hooks.calibration.rescaled import calibration_file
 from eval_hooks.config import MARGIN
 from eval_hooks.cost import Cost
 from eval_hooks.errors import EvalError
-from eval_hooks.files import write_atomic
+from eval_hooks.files import CALIBRATION, write_atomic
 from eval_hooks.forward import Progress
 from eval_hooks.items import LossItem
 from eval_hooks.known import Known
@@ -83,7 +84,7 @@ def evaluate(run: Pass, model: Any, reader: Reader, step: int, tokens: int | Non
     with run.cost.measuring(run.counts):
         found = {
             "tasks": _tasks(run, model, reader, step, bar, earlier.get("tasks", {})),
-            "validation": _validation(run, model, reader, step, bar),
+            "validation": _held_out(run, model, reader, step, bar),
         }
     seconds = time.monotonic() - begin
     summary: dict[str, Any] = {"step": step, "tokens": tokens, "precision": precision(run, model)}
@@ -93,6 +94,8 @@ def evaluate(run: Pass, model: Any, reader: Reader, step: int, tokens: int | Non
         each = seconds + sum(entry.get("seconds_saved", 0.0) for entry in summary["tasks"].values())
         summary["foreseen"] = {"evaluations": run.after, "seconds": round(run.after * each, 3)}
     if run.folder:
+        if fitted := calibration_file(summary["tasks"]):
+            write_atomic(run.folder / CALIBRATION, json.dumps(fitted, indent=1).encode())
         note(run.folder, summary)
     return summary
 
@@ -120,7 +123,7 @@ def _tasks(
     return out
 
 
-def _validation(run: Pass, model: Any, reader: Reader, step: int, bar: Bar) -> dict[str, dict[str, Any]]:
+def _held_out(run: Pass, model: Any, reader: Reader, step: int, bar: Bar) -> dict[str, dict[str, Any]]:
     out = {}
     for name, items in run.held_out.items():
         before = _start_table(run, name)
@@ -133,7 +136,7 @@ def _validation(run: Pass, model: Any, reader: Reader, step: int, bar: Bar) -> d
 
 
 def _earlier(folder: Path | None) -> dict[str, Any]:
-    """What was measured there before: at the seam of two runs of a pipeline."""
+    """What was measured there before; {} where nothing was."""
     file = folder / "summary.json" if folder else None
     return json.loads(file.read_text("utf-8")) if file and file.is_file() else {}
 
@@ -230,11 +233,13 @@ def _scored(run: Pass, task: Ready, model: Any, reader: Reader, progress: Progre
 def _task_entry(run: Pass, task: Ready, model: Any, reader: Reader, step: int, bar: Bar) -> dict[str, Any]:
     try:
         drawn, saved = on_writer(lambda: _drawn(run, task)), 0.0
+        waves = from_writer(drawn is not None)
         with bar(len(task), f"eval {task.name} @{step}") as progress:
-            if from_writer(drawn is not None):
+            if waves:
                 table = in_waves(task, model, drawn, progress)
             else:
                 table, saved = _table(run, task, model, reader, progress)
+        apart = None if waves else _validation(run, task, model, reader, step, bar)
         if run.folder is None:
             return {}
         write_table(table, run.folder / f"{task.name}.parquet")
@@ -250,12 +255,27 @@ def _task_entry(run: Pass, task: Ready, model: Any, reader: Reader, step: int, b
             samples=run.samples,
             goal=task.spec.goal,
             drawn=drawn,
+            validation=apart,
+            temperature_split=None if waves else task.spec.temperature_split,
         )
         return {**entry, "seconds_saved": saved}
     except Exception as error:  # a failed evaluation is a visible failed row, whatever broke it
         if not run.keep_going:
             raise
         return failed_task(task.role, f"{type(error).__name__}: {error}")
+
+
+def _validation(run: Pass, task: Ready, model: Any, reader: Reader, step: int, bar: Bar) -> "pa.Table | None":
+    """The table of the items that fit a temperature, where one is asked for; written beside the task's own."""
+    apart = task.validation
+    if apart is None:
+        return None
+    with bar(len(apart), f"eval {apart.name} @{step}") as progress:
+        table, _ = _table(run, apart, model, reader, progress)
+    if run.folder:
+        split = [[apart.spec.split] * table.num_rows]
+        write_table(table.append_column("split", split), run.folder / f"{apart.name}.parquet")
+    return table
 
 
 def _baseline(run: Pass, task: Ready) -> "tuple[pa.Table, int] | None":
@@ -274,8 +294,13 @@ def _baseline(run: Pass, task: Ready) -> "tuple[pa.Table, int] | None":
     return read_table(folder / f"{task.name}.parquet"), int(folder.name.removeprefix("step-"))
 
 
+def has_base(folder: Path, name: str) -> bool:
+    """Whether a task can be paired with an evaluation: its entry is there, and its table, unless it failed."""
+    entry = _earlier(folder).get("tasks", {}).get(name)
+    return entry is not None and (entry["status"] == "failed" or (folder / f"{name}.parquet").is_file())
+
+
 def known_entry(folder: Path, name: str) -> dict[str, Any] | None:
     """What a summary on disk says of a task that was measured."""
-    file = folder / "summary.json"
-    entry = json.loads(file.read_text("utf-8"))["tasks"].get(name) if file.is_file() else None
+    entry = _earlier(folder).get("tasks", {}).get(name)
     return entry if entry and entry["status"] != "failed" else None

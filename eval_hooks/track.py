@@ -121,9 +121,9 @@ def show_summary(tracker: Tracker, summary: Mapping[str, Any], step: int) -> Non
     """The summary in W&B: numbers, a table by subject, the reliability diagram, sample generations."""
     tracker.log(step, flatten_summary(summary))
     for name, task in summary["tasks"].items():
-        if task.get("by_subject"):
-            rows = [{"subject": subject, **entry} for subject, entry in task["by_subject"].items()]
-            tracker.table(step, f"eval/{name}/by_subject", rows)
+        for group in ("subject", "category"):
+            if found := task.get(f"by_{group}"):
+                tracker.table(step, f"eval/{name}/by_{group}", [{group: key, **entry} for key, entry in found.items()])
         if task.get("reliability") and tracker.run is not None:
             from eval_hooks.report.png import reliability_figure
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from eval_hooks.files import write_atomic
 from eval_hooks.report import words
 from eval_hooks.report.about import about_png
-from eval_hooks.report.view import RunView, flips, samples, stage_table
+from eval_hooks.report.view import RunView, categories, flips, over_checkpoints, samples, stage_table
 
 
 def write_html(run: RunView, path: Path) -> None:
@@ -21,6 +21,7 @@ def write_html(run: RunView, path: Path) -> None:
     )
     image = path.with_name("report.png")
     about = about_png(run)
+    looks = {name: over_checkpoints(run, name) for name in run.last["tasks"]}
     page = environment.get_template("report.html.j2").render(
         run=run,
         words=words,
@@ -28,6 +29,9 @@ def write_html(run: RunView, path: Path) -> None:
         samples=samples(run),
         stages=stage_table(run),
         about=base64.b64encode(about).decode() if about else None,
+        looks={name: {step: p for step, _, p in found} for name, found in looks.items()},
+        surviving={name: words.surviving(found) for name, found in looks.items()},
+        categories={name: found for name, task in run.last["tasks"].items() if (found := categories(task))},
         flips={
             name: flips(task)
             for name, task in run.last["tasks"].items()

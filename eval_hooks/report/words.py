@@ -1,6 +1,6 @@
 """Numbers and verdicts in plain words; the screen, the page and the picture all say it with these."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 E = Mapping[str, Any]
@@ -66,6 +66,21 @@ def flipped(retention: Mapping[str, Any]) -> str:
     if noise is not None:
         tail += f" (noise of the arithmetic: {noise} items differ when the base is scored twice)"
     return f"lost {retention['lost']}, gained {retention['gained']}, {tail}"
+
+
+LEVEL = 0.05
+"""Of all tests of a task together."""
+
+
+def surviving(looks: Sequence[tuple[int, Mapping[str, Any], float]]) -> str:
+    """Which checkpoints' changes are real although there was more than one look; empty for one."""
+    if len(looks) < 2:
+        return ""
+    real = [(step, paired["gained"] - paired["lost"]) for step, paired, p in looks if p < LEVEL]
+    lost, gained = ([str(step) for step, net in real if net * sign > 0] for sign in (-1, 1))
+    sides = {"lost": lost, "gained": gained}
+    said = "; ".join(f"{word} at step {', '.join(steps)}" for word, steps in sides.items() if steps)
+    return f"over all {len(looks)} checkpoints (Holm): {said or 'no change is proven at any'}"
 
 
 QUESTIONS = {"up": "Target up?", "down": "Forgotten?"}
@@ -145,6 +160,22 @@ def recalled(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[str]:
 def value(estimate: E) -> str:
     """0.83, without its interval."""
     return "not measured" if estimate["value"] is None else f"{estimate['value']:.2f}"
+
+
+def debiased(before: Mapping[str, E], after: Mapping[str, E]) -> str:
+    """ECE without what noise adds to it, from two calibrations: it stands beside the plain one."""
+    return f"debiased {before['ece_debiased']['value']:.3f} -> {after['ece_debiased']['value']:.3f}"
+
+
+def at_temperature(task: Mapping[str, Any]) -> str:
+    """What one temperature would change; empty where none was fitted."""
+    now = task["calibration"]
+    if (fitted := now["temperature"])["value"] is None:
+        return ""
+    changes = [f"{name} {now[key]['value']:.3f} -> {now[f'{key}_after_temperature']['value']:.3f}"
+               for name, key in (("ECE", "ece"), ("NLL", "nll"))]  # fmt: skip
+    said = [f"with temperature {number(fitted)}", f"fitted on {fitted['n']} items of {task['temperature_split']}"]
+    return f"{', '.join(said + [fitted['reason']] if fitted['reason'] else said)}: {', '.join(changes)}"
 
 
 def calibrated(before: E, after: E, rise: E | None) -> str:

@@ -12,9 +12,10 @@ from datasets import Dataset
 from transformers import Trainer, TrainingArguments
 
 from eval_hooks import CheckpointEval
-from eval_hooks.config import Budget
+from eval_hooks.config import Budget, TaskSpec
 from eval_hooks.errors import EvalError
 from eval_hooks.items import LossItem
+from eval_hooks.ready import load_items
 from eval_hooks.table import read_table, write_table
 from tests.conftest import tiny_llama
 
@@ -153,6 +154,35 @@ def test_a_head_of_zeros_gives_all_ties_and_the_share_of_gold_a(tokenizer: Any, 
         assert entry["calibration"]["brier"]["value"] == pytest.approx(0.75)  # 3/4^2 + 3 (1/4)^2
 
 
+def test_a_head_of_zeros_prefers_the_cloze_option_with_the_fewest_tokens_a_character(
+    tokenizer: Any, tmp_path: Path
+) -> None:
+    """Every token costs ln V, so the score of an option is its tokens by its characters, and nothing else."""
+    callback = CheckpointEval(retain=[POCKET], out=tmp_path / "run")
+    trainer = bare(tokenizer, tmp_path, callback, steps=1, learning_rate=0.0)
+    with torch.no_grad():
+        trainer.model.lm_head.weight.zero_()
+    trainer.train()
+    found = read_table(tmp_path / "run" / "evals" / "step-0" / "pocket.parquet").column("pred").to_pylist()
+    for item, pred in zip(load_items(TaskSpec(**POCKET)).items, found, strict=True):
+        cost = [len(tokenizer(f" {choice}")["input_ids"]) / len(choice) for choice in item.choices]
+        assert pred == cost.index(min(cost)), item
+
+
+def test_a_random_model_guesses_and_its_calibration_error_is_what_its_confidence_claims_too_much(
+    tokenizer: Any, tmp_path: Path
+) -> None:
+    """Accuracy in the binomial band of 25 % (3.3 sd of 228 items: .095), ECE within it of |mean confidence - .25|."""
+    callback = CheckpointEval(retain=[{"task": "pocket", "shots": 0, "limit": 228}], out=tmp_path / "run")
+    bare(tokenizer, tmp_path, callback, steps=1, learning_rate=0.0).train()
+    entry = summaries(tmp_path / "run")[0]["tasks"]["pocket"]
+    table = read_table(tmp_path / "run" / "evals" / "step-0" / "pocket.parquet")
+    confidence = sum(table.column("conf").to_pylist()) / 228
+    assert entry["accuracy"]["value"] == pytest.approx(0.25, abs=0.095)
+    assert entry["calibration"]["ece"]["value"] == pytest.approx(abs(confidence - 0.25), abs=0.095)
+    assert entry["calibration"]["temperature"]["value"] is None
+
+
 def test_what_cannot_be_asked_is_refused_at_once() -> None:
     with pytest.raises(EvalError, match="keys are those of"):
         CheckpointEval(retain=[{"task": "pocket", "shot": 0}])
@@ -177,3 +207,55 @@ def test_in_half_precision_the_base_is_scored_twice_and_the_noise_stands_beside_
     kept = {name: summaries(tmp_path / name)[1]["tasks"]["pocket"]["retention"] for name in ("full", "half")}
     assert kept["full"]["noise_flips"] is None and "noise" not in flipped(kept["full"])
     assert 0 <= kept["half"]["noise_flips"] <= 30 and "when the base is scored twice" in flipped(kept["half"])
+
+
+def resumed(tokenizer: Any, folder: Path, **tasks: Any) -> Trainer:
+    """A run of 4 steps, stopped after 2 with a checkpoint; the trainer that goes on with it, measuring `tasks`."""
+    saving = {"save_strategy": "steps", "save_steps": 2}
+    bare(tokenizer, folder, CheckpointEval(**tasks, out=folder / "run"), steps=2, **saving).train()
+    return bare(tokenizer, folder, CheckpointEval(**tasks, out=folder / "run"), **saving)
+
+
+def test_a_resumed_run_is_paired_with_the_baseline_on_disk(tokenizer: Any, tmp_path: Path) -> None:
+    trainer = resumed(tokenizer, tmp_path, retain=[POCKET])
+    table = tmp_path / "run" / "evals" / "step-0" / "pocket.parquet"
+    before = table.stat().st_mtime_ns
+    trainer.train(resume_from_checkpoint=True)
+    assert table.stat().st_mtime_ns == before
+    assert summaries(tmp_path / "run")[4]["tasks"]["pocket"]["retention"]["baseline_step"] == 0
+
+
+@pytest.mark.parametrize("lost", ["evals/step-0/pocket.parquet", "evals/step-0/summary.json"])
+def test_a_resumed_run_without_its_baseline_is_refused_before_a_step(tokenizer: Any, tmp_path: Path, lost: str) -> None:
+    trainer = resumed(tokenizer, tmp_path, retain=[POCKET])
+    (tmp_path / "run" / lost).unlink()
+    with pytest.raises(EvalError, match=r"resumed at step 2 without its baseline: .*step-0 \(pocket\).*start anew"):
+        trainer.train(resume_from_checkpoint=True)
+    assert sorted(summaries(tmp_path / "run")) == ([0, 2] if "pocket" in lost else [2])
+
+
+def test_a_task_that_is_new_in_a_resumed_run_has_no_baseline(tokenizer: Any, tmp_path: Path) -> None:
+    trainer = resumed(tokenizer, tmp_path, retain=[POCKET])
+    callback = CheckpointEval(retain=[POCKET, {**POCKET, "name": "more"}], out=tmp_path / "run")
+    trainer.callback_handler.callbacks[-1] = callback
+    with pytest.raises(EvalError, match=r"step-0 \(more\)"):
+        trainer.train(resume_from_checkpoint=True)
+
+
+def test_a_resumed_run_that_retains_nothing_needs_no_baseline(tokenizer: Any, tmp_path: Path) -> None:
+    import shutil
+
+    trainer = resumed(tokenizer, tmp_path, target=[POCKET])
+    shutil.rmtree(tmp_path / "run" / "evals" / "step-0")
+    trainer.train(resume_from_checkpoint=True)
+    assert summaries(tmp_path / "run")[4]["tasks"]["pocket"]["retention"] is None
+
+
+def test_a_task_that_failed_at_step_0_does_not_end_a_resumed_run(tokenizer: Any, tmp_path: Path) -> None:
+    trainer = resumed(tokenizer, tmp_path, retain=[POCKET])
+    file = tmp_path / "run" / "evals" / "step-0" / "summary.json"
+    summary = json.loads(file.read_text())
+    summary["tasks"]["pocket"]["status"] = "failed"
+    file.write_text(json.dumps(summary))
+    trainer.train(resume_from_checkpoint=True)
+    assert summaries(tmp_path / "run")[4]["tasks"]["pocket"]["retention"] is None
