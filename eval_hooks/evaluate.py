@@ -22,6 +22,7 @@ from eval_hooks.measure import measure
 from eval_hooks.preference import PairItem, drawn_at_start, pairs_table, summarise_pairs
 from eval_hooks.ranks import from_writer
 from eval_hooks.ready import Reader, Ready, digest
+from eval_hooks.retention.reading import flips_to_read
 from eval_hooks.summary import failed_task, summarise_loss, summarise_task
 from eval_hooks.table import loss_table, read_table, write_table
 
@@ -169,7 +170,8 @@ def _task_entry(run: Pass, task: Ready, model: Any, reader: Reader, step: int, b
             return {}
         write_table(table, run.folder / f"{task.name}.parquet")
         before = _baseline(run, task)
-        return summarise_task(
+        asked = {one.item.item_id: one.item for one in task.choices}
+        entry = summarise_task(
             table,
             role=task.role,
             baseline=before[0] if before else None,
@@ -180,6 +182,7 @@ def _task_entry(run: Pass, task: Ready, model: Any, reader: Reader, step: int, b
             samples=run.samples,
             goal=task.spec.goal,
         )
+        return {**entry, "flips": flips_to_read(before[0], table, asked) if before else []}
     except Exception as error:  # a failed evaluation is a visible failed row, whatever broke it
         if not run.keep_going:
             raise
