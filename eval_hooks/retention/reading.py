@@ -19,16 +19,13 @@ def flips_to_read(
 ) -> list[dict[str, Any]]:
     """The items lost, then the items gained, at most `most` of each, those with the most confident answer now first.
 
-    `before` and `after` are a pair; `asked` has the multiple-choice items by id, where their texts are known. Each row:
-    flip (`lost` or `gained`), item_id, subject, question, gold, before, after, conf_before, conf_after. A free answer
-    has neither subject nor confidence; those come in the order of the items.
+    `before` has every item of `after`; `asked` has the multiple-choice items by id, where their texts are known. Each
+    row: flip (`lost` or `gained`), item_id, subject, question, gold, before, after, conf_before, conf_after. A free
+    answer has neither subject nor confidence; those come in the order of the items.
     """
     row = _choice if kind_of(after) == "choice" else _written
-    pairs = [
-        row(a, b, asked)
-        for a, b in zip(before.to_pylist(), after.to_pylist(), strict=True)
-        if a["correct"] != b["correct"]
-    ]
+    first = {a["item_id"]: a for a in before.to_pylist()}
+    pairs = [row(a, b, asked) for b in after.to_pylist() if (a := first[b["item_id"]])["correct"] != b["correct"]]
     surest = sorted(pairs, key=lambda pair: -(pair["conf_after"] or 0.0))
     return [pair for flip in ("lost", "gained") for pair in [p for p in surest if p["flip"] == flip][:most]]
 

@@ -154,7 +154,28 @@ def test_what_cannot_be_asked_is_refused_at_once() -> None:
     with pytest.raises(EvalError, match="keys are those of"):
         CheckpointEval(retain=[{"task": "pocket", "shot": 0}])
     with pytest.raises(EvalError, match="two tasks are called"):
-        CheckpointEval(retain=["pocket", "pocket"])
+        CheckpointEval(tasks=["pocket"], retain=["pocket"])
+
+
+@pytest.mark.parametrize(
+    ("budget", "said"),
+    [
+        ({"accuracy_dorp": 0.02}, "no such key: accuracy_dorp; there are: accuracy_drop"),
+        ({"action": "roll_forward"}, "'roll_forward': alone the callback can report, stop"),
+        ({"accuracy_drop": 2}, "accuracy_drop 2: must be a share"),
+        ({"ece_rise": "0.02"}, "ece_rise '0.02': must be a share"),
+    ],
+)
+def test_a_budget_is_a_plain_mapping_and_a_wrong_one_is_refused(budget: dict[str, Any], said: str) -> None:
+    given = {"accuracy_drop": 0.02, "action": "stop"}
+    assert CheckpointEval(budget=given).budget == Budget(accuracy_drop=0.02, action="stop")
+    with pytest.raises(EvalError, match=said):
+        CheckpointEval(budget={**given, **budget})
+
+
+def test_a_trainer_without_a_tokenizer_is_told_what_to_pass(tmp_path: Path) -> None:
+    with pytest.raises(EvalError, match="pass processing_class="):
+        bare(None, tmp_path, CheckpointEval(retain=[POCKET], out=tmp_path / "run")).train()
 
 
 @pytest.mark.parametrize(("every", "period"), [(None, None), (30, 30), (0.5, 30), ("epoch", None), (0.001, 1)])
