@@ -203,5 +203,5 @@ def asked_of_wandb() -> Iterator[Any]:
         yield wandb.Api()
     except (wandb.errors.Error, requests.RequestException, ValueError) as error:
         raise EvalError(
-            f"W&B cannot be asked: {error}; log in with `wandb login`, or print the view with --print"
+            f"W&B cannot be asked ({str(error).rstrip('.')}): log in with `wandb login`, or print the view with --print"
         ) from error

@@ -104,12 +104,12 @@ def flatten_summary(summary: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def verdicts(summary: Mapping[str, Any]) -> dict[str, str]:
-    """What a summary says of each task, for the table of runs: its role, its verdict, and that in a sentence."""
+    """What a summary says of each task, for the table of runs: role, status, verdict, and that in a sentence."""
     from eval_hooks.report.words import kept
 
     out: dict[str, str] = {}
     for name, task in summary["tasks"].items():
-        out[f"eval/{name}/role"] = task["role"]
+        out |= {f"eval/{name}/role": task["role"], f"eval/{name}/status": task["status"]}
         if found := task.get("retention"):
             out[f"eval/{name}/retention/verdict"] = found["verdict"]
             out[f"eval/{name}/retention/says"] = kept(found)

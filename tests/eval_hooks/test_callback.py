@@ -14,6 +14,7 @@ from eval_hooks.config import Budget
 from eval_hooks.errors import EvalError
 from eval_hooks.items import LossItem
 from eval_hooks.table import read_table
+from eval_hooks.track import Tracker
 from tests.conftest import tiny_llama
 
 POCKET = {"task": "pocket", "variant": "olmes_cf", "shots": 0, "limit": 30}
@@ -85,14 +86,31 @@ def test_measuring_changes_no_weight_and_no_random_number(tokenizer: Any, tmp_pa
     assert all(torch.equal(a, b) for a, b in zip(*ends, strict=True))
 
 
+class Listening:
+    """A W&B run that remembers whom it called."""
+
+    def __init__(self) -> None:
+        self.alerts: list[tuple[str, str]] = []
+        self.summary: dict[str, Any] = {}
+
+    def define_metric(self, *args: Any, **kwargs: Any) -> None: ...
+
+    def log(self, values: Any) -> None: ...
+
+    def alert(self, title: str, text: str, level: Any) -> None:
+        self.alerts.append((title, text))
+
+
 def test_a_budget_stops_the_run_where_a_loss_is_proven(tokenizer: Any, tmp_path: Path) -> None:
     """A base that always answers A loses all when trained to the opposite; here: the items it had right are taken away.
 
     The base's table is rewritten so that every item was right before: the loss at step 1 is then beyond doubt.
     """
+    listening = Listening()
     callback = CheckpointEval(
-        retain=[POCKET], every=1, out=tmp_path / "run", budget=Budget(accuracy_drop=0.05, action="stop")
-    )
+        retain=[POCKET], every=1, out=tmp_path / "run", budget={"accuracy_drop": 0.05, "action": "stop"},
+        tracker=Tracker(tmp_path / "run", listening),
+    )  # fmt: skip
     trainer = bare(tokenizer, tmp_path, callback, steps=5)
 
     def all_right(summary: dict[str, Any]) -> None:
@@ -110,6 +128,7 @@ def test_a_budget_stops_the_run_where_a_loss_is_proven(tokenizer: Any, tmp_path:
     trainer.train()
     assert callback.stopped and "pocket: accuracy fell by more than 0.05" in callback.stopped
     assert trainer.state.global_step == 1
+    assert listening.alerts == [("budget crossed", callback.stopped)]
 
 
 def test_a_task_that_breaks_is_a_failed_row_and_the_run_goes_on(tokenizer: Any, tmp_path: Path) -> None:

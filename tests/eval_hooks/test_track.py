@@ -116,7 +116,8 @@ def test_the_same_keys_are_in_wandbs_own_offline_file(tmp_path: Path, monkeypatc
     assert {"eval/pocket/accuracy", "eval/pocket/retention/delta", "eval/pocket/calibration/ece"} <= keys
     assert {"eval/pocket/by_subject", "eval/pocket/reliability", "eval/sql/samples", "train/global_step"} <= keys
     assert [row["_step"] for row in found.history] == list(range(len(found.history)))
-    assert (found.summary["eval/pocket/role"], found.summary["eval/pocket/retention/verdict"]) == ("retain", "dropped")
+    says = [found.summary[f"eval/pocket/{key}"] for key in ("role", "status", "retention/verdict")]
+    assert says == ["retain", "ok", "dropped"]
     assert found.summary["eval/pocket/retention/says"].startswith("dropped: ")
     assert found.alerts == [("budget crossed", "pocket: accuracy fell")]
     (path,) = {row["eval/pocket/flips/path"] for row in found.history if "eval/pocket/flips/path" in row}
