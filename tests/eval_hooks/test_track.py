@@ -114,7 +114,7 @@ def test_the_same_keys_are_in_wandbs_own_offline_file(tmp_path: Path, monkeypatc
     numbers = {key for line in lines(tmp_path / "out") for key in line} - {"step", "time"}
     assert numbers <= keys
     assert {"eval/pocket/accuracy", "eval/pocket/retention/delta", "eval/pocket/calibration/ece"} <= keys
-    assert {"eval/pocket/by_subject", "eval/pocket/reliability", "eval/sql/samples", "train/global_step"} <= keys
+    assert {"eval/pocket/by_subject", "eval/pocket/reliability", "eval/sql/samples", "eval/sql/flips"} <= keys
     assert [row["_step"] for row in found.history] == list(range(len(found.history)))
     says = [found.summary[f"eval/pocket/{key}"] for key in ("role", "status", "retention/verdict")]
     assert says == ["retain", "ok", "dropped"]

@@ -88,11 +88,14 @@ def test_the_words_that_typer_cannot_take_are_arranged(typed: list[str], taken: 
 
 
 def test_a_dry_run_prints_the_plan_and_trains_nothing() -> None:
-    done = CliRunner().invoke(app, ["train", "quickstart", "train.max_steps=10", "eval.every=0.5", "--dry-run"])
+    done = CliRunner().invoke(
+        app, ["train", "quickstart", "train.max_steps=10", "eval.every=0.5", "track.tensorboard=true", "--dry-run"]
+    )
     assert done.exit_code == 0
     assert "10 steps, 8 rows a step" in done.output
     assert "at steps 0, 5, 10" in done.output
     assert "target sql" in done.output
+    assert "metrics.jsonl, W&B offline in project tempering, TensorBoard" in done.output
     assert "retain pocket" in done.output
 
 
