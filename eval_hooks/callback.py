@@ -1,14 +1,15 @@
 """CheckpointEval: measure a model while it trains, in anybody's Trainer.
 
 from eval_hooks import CheckpointEval
-trainer.add_callback(CheckpointEval(retain=[{"task": "pocket", "variant": "olmes_cf", "shots": 0}], every=100))
+pocket = {"task": "pocket", "variant": "olmes_cf", "shots": 0}
+trainer.add_callback(CheckpointEval(retain=[pocket], every=100, budget={"accuracy_drop": 0.02, "action": "stop"}))
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args, get_type_hints
 
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR
@@ -44,8 +45,10 @@ Entry = TaskSpec | Mapping[str, Any] | str
 class CheckpointEval(TrainerCallback):
     """Scores tasks at step 0, every so often and at the end; each is paired with step 0.
 
-    Needs no recipe: tasks are names, mappings or TaskSpecs. Rows of a task that scores a data source are handed in by
-    name (`rows`), and so are the tokenised validation sets (`held_out`) and, by task, what judges answers (`judges`).
+    Needs no recipe: `tasks` (what the run is for, a recipe's eval.target) and `retain` (what must not be lost) are
+    names, mappings or TaskSpecs, `budget` is a mapping or a Budget. Rows of a task that scores a data source are handed
+    in by name (`rows`), and so are the tokenised validation sets (`held_out`) and, by task, what judges answers
+    (`judges`).
     `known` says where tables of the start are kept, so that the next run from it need not score it again.
     `on_summary` is called on the writing rank with each summary. Items are loaded at construction, which raises
     EvalError for a task that cannot be; rendered at the start of training, which raises it for items that cannot be
@@ -55,7 +58,7 @@ class CheckpointEval(TrainerCallback):
     def __init__(
         self,
         *,
-        target: Sequence[Entry] = (),
+        tasks: Sequence[Entry] = (),
         retain: Sequence[Entry] = (),
         every: int | float | str | None = None,
         out: str | Path = "runs/eval",
@@ -63,7 +66,7 @@ class CheckpointEval(TrainerCallback):
         held_out: Mapping[str, HeldOut] | None = None,
         judges: Mapping[str, Judge] | None = None,
         margin: float | None = None,
-        budget: Budget | None = None,
+        budget: Budget | Mapping[str, Any] | None = None,
         order: Literal["full", "waves"] = "full",
         cost_limit: float | None = None,
         on_error: Literal["report", "stop"] = "report",
@@ -75,7 +78,7 @@ class CheckpointEval(TrainerCallback):
         on_summary: Callable[[dict[str, Any]], None] | None = None,
     ) -> None:
         self.entries: list[tuple[TaskSpec, Role]] = [
-            *((_spec(t), "target") for t in target),
+            *((_spec(t), "target") for t in tasks),
             *((_spec(t), "retain") for t in retain),
         ]
         names = [spec.name or spec.task for spec, _ in self.entries]
@@ -84,7 +87,7 @@ class CheckpointEval(TrainerCallback):
         self.every, self.out = every, Path(out)
         self.held_out, self.judges = held_out or {}, judges or {}
         self._items = [load_items(spec, (rows or {}).get(spec.name or spec.task)) for spec, _ in self.entries]
-        self.budget = budget or Budget()
+        self.budget = _budget(budget)
         self.margin = kept_margin(margin, self.budget)
         if cost_limit is not None and order == "full":
             raise EvalError(
@@ -131,6 +134,8 @@ class CheckpointEval(TrainerCallback):
         if getattr(args, "fsdp", None):
             raise EvalError("FSDP: measuring under it is untested; use DeepSpeed ZeRO-3, or plain data parallelism")
         model = kwargs["model"]
+        if kwargs["processing_class"] is None:
+            raise EvalError("CheckpointEval reads with the trainer's tokenizer and it has none; pass processing_class=")
         tokenizer = getattr(kwargs["processing_class"], "tokenizer", kwargs["processing_class"])
         self._reader = reader_of(model, tokenizer, self.template_kwargs, self.template)
         self.tasks = [
@@ -282,6 +287,7 @@ class CheckpointEval(TrainerCallback):
         if self.tracker:
             line = {"budget/crossed": 1.0, "budget/reason": reason}
             self.tracker.log(state.global_step, line | ({"budget/action": action} if action else {}))
+            self.tracker.alert("budget crossed", f"{reason}; action: {action or 'none yet'}")
         if action == "stop":
             self.stopped = reason
             control.should_training_stop = True
@@ -303,6 +309,23 @@ def _spec(entry: Entry) -> TaskSpec:
             f"task entry {entry!r}: {str(error).removeprefix('TaskSpec.__init__() ')}; keys are those of "
             "eval_hooks.config.TaskSpec"
         ) from error
+
+
+def _budget(given: Budget | Mapping[str, Any] | None) -> Budget:
+    """A budget in any of its forms. Raises EvalError for a key, an action or a share that cannot be."""
+    if isinstance(given, Budget):
+        return given
+    hints, values = get_type_hints(Budget), dict(given or {})
+    if unknown := values.keys() - hints.keys():
+        raise EvalError(f"budget: no such key: {', '.join(sorted(unknown))}; there are: {', '.join(hints)}")
+    actions = get_args(hints["action"])
+    if values.get("action", "report") not in actions:
+        raise EvalError(f"budget.action {values['action']!r}: alone the callback can {', '.join(actions)}")
+    for key in ("accuracy_drop", "ece_rise"):
+        share = values.get(key)
+        if share is not None and not (isinstance(share, int | float) and 0 <= share < 1):
+            raise EvalError(f"budget.{key} {share!r}: must be a share from 0 to below 1, as 0.02 for two points")
+    return Budget(**values)
 
 
 @contextmanager

@@ -24,6 +24,7 @@ from eval_hooks.measure import measure
 from eval_hooks.preference import PairItem, drawn_at_start, pairs_table, summarise_pairs
 from eval_hooks.ranks import from_writer, on_writer
 from eval_hooks.ready import Reader, Ready, digest
+from eval_hooks.retention.reading import flips_to_read
 from eval_hooks.retention.strata import FEWEST
 from eval_hooks.summary import failed_task, summarise_loss, summarise_task
 from eval_hooks.table import column, loss_table, read_table, seconds_of, stamped, write_table
@@ -244,6 +245,7 @@ def _task_entry(run: Pass, task: Ready, model: Any, reader: Reader, step: int, b
             return {}
         write_table(table, run.folder / f"{task.name}.parquet")
         before = _baseline(run, task)
+        asked = {one.item.item_id: one.item for one in task.choices}
         entry = summarise_task(
             table,
             role=task.role,
@@ -258,7 +260,8 @@ def _task_entry(run: Pass, task: Ready, model: Any, reader: Reader, step: int, b
             validation=apart,
             temperature_split=None if waves else task.spec.temperature_split,
         )
-        return {**entry, "seconds_saved": saved}
+        flips = flips_to_read(before[0], table, asked) if before else []
+        return {**entry, "flips": flips, "seconds_saved": saved}
     except Exception as error:  # a failed evaluation is a visible failed row, whatever broke it
         if not run.keep_going:
             raise

@@ -26,6 +26,14 @@ GLOBAL_BATCH = Field(
     about="Rows per optimizer step over all ranks; gradient accumulation follows from it.",
 )
 """Our one key under `train:`."""
+TENSORBOARD = Field(
+    name="tensorboard",
+    hint=bool,
+    required=False,
+    default=False,
+    about="Also write TensorBoard's event files, into the run folder's tensorboard/.",
+)
+TRACKERS = ("wandb", TENSORBOARD.name)
 
 
 def section(tree: Node, name: str, report: Report) -> Node | None:
@@ -220,11 +228,19 @@ def deepspeed(node: Node | None, tables: Tables, report: Report) -> Path | None:
     return Path(node.value)
 
 
+def tensorboard(node: Node, report: Report) -> Any:
+    """Whether the track section wants TensorBoard's files, or INVALID."""
+    child = node.value.get(TENSORBOARD.name)
+    if child is None or child.value is None:
+        return TENSORBOARD.default
+    return convert(TENSORBOARD.hint, child, join("track", TENSORBOARD.name), report)
+
+
 def wandb(node: Node, report: Report) -> Any:
-    """W&B's part of the track section; None where nothing is tracked but metrics.jsonl."""
+    """W&B's part of the track section; None where W&B is not wanted."""
     for key, child in node.value.items():
-        if key != "wandb":
-            report.unknown("track", key, child, ["wandb"])
+        if key not in TRACKERS:
+            report.unknown("track", key, child, TRACKERS)
     child = node.value.get("wandb")
     if child is None or child.value is None:
         return None

@@ -55,6 +55,7 @@ def validate(tree: Node, file: Path, text: str, overrides: Sequence[str] = (), t
         "deepspeed": sections.deepspeed(tree.value.get("deepspeed"), tables, report),
         "eval": section("eval", lambda node: sections.evaluation(node, tables, report)),
         "wandb": section("track", lambda node: sections.wandb(node, report)),
+        "tensorboard": section("track", lambda node: sections.tensorboard(node, report)),
         "launch": section("launch", lambda node: build(LaunchSection, node, "launch", report)),
     }
     if report.problems:

@@ -25,7 +25,7 @@ def checkpoint_eval(recipe: Recipe, mix: Mix) -> CheckpointEval:
     """The callback that measures at step 0, every `eval.every` and at the end; its items are loaded and checked."""
     section = recipe.eval
     return CheckpointEval(
-        target=section.target,
+        tasks=section.target,
         retain=section.retain,
         every=section.every,
         rows={spec.name or spec.task: source_rows(spec) for spec in (*section.target, *section.retain) if spec.rows},

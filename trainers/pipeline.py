@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from eval_hooks.ranks import from_writer
+from eval_hooks.sinks import require_tensorboard
 from trainers import TrainError, announce
 from trainers.arguments import rank
 from trainers.recipe import Pipeline, PipelineStage
@@ -123,6 +124,8 @@ def check(pipeline: Pipeline) -> None:
     from trainers.evaluation import checkpoint_eval
     from trainers.models import load_tokenizer
 
+    if any(stage.recipe.tensorboard for stage in pipeline.stages):
+        require_tensorboard()
     base = pipeline.stages[0].recipe.model.path
     for stage in pipeline.stages[1:]:
         recipe = starting_from(stage, base).recipe

@@ -12,6 +12,7 @@ from data_mix import DataError
 from eval_hooks import EvalError
 from eval_hooks.files import checkpoints
 from eval_hooks.ranks import from_writer, on_writer
+from eval_hooks.sinks import require_tensorboard
 from eval_hooks.track import Tracker
 from trainers import TrainError, actions, announce
 from trainers.arguments import rank, starts_deepspeed, take_one_gpu, training_arguments
@@ -64,6 +65,8 @@ def prepare(recipe: Recipe) -> Run:
     from trainers.models import load_tokenizer, starting_point
     from trainers.signals import StopOnSignal
 
+    if recipe.tensorboard:
+        require_tensorboard()
     take_one_gpu(recipe)
     recipe = replace(recipe, model=starting_point(recipe.model))
     tokenizer = load_tokenizer(recipe.model)
@@ -123,7 +126,7 @@ def _train(run: Run, place: Place, resume: bool, wandb_run: Any) -> int:
     run = _as_acted(run, taken)
     if main:
         wandb_run = wandb_run or start_wandb(run.recipe, place.root, run.resolved)
-        run.measure.tracker = Tracker(place.root, wandb_run, offset=place.offset)
+        run.measure.tracker = Tracker(place.root, wandb_run, place.offset, run.recipe.tensorboard)
         run.measure.on_summary = say_at_start
     while True:
         run.measure.go_on(len(taken))
@@ -237,8 +240,10 @@ def say_at_start(summary: Mapping[str, Any]) -> None:
 
 
 def wandb_dir(wandb_run: Any) -> str | None:
-    """The folder that `wandb sync` takes."""
-    return str(Path(wandb_run.dir).parent) if wandb_run is not None else None
+    """What `wandb sync` takes: the run's folder; of a resumed run all of them, in the order of their dates."""
+    if wandb_run is None:
+        return None
+    return " ".join(sorted(map(str, Path(wandb_run.dir).parents[1].glob(f"*run-*-{wandb_run.id}"))))
 
 
 def show_end(folder: Path, wandb_run: Any) -> None:

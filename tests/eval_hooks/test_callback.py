@@ -17,6 +17,7 @@ from eval_hooks.errors import EvalError
 from eval_hooks.items import LossItem
 from eval_hooks.ready import load_items
 from eval_hooks.table import read_table, write_table
+from eval_hooks.track import Tracker
 from tests.conftest import tiny_llama
 
 POCKET = {"task": "pocket", "variant": "olmes_cf", "shots": 0, "limit": 30}
@@ -101,19 +102,37 @@ def test_measuring_changes_no_weight_and_no_random_number(tokenizer: Any, tmp_pa
     assert all(torch.equal(a, b) for a, b in zip(*ends, strict=True))
 
 
+class Listening:
+    """A W&B run that remembers whom it called."""
+
+    def __init__(self) -> None:
+        self.alerts: list[tuple[str, str]] = []
+        self.summary: dict[str, Any] = {}
+
+    def define_metric(self, *args: Any, **kwargs: Any) -> None: ...
+
+    def log(self, values: Any) -> None: ...
+
+    def alert(self, title: str, text: str, level: Any) -> None:
+        self.alerts.append((title, text))
+
+
 def test_a_budget_stops_the_run_where_a_loss_is_proven(tokenizer: Any, tmp_path: Path) -> None:
     """A base that always answers A loses all when trained to the opposite; here: the items it had right are taken away.
 
     The base's table is rewritten so that every item was right before: the loss at step 1 is then beyond doubt.
     """
+    listening = Listening()
     callback = CheckpointEval(
-        retain=[POCKET], every=1, out=tmp_path / "run", budget=Budget(accuracy_drop=0.05, action="stop")
-    )
+        retain=[POCKET], every=1, out=tmp_path / "run", budget={"accuracy_drop": 0.05, "action": "stop"},
+        tracker=Tracker(tmp_path / "run", listening),
+    )  # fmt: skip
     trainer = bare(tokenizer, tmp_path, callback, steps=5)
     callback.on_summary = all_right(tmp_path / "run")
     trainer.train()
     assert callback.stopped and "pocket: accuracy fell by more than 0.05" in callback.stopped
     assert trainer.state.global_step == 1
+    assert listening.alerts == [("budget crossed", callback.stopped)]
 
 
 def test_a_task_that_breaks_is_a_failed_row_and_the_run_goes_on(tokenizer: Any, tmp_path: Path) -> None:
@@ -187,7 +206,28 @@ def test_what_cannot_be_asked_is_refused_at_once() -> None:
     with pytest.raises(EvalError, match="keys are those of"):
         CheckpointEval(retain=[{"task": "pocket", "shot": 0}])
     with pytest.raises(EvalError, match="two tasks are called"):
-        CheckpointEval(retain=["pocket", "pocket"])
+        CheckpointEval(tasks=["pocket"], retain=["pocket"])
+
+
+@pytest.mark.parametrize(
+    ("budget", "said"),
+    [
+        ({"accuracy_dorp": 0.02}, "no such key: accuracy_dorp; there are: accuracy_drop"),
+        ({"action": "roll_forward"}, "'roll_forward': alone the callback can report, stop"),
+        ({"accuracy_drop": 2}, "accuracy_drop 2: must be a share"),
+        ({"ece_rise": "0.02"}, "ece_rise '0.02': must be a share"),
+    ],
+)
+def test_a_budget_is_a_plain_mapping_and_a_wrong_one_is_refused(budget: dict[str, Any], said: str) -> None:
+    given = {"accuracy_drop": 0.02, "action": "stop"}
+    assert CheckpointEval(budget=given).budget == Budget(accuracy_drop=0.02, action="stop")
+    with pytest.raises(EvalError, match=said):
+        CheckpointEval(budget={**given, **budget})
+
+
+def test_a_trainer_without_a_tokenizer_is_told_what_to_pass(tmp_path: Path) -> None:
+    with pytest.raises(EvalError, match="pass processing_class="):
+        bare(None, tmp_path, CheckpointEval(retain=[POCKET], out=tmp_path / "run")).train()
 
 
 @pytest.mark.parametrize(("every", "period"), [(None, None), (30, 30), (0.5, 30), ("epoch", None), (0.001, 1)])

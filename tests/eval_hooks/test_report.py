@@ -59,7 +59,7 @@ class Tags(HTMLParser):
 
 
 def test_the_page_is_one_file_that_loads_nothing_and_escapes_everything(tmp_path: Path) -> None:
-    png, html = write_report(run_folder(tmp_path / "run"))
+    png, html = write_report(run_folder(tmp_path / "run", skill=-1.0))
     page = html.read_text("utf-8")
     tags = Tags()
     tags.feed(page)
@@ -70,8 +70,16 @@ def test_the_page_is_one_file_that_loads_nothing_and_escapes_everything(tmp_path
     assert "url(" not in page and "@import" not in page
     assert NASTY not in page and "&lt;script&gt;" in page
     assert "prefers-color-scheme: dark" in page and "@media print" in page
-    for part in ("Knowledge kept?", "Flips by subject", "Samples before and after", "Calibration", "Recipe"):
+    for part in (
+        "Knowledge kept?",
+        "Flips by subject",
+        "Which items flipped: pocket",
+        "Samples before and after",
+        "Calibration",
+        "Recipe",
+    ):
         assert part in page
+    assert "option one" in page and re.search(r"B\. option two <small>\d+ %</small>", page)
     assert Image.open(png).size == (1600, 1500)
 
 

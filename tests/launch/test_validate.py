@@ -36,7 +36,7 @@ def test_a_whole_recipe_is_typed(recipe: Write, tables: Tables) -> None:
     assert made.eval.target[0].rows.config == Numbers(n=5, split="test")
     assert made.eval.target[0].split == "test"
     assert made.eval.retain[0].name == "quiz"
-    assert made.wandb is None
+    assert made.wandb is None and made.tensorboard is False
 
 
 def test_a_recipe_without_a_method_takes_the_stages_own(recipe: Write, tables: Tables) -> None:
@@ -143,6 +143,8 @@ ONE_WRONG_WORD = [
     ("eval.retain=[{task: quiz, name: sums}]", ["eval.retain.0.name", "'sums'", "eval.target.0"]),
     ("eval.retain=[quiz]", ["eval.retain.0: 'quiz'", "write {task: NAME}"]),
     ("track.wnadb={}", ["track.wnadb", "did you mean 'wandb'?"]),
+    ("track.tensorbord=true", ["track.tensorbord", "did you mean 'tensorboard'?"]),
+    ("track.tensorboard=soon", ["track.tensorboard: 'soon'"]),
     ("track.wandb.mode=ofline", ["track.wandb.mode: 'ofline'", "did you mean 'offline'?"]),
     ("launch.nproc=0", ["launch.nproc: 0", "1 or more"]),
     ("launch.nproc=all", ["launch.nproc: 'all'", "a whole number or auto is due"]),
@@ -294,6 +296,7 @@ def test_the_resolved_recipe_is_complete_json_and_loads_as_the_same_recipe(recip
         "data.validation=[{from: train, fraction: 0.1}]",
         "adapter={kind: lora, r: 4}",
         "track.wandb={tags: [a]}",
+        "track.tensorboard=true",
         "deepspeed=zero1",
     ]
     first = load(recipe(), [*words, "train.global_batch_size=8"], tables)
