@@ -1,11 +1,11 @@
 """report.html: one file, nothing loaded from elsewhere, for the screen in light or dark, and for paper."""
 
-import base64
 from pathlib import Path
 
 from eval_hooks.files import write_atomic
 from eval_hooks.report import words
 from eval_hooks.report.about import about_png
+from eval_hooks.report.page import inside, render
 from eval_hooks.report.view import RunView, flips, samples, stage_table
 
 
@@ -14,24 +14,20 @@ def write_html(run: RunView, path: Path) -> None:
 
     The picture beside it (report.png) is carried inside.
     """
-    from jinja2 import Environment, FileSystemLoader
-
-    environment = Environment(
-        loader=FileSystemLoader(Path(__file__).parent), autoescape=True, trim_blocks=True, lstrip_blocks=True
-    )
     image = path.with_name("report.png")
     about = about_png(run)
-    page = environment.get_template("report.html.j2").render(
+    page = render(
+        "report.html.j2",
         run=run,
         words=words,
-        picture=base64.b64encode(image.read_bytes()).decode() if image.is_file() else None,
+        picture=inside(image.read_bytes()) if image.is_file() else None,
         samples=samples(run),
         stages=stage_table(run),
-        about=base64.b64encode(about).decode() if about else None,
+        about=inside(about) if about else None,
         flips={
             name: flips(task)
             for name, task in run.last["tasks"].items()
             if task.get("by_subject") and task.get("retention")
         },
     )
-    write_atomic(path, page.encode())
+    write_atomic(path, page)
