@@ -158,6 +158,26 @@ def compare(
 
 
 @app.command()
+def variance(
+    runs: Annotated[list[str], typer.Argument(metavar="RUN_DIR RUN_DIR ...", help="Runs that differ in seeds only.")],
+    task: Annotated[list[str] | None, typer.Option(help="Only this task; may be given again.")] = None,
+    metric: Annotated[list[str] | None, typer.Option(help="Only this metric; may be given again.")] = None,
+    ci: Annotated[Literal["normal", "bootstrap"], typer.Option(help="How one run's own interval is made.")] = "normal",
+    n_boot: Annotated[int, typer.Option(min=100, help="Resamples of --ci bootstrap.")] = 10_000,
+    out: Annotated[Path, typer.Option(help="Folder for picture and numbers.")] = Path("variance"),
+) -> None:
+    """Say how much of a score is the seed.
+
+    Spread over runs of one recipe, signal to noise, the smallest difference worth believing.
+
+    temper variance runs/quickstart runs/quickstart-2 runs/quickstart-3
+    """
+    from eval_hooks.variance import variance as spread_of
+
+    spread_of(runs, tasks=task or (), metrics=metric or (), ci=ci, n_boot=n_boot, out=out)
+
+
+@app.command()
 def report(run_dir: Annotated[Path, typer.Argument(help="A run folder.")]) -> None:
     """Write a run's report again.
 

@@ -59,7 +59,7 @@ def test_help_imports_nothing_heavy() -> None:
 def test_alone_it_shows_help_and_each_command_has_an_example() -> None:
     alone = temper()
     assert alone.returncode == 0
-    for command in ("train", "data", "eval", "compare", "report", "fetch", "schema", "list", "doctor"):
+    for command in ("train", "data", "eval", "compare", "variance", "report", "fetch", "schema", "list", "doctor"):
         assert f"\n  {command} " in alone.stdout
         shown = CliRunner().invoke(app, [command, "--help"], prog_name="temper")
         assert shown.exit_code == 0
