@@ -28,6 +28,9 @@ def compare_png(result: Comparison) -> bytes:
     panels = left.subplots(len(heights), 1, squeeze=False, height_ratios=heights)[:, 0]
     for axis, task in zip(panels, result.tasks, strict=True):
         _forest(axis, result, task)
+    for verdict, colour in VERDICTS.items():
+        panels[-1].plot([], [], "o", color=colour, label=verdict)
+    left.legend(loc="outside lower center", ncols=len(VERDICTS), fontsize=8, frameon=False)
     if right is not None:
         _plane(right.subplots(), result)
     return picture(figure, "png")
@@ -62,8 +65,9 @@ def _forest(axis: Any, result: Comparison, task: str) -> None:
     axis.axvline(0, color=GREY, lw=0.8)
     axis.set_yticks(shown, [_name(result, row) for row in shown])
     axis.set_ylim(len(result.models) - 0.5, -0.5)
-    reach = max(1.0, *(abs(bound) for bound in axis.get_xlim()))
-    axis.set_xlim(-reach, reach)
+    low, high = axis.get_xlim()
+    least = max(1.0, 0.15 * (high - low))
+    axis.set_xlim(min(low, -least), max(high, least))
     n = result.of(task)[0].n
     finish(axis, f"{task}: change against A, {n:,} items", "points (dashed: the margin; right: accuracy)", "")
 
