@@ -14,6 +14,7 @@ from eval_hooks.summary import chance, ece_rise
 from eval_hooks.table import kind_of
 
 LEVEL = 0.05
+"""A difference is told where Holm's p is below."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,7 +32,7 @@ class Pair:
     needed: int = 0
     """Items that would show the difference `looked_for` (`items_needed`)."""
     looked_for: float = 0.0
-    """The difference found or, where that is 0, the margin."""
+    """The difference found; where that is 0, the margin; where that is 0 too, the default one."""
 
     @property
     def told_apart(self) -> bool:
@@ -103,6 +104,6 @@ def _why_not(task: str, other: Evaluation) -> str:
 def as_pair(task: str, number: int, entry: Mapping[str, Any]) -> Pair:
     """A pair from its `retention` entry, with the number of items that would show its difference."""
     n, difference = entry["delta"]["n"], entry["delta"]["value"]
-    looked_for = difference or entry["margin"]
+    looked_for = difference or entry["margin"] or MARGIN
     needed = items_needed(looked_for, (entry["lost"] + entry["gained"]) / n)
     return Pair(task=task, model=number, n=n, entry=entry, needed=needed, looked_for=looked_for)

@@ -13,6 +13,8 @@ from eval_hooks.estimate import Estimate
 from eval_hooks.evaluations import Evaluation
 
 ROLES = ("target", "retain")
+SAME = 1e-9
+"""Accuracies that differ by less are the same."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,6 +69,16 @@ def _wanted(task: Any) -> Estimate:
     if task.get("goal", "up") == "up" or change.value is None or change.low is None or change.high is None:
         return change
     return Estimate(value=-change.value, low=-change.high, high=-change.low, n=change.n, method=change.method)
+
+
+def starts(models: Sequence[Evaluation], among: Sequence[int]) -> dict[str, dict[int, float]]:
+    """Task -> model -> accuracy at its start, of the tasks on which those models did not all start alike."""
+    found: dict[str, dict[int, float]] = {}
+    for number in among:
+        for name, task in models[number].tasks().items():
+            change = task["retention"]["delta"]["value"] if task["retention"] else 0.0
+            found.setdefault(name, {})[number] = task["accuracy"]["value"] - change
+    return {name: each for name, each in found.items() if max(each.values()) - min(each.values()) > SAME}
 
 
 def mean_of(changes: Sequence[Estimate]) -> Estimate:

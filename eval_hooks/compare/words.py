@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 
 from eval_hooks.compare.pairs import Pair
+from eval_hooks.compare.plane import starts
 from eval_hooks.compare.result import Comparison, letter
 from eval_hooks.report.words import calibrated
 
@@ -47,6 +48,9 @@ def warnings(result: Comparison) -> Iterator[str]:
     """What is not as the reader might think."""
     for one in result.unpaired:
         yield f"{letter(one.model)} is not compared on {one.reason}"
+    for task, each in starts(result.models, [point.model for point in result.points]).items():
+        said = ", ".join(f"{letter(model)} {100 * accuracy:.1f} %" for model, accuracy in each.items())
+        yield f"{task}: the plane shows changes since each model's own start, and they did not start alike: {said}"
     precisions = [str(model.summary.get("precision")) for model in result.models]
     if len(set(precisions)) > 1:
         said = ", ".join(f"{letter(i)} {precision}" for i, precision in enumerate(precisions))

@@ -158,6 +158,11 @@ def test_an_interval_that_excludes_0_is_not_called_proven_where_holm_allows_chan
     assert "it may be chance" in by_chance(pair, 1)
 
 
+def test_a_margin_of_0_leaves_the_usual_one_to_look_for() -> None:
+    pair = as_pair("t", 1, retention(right_or_wrong([True] * 9), right_or_wrong([True] * 9), 0.0, 0.5))
+    assert pair.looked_for == 0.02
+
+
 def test_the_plane_takes_both_roles_and_says_who_has_not(tmp_path: Path, shown: Any) -> None:
     good, bad = run_folder(tmp_path / "good"), run_folder(tmp_path / "bad", skill=-1.0)
     tables = {"pocket": right_or_wrong([True] * 120)}
@@ -170,6 +175,19 @@ def test_the_plane_takes_both_roles_and_says_who_has_not(tmp_path: Path, shown: 
     assert (points[2].target.value, points[2].retained.value) == (0.0, 0.0)
     assert points[1].retained.high is not None and points[1].retained.high < 0
     assert "not in the plane" not in shown(good, bad)[1]
+
+
+def test_models_that_did_not_start_alike_are_said(tmp_path: Path, shown: Any) -> None:
+    a, b = run_folder(tmp_path / "a"), run_folder(tmp_path / "b")
+    assert "start alike" not in shown(a, b)[1]
+    file = b / "evals" / "step-20" / "summary.json"
+    summary = json.loads(file.read_text())
+    summary["tasks"]["pocket"]["accuracy"]["value"] += 0.05
+    file.write_text(json.dumps(summary))
+    assert (
+        "pocket: the plane shows changes since each model's own start, and they did not start alike: A 63.3 %, B 68.3 %"
+        in (shown(a, b, width=200)[1])
+    )
 
 
 def test_an_unlearning_target_counts_downwards(tmp_path: Path) -> None:
