@@ -16,7 +16,7 @@ from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR
 
 from eval_hooks.budget import ALONE, crossed, judged, slow
 from eval_hooks.catalog import Judge
-from eval_hooks.config import Action, Budget, Role, TaskSpec, kept_margin
+from eval_hooks.config import Action, Budget, Lr, Role, TaskSpec, kept_margin
 from eval_hooks.cost import Cost
 from eval_hooks.errors import EvalError
 from eval_hooks.evaluate import HeldOut, Pass, evaluate, has_base, note, summary_of
@@ -320,8 +320,10 @@ def _budget(given: Budget | Mapping[str, Any] | None) -> Budget:
         raise EvalError(f"budget: no such key: {', '.join(sorted(unknown))}; there are: {', '.join(hints)}")
     actions = get_args(hints["action"])
     if values.get("action", "report") not in actions:
-        raise EvalError(f"budget.action {values['action']!r}: alone the callback can {', '.join(actions)}")
-    for key in ("accuracy_drop", "ece_rise"):
+        raise EvalError(f"budget.action {values['action']!r}: alone the callback can {', '.join(ALONE)}")
+    if isinstance(values.get("lr"), Mapping):
+        values["lr"] = Lr(**values["lr"])
+    for key in ("accuracy_drop", "ece_rise", "target_floor"):
         share = values.get(key)
         if share is not None and not (isinstance(share, int | float) and 0 <= share < 1):
             raise EvalError(f"budget.{key} {share!r}: must be a share from 0 to below 1, as 0.02 for two points")

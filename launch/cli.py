@@ -141,16 +141,40 @@ def evaluate(
 
 @app.command()
 def compare(
-    a: Annotated[str, typer.Argument(metavar="A", help="RUN_DIR, RUN_DIR:STEP or an evaluation folder.")],
-    b: Annotated[str, typer.Argument(metavar="B", help="The same; B is compared with A.")],
+    names: Annotated[list[str], typer.Argument(metavar="A B ...", help="RUN_DIR, RUN_DIR:STEP or evaluation folders.")],
+    base: Annotated[str | None, typer.Option(help="What the others are compared with; default the first.")] = None,
+    task: Annotated[list[str] | None, typer.Option(help="Only this task; may be given again.")] = None,
+    out: Annotated[Path, typer.Option(help="Folder for picture, page and numbers.")] = Path("compare"),
 ) -> None:
-    """Compare two runs item by item.
+    """Compare runs or checkpoints item by item.
 
-    temper compare runs/quickstart runs/forgetful:60
+    A table and a picture: changes with intervals, what cannot be told apart, target against retention.
+
+    temper compare runs/quickstart runs/forgetful:30 runs/forgetful:60
     """
-    from eval_hooks.compare import compare as compare_runs
+    from eval_hooks.compare import compare as compare_models
 
-    compare_runs(a=a, b=b)
+    compare_models(names, base=base, tasks=task or (), out=out)
+
+
+@app.command()
+def variance(
+    runs: Annotated[list[str], typer.Argument(metavar="RUN_DIR RUN_DIR ...", help="Runs that differ in seeds only.")],
+    task: Annotated[list[str] | None, typer.Option(help="Only this task; may be given again.")] = None,
+    metric: Annotated[list[str] | None, typer.Option(help="Only this metric; may be given again.")] = None,
+    ci: Annotated[Literal["normal", "bootstrap"], typer.Option(help="How one run's own interval is made.")] = "normal",
+    n_boot: Annotated[int, typer.Option(min=100, help="Resamples of --ci bootstrap.")] = 10_000,
+    out: Annotated[Path, typer.Option(help="Folder for picture and numbers.")] = Path("variance"),
+) -> None:
+    """Say how much of a score is the seed.
+
+    Spread over runs of one recipe, signal to noise, the smallest difference worth believing.
+
+    temper variance runs/quickstart runs/quickstart-2 runs/quickstart-3
+    """
+    from eval_hooks.variance import variance as spread_of
+
+    spread_of(runs, tasks=task or (), metrics=metric or (), ci=ci, n_boot=n_boot, out=out)
 
 
 @app.command()

@@ -63,6 +63,7 @@ def last_screen(run: RunView) -> Panel:
         *_retained(run),
         *_calibration(run),
         *_doubts(run),
+        *_budget(run),
         *_failures(run),
     ]:
         grid.add_row(asked, answer)
@@ -147,6 +148,12 @@ def _doubts(run: RunView) -> Iterator[tuple[str, str]]:
     for name in run.last["tasks"]:
         for doubt in doubts(name, run.before(name)):
             yield "[yellow]Beware[/yellow]", f"[yellow]{doubt}[/yellow]"
+
+
+def _budget(run: RunView) -> Iterator[tuple[str, str]]:
+    for line in run.budget:
+        said = f"step {line['step']}: {line['budget/action'] or 'crossed'}: {escape(line['budget/reason'])}"
+        yield "[yellow]Budget[/yellow]", f"[yellow]{said}[/yellow]"
 
 
 def _failures(run: RunView) -> Iterator[tuple[str, str]]:

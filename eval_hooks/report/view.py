@@ -52,6 +52,11 @@ class RunView:
         entries = [s["validation"][name] for s in self.summaries if name in s.get("validation", {})]
         return entries[0] if len(entries) > 1 else None
 
+    @property
+    def budget(self) -> list[Mapping[str, Any]]:
+        """What was logged where a limit was crossed: step, evidence, and the action that was due."""
+        return [{"budget/action": None, **line} for line in self.metrics if "budget/reason" in line]
+
     def curve(self, key: str) -> list[tuple[int, float]]:
         """(step, value) of one logged key."""
         return [(line["step"], line[key]) for line in self.metrics if line.get(key) is not None]
@@ -93,8 +98,11 @@ def paired_changes(run: RunView, name: str) -> list[tuple[int, Mapping[str, Any]
 
 
 def over_checkpoints(run: RunView, name: str) -> list[tuple[int, Mapping[str, Any], float]]:
-    """(step, retention, McNemar's p after Holm over all these checkpoints) of a task's paired evaluations."""
-    changes = paired_changes(run, name)
+    """(step, retention, McNemar's p after Holm over all these checkpoints) of a task's paired evaluations.
+
+    Those of a part of the items have no such p: their intervals are wide enough for all checkpoints.
+    """
+    changes = [(step, paired) for step, paired in paired_changes(run, name) if paired["mcnemar_p"] is not None]
     adjusted = holm([retention["mcnemar_p"] for _, retention in changes])
     return [(step, retention, p) for (step, retention), p in zip(changes, adjusted, strict=True)]
 

@@ -60,7 +60,10 @@ def test_help_imports_nothing_heavy() -> None:
 def test_alone_it_shows_help_and_each_command_has_an_example() -> None:
     alone = temper()
     assert alone.returncode == 0
-    for command in ("train", "data", "eval", "compare", "report", "dashboard", "fetch", "schema", "list", "doctor"):
+    commands = (
+        "train", "data", "eval", "compare", "variance", "report", "dashboard", "fetch", "schema", "list", "doctor",
+    )  # fmt: skip
+    for command in commands:
         assert f"\n  {command} " in alone.stdout
         shown = CliRunner().invoke(app, [command, "--help"], prog_name="temper")
         assert shown.exit_code == 0
@@ -198,6 +201,23 @@ def test_a_wrong_evaluation_names_all_problems(tables: Tables) -> None:
     with pytest.raises(RecipeError) as caught:
         evaluation("m", "quiz", {"shots": -1}, ["model.dtpe=x", "shot=3"], tables)
     assert {problem.path for problem in caught.value.problems} == {"task.shots", "model.dtpe", "task.shot"}
+
+
+def test_runs_are_compared_and_their_seeds_spread_from_the_command_line(tmp_path: Path) -> None:
+    a, b = (str(run_folder(tmp_path / name, skill=skill)) for name, skill in (("a", 2.0), ("b", 1.0)))
+    out = ["--out", str(tmp_path / "out")]
+    done = CliRunner().invoke(app, ["compare", a, f"{a}:0", b, "--base", b, "--task", "pocket", *out])
+    assert done.exit_code == 0, done.output
+    kept = json.loads((tmp_path / "out" / "compare.json").read_text())
+    assert [model["step"] for model in kept["models"]] == [20, 20, 0]
+    assert {pair["task"] for pair in kept["pairs"]} == {"pocket"}
+    spread = ["variance", a, b, "--task", "pocket", "--metric", "p_gold", "--ci", "bootstrap", "--n-boot", "200", *out]
+    done = CliRunner().invoke(app, spread)
+    assert done.exit_code == 0, done.output
+    found = json.loads((tmp_path / "out" / "variance.json").read_text())["metrics"]
+    assert [(one["task"], one["metric"]) for one in found] == [("pocket", "p_gold")]
+    for words in (["compare", a], ["variance", a], ["compare", a, "none"], ["variance", a, "none"], ["compare"]):
+        assert CliRunner().invoke(app, words).exit_code == 2
 
 
 def test_resume_means_a_run_folders_newest_checkpoint(tmp_path: Path) -> None:

@@ -1,0 +1,65 @@
+"""Evaluations side by side, item by item: the same questions asked of all, or no comparison."""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from eval_hooks.errors import EvalError
+from eval_hooks.evaluations import find
+from eval_hooks.files import write_atomic
+
+if TYPE_CHECKING:
+    from eval_hooks.compare.result import Comparison
+
+OUT = Path("compare")
+"""Where picture, page and numbers go unless told otherwise."""
+
+
+def compare(
+    names: Sequence[str],
+    *,
+    base: str | None = None,
+    tasks: Sequence[str] = (),
+    out: Path = OUT,
+    console: Any = None,
+) -> "Comparison":
+    """Print how models differ from the first (or from `base`) on every task, and draw it; return the comparison.
+
+    compare.png, compare.html and compare.json are left in `out`. Of two models, each shared task must be paired; among
+    more, what cannot be is named and the rest is compared. Raises EvalError for fewer than two models, a name without
+    an evaluation, no shared task, and other prompts or items where nothing is left to pair.
+    """
+    from rich.console import Console
+
+    from eval_hooks.compare.png import compare_png
+    from eval_hooks.compare.result import compared
+    from eval_hooks.compare.screen import show
+
+    ordered = [base, *(name for name in names if name != base)] if base else list(names)
+    if len(ordered) < 2:
+        raise EvalError(f"compare {' '.join(ordered)}: name two or more runs, RUN_DIR:STEP or evaluation folders")
+    result = compared([find(name) for name in ordered], tasks)
+    shared = [one for one in result.unpaired if one.task in result.models[one.model].tasks()]
+    if shared and (len(ordered) == 2 or not result.pairs):
+        others = f"; --task {result.pairs[0].task} compares what is left" if result.pairs else ""
+        raise EvalError("\n".join(one.reason for one in shared) + others)
+    console = console or Console()
+    show(result, console)
+    png = compare_png(result)
+    write_atomic(out / "compare.png", png)
+    write_atomic(out / "compare.html", _page(result, png))
+    write_atomic(out / "compare.json", json.dumps(result.as_dict(), indent=1, ensure_ascii=False).encode())
+    console.print(f"[dim]picture[/dim] {out / 'compare.png'}", soft_wrap=True, highlight=False)
+    console.print(f"[dim]page[/dim]    {out / 'compare.html'}", soft_wrap=True, highlight=False)
+    return result
+
+
+def _page(result: "Comparison", png: bytes) -> bytes:
+    from eval_hooks.compare.result import letter
+    from eval_hooks.compare.words import asides, calibrations, sentences, warnings
+    from eval_hooks.report import words
+    from eval_hooks.report.page import inside, render
+
+    said = [text for part in (sentences, calibrations, warnings, asides) for text in part(result)]
+    return render("compare.html.j2", result=result, picture=inside(png), words=words, letter=letter, said=said)

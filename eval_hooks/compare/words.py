@@ -1,0 +1,66 @@
+"""What a comparison says in sentences; the screen and the page say it alike."""
+
+from collections.abc import Iterator
+
+from eval_hooks.compare.pairs import Pair
+from eval_hooks.compare.plane import starts
+from eval_hooks.compare.result import Comparison, letter
+from eval_hooks.report.words import calibrated
+
+
+def undecided(pair: Pair) -> str:
+    """These two can't be told apart with n items, and how many it would take."""
+    entry, flips = pair.entry, pair.entry["lost"] + pair.entry["gained"]
+    looked = f"{100 * abs(pair.looked_for):.1f} points"
+    found = f"the difference seen, {looked}" if entry["delta"]["value"] else f"a difference of {looked}, were there one"
+    return (
+        f"{pair.task}: A and {letter(pair.model)} can't be told apart with {pair.n:,} items "
+        f"({100 * flips / pair.n:.1f} % of them flip); about n = {pair.needed:,} would be needed to show {found}"
+    )
+
+
+def by_chance(pair: Pair, pairs: int) -> str:
+    """An interval that excludes 0 where the exact test, over all pairs, does not."""
+    return (
+        f"{pair.task}: the interval of {letter(pair.model)} alone excludes 0, but McNemar's p is "
+        f"{pair.p_holm:.2g} with {pairs} comparison{'s' if pairs > 1 else ''}: it may be chance"
+    )
+
+
+def sentences(result: Comparison) -> Iterator[str]:
+    """What cannot be told apart, and what may be chance."""
+    for pair in result.pairs:
+        if pair.entry["verdict"] in ("kept", "undecided"):
+            yield undecided(pair)
+        elif not pair.told_apart:
+            yield by_chance(pair, len(result.pairs))
+
+
+def calibrations(result: Comparison) -> Iterator[str]:
+    """ECE of each model against A's, on tasks with options."""
+    for pair in result.pairs:
+        if "ece_rise" in pair.entry:
+            before, after = (result.models[m].tasks()[pair.task]["calibration"]["ece"] for m in (0, pair.model))
+            yield f"{pair.task}: A -> {letter(pair.model)}: {calibrated(before, after, pair.entry['ece_rise'])}"
+
+
+def warnings(result: Comparison) -> Iterator[str]:
+    """What is not as the reader might think."""
+    for one in result.unpaired:
+        yield f"{letter(one.model)} is not compared on {one.reason}"
+    for task, each in starts(result.models, [point.model for point in result.points]).items():
+        said = ", ".join(f"{letter(model)} {100 * accuracy:.1f} %" for model, accuracy in each.items())
+        yield f"{task}: the plane shows changes since each model's own start, and they did not start alike: {said}"
+    precisions = [str(model.summary.get("precision")) for model in result.models]
+    if len(set(precisions)) > 1:
+        said = ", ".join(f"{letter(i)} {precision}" for i, precision in enumerate(precisions))
+        yield f"scored in different arithmetic: {said}"
+
+
+def asides(result: Comparison) -> Iterator[str]:
+    """What was left out, and why that is no fault."""
+    alone = {name for model in result.models for name in model.tasks()} - set(result.tasks)
+    if alone:
+        yield f"not in A and another, so not compared: {', '.join(sorted(alone))}"
+    for model, reason in result.left_out.items():
+        yield f"not in the plane of target and retention: {result.named(model)} {reason}"

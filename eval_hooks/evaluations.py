@@ -1,0 +1,79 @@
+"""Evaluations on disk, found by the names people give them: RUN_DIR, RUN_DIR:STEP, or a folder with summary.json."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+
+from eval_hooks.errors import EvalError
+from eval_hooks.table import read_table
+
+RUNS = Path("runs")
+"""Where a bare run name is looked for, after the working folder."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Evaluation:
+    """A folder with summary.json and one table a task."""
+
+    folder: Path
+    summary: Mapping[str, Any]
+
+    @property
+    def label(self) -> str:
+        """Short and readable: RUN:STEP inside a run folder, else the folder's own name."""
+        inside = self.folder.parent.name == "evals"
+        name = self.folder.resolve().parents[1].name if inside else self.folder.resolve().name
+        return f"{name}:{self.summary['step']}" if inside else name
+
+    def tasks(self) -> dict[str, Mapping[str, Any]]:
+        """The tasks that were measured on all of their items."""
+        return {name: task for name, task in self.summary["tasks"].items() if task["status"] == "ok"}
+
+    def table(self, task: str) -> pa.Table:
+        """A task's per-item table. Raises EvalError where it is missing or broken."""
+        return read_table(self.folder / f"{task}.parquet")
+
+
+def find(name: str, runs: Path = RUNS) -> Evaluation:
+    """The evaluation meant by RUN_DIR (its newest), RUN_DIR:STEP or an evaluation folder; runs are found by name too.
+
+    Raises EvalError where there is none, naming the steps there are.
+    """
+    run, _, step = name.rpartition(":")
+    root, wanted = (run, int(step)) if run and step.isdigit() else (name, None)
+    folder = _folder(root, runs)
+    if wanted is None and (folder / "summary.json").is_file():
+        return _read(folder)
+    steps = _steps(folder)
+    if not steps:
+        raise EvalError(f"{name}: no evaluation there; name a run folder, RUN_DIR:STEP, or a folder with summary.json")
+    if wanted is not None and wanted not in steps:
+        raise EvalError(f"{name}: no evaluation at step {wanted}; there are: {', '.join(map(str, steps))}")
+    return _read(steps[max(steps) if wanted is None else wanted])
+
+
+def find_all(name: str, runs: Path = RUNS) -> tuple[Evaluation, ...]:
+    """Every evaluation of a run folder, in order of step. Raises EvalError for a folder without any."""
+    steps = _steps(_folder(name, runs))
+    if not steps:
+        raise EvalError(f"{name}: no evaluation there (evals/step-*/summary.json); name a run folder")
+    return tuple(_read(folder) for folder in steps.values())
+
+
+def _folder(name: str, runs: Path) -> Path:
+    return next((folder for folder in (Path(name), runs / name) if folder.is_dir()), Path(name))
+
+
+def _steps(root: Path) -> dict[int, Path]:
+    found = {
+        int(file.parent.name.removeprefix("step-")): file.parent for file in root.glob("evals/step-*/summary.json")
+    }
+    return dict(sorted(found.items()))
+
+
+def _read(folder: Path) -> Evaluation:
+    return Evaluation(folder=folder, summary=json.loads((folder / "summary.json").read_text("utf-8")))

@@ -1,0 +1,20 @@
+"""Pages in one file: a template rendered with everything escaped, pictures inside."""
+
+import base64
+from pathlib import Path
+from typing import Any
+
+
+def render(template: str, **values: Any) -> bytes:
+    """A template of this folder as file content; every text from a model or a recipe is escaped."""
+    from jinja2 import Environment, FileSystemLoader
+
+    environment = Environment(
+        loader=FileSystemLoader(Path(__file__).parent), autoescape=True, trim_blocks=True, lstrip_blocks=True
+    )
+    return environment.get_template(template).render(**values).encode()
+
+
+def inside(png: bytes) -> str:
+    """A picture as a template's `data:image/png;base64,` takes it."""
+    return base64.b64encode(png).decode()

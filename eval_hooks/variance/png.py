@@ -1,0 +1,73 @@
+"""variance.png: every seed's curve with their spread, the best continuous score beside accuracy, signal to noise."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from eval_hooks.report.colours import BLUE, GREEN, GREY, ORANGE
+from eval_hooks.report.parts import finish, picture
+from eval_hooks.variance import Variance
+from eval_hooks.variance.spread import Spread
+from eval_hooks.variance.words import SHARES, shown, unit
+
+PREFERRED = ("p_gold", "probability_value", "loss")
+"""Continuous scores to draw beside accuracy."""
+
+
+def variance_png(result: Variance) -> bytes:
+    """A row a task: accuracy, a continuous score, and each metric's signal to noise."""
+    from matplotlib.figure import Figure
+
+    rows = len(result.tasks)
+    figure = Figure(figsize=(16 / 1.5, 3.2 * rows + 0.5), dpi=150, layout="constrained")
+    figure.suptitle(f"{len(result.runs)} runs that differ in their seeds", fontsize=13, fontweight="bold")
+    for axes, task in zip(figure.subplots(rows, 3, squeeze=False), result.tasks, strict=True):
+        of = result.of(task)
+        drawn = [of[0], *(one for one in of[1:] if one.metric in PREFERRED)][:2]
+        for axis, colour, one in zip(axes, (BLUE, GREEN), drawn, strict=False):
+            _curves(axis, one, colour)
+        for axis in axes[len(drawn) : 2]:
+            axis.set_axis_off()
+        _signal(axes[2], of)
+    return picture(figure, "png")
+
+
+def _curves(axis: Any, one: Spread, colour: str) -> None:
+    """Thin lines for runs, their mean, and as far around it as two runs differ by seeds alone."""
+    scale = 100.0 if one.metric in SHARES else 1.0
+    scores = scale * np.array(one.scores)
+    mean, sigma = scores.mean(axis=0), scores.std(axis=0, ddof=1)
+    axis.fill_between(one.steps, mean - 2 * sigma, mean + 2 * sigma, color=colour, alpha=0.15, label="2 sigma")
+    for row in scores:
+        axis.plot(one.steps, row, color=colour, lw=0.7, alpha=0.6)
+    axis.plot(one.steps, mean, "o-", color=colour, lw=2, ms=4, label="mean of runs")
+    if one.chance:
+        axis.axhline(scale * one.chance, color=GREY, ls=":", lw=1, label="guessing")
+    if len(one.steps) == 1:
+        axis.set_xticks(one.steps)
+    y = "%" if one.metric in SHARES else ""
+    finish(axis, f"{one.task}: {one.metric}", f"step\n{_noise(one)}", y)
+
+
+def _noise(one: Spread) -> str:
+    found = one.smallest_few
+    return "no spread seen" if found is None else f"seeds alone: up to {shown(one, found)}{unit(one)}"
+
+
+def _signal(axis: Any, of: Sequence[Spread]) -> None:
+    """(mu - chance) / sigma, or mu / sigma where chance is not known, with the interval from sigma's."""
+    rows = [(one, one.snr_above_chance if one.chance is not None else one.snr) for one in of]
+    rows = [(one, estimate) for one, estimate in rows if estimate.value is not None]
+    if not rows:
+        axis.set_axis_off()
+        return
+    for place, (one, estimate) in enumerate(rows):
+        value, low, high = (float(bound or 0.0) for bound in (estimate.value, estimate.low, estimate.high))
+        colour = BLUE if one.chance is not None else ORANGE
+        axis.errorbar(value, place, xerr=[[value - low], [high - value]], fmt="o", capsize=3, color=colour)
+    if all((estimate.low or 0.0) > 0 for _, estimate in rows):
+        axis.set_xscale("log")
+    axis.set_yticks(range(len(rows)), [one.metric if one.chance is not None else f"{one.metric} *" for one, _ in rows])
+    axis.set_ylim(len(rows) - 0.5, -0.5)
+    finish(axis, "Signal to noise", "(mean - chance) / sigma; *: mean / sigma", "")
