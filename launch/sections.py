@@ -154,7 +154,11 @@ def evaluation(node: Node, tables: Tables, report: Report) -> Any:
         if child.value is not None:
             report.add(f"eval.{key}", child, f"not available yet; {NOT_YET[f'eval.{key}']}")
     whole = {role: INVALID if any(spec is INVALID for spec in specs) else specs for role, specs in sides.items()}
-    return build(EvalConfig, entries.without(node, (*sides, *later)), "eval", report, known=tuple(sides), given=whole)
+    made = build(EvalConfig, entries.without(node, (*sides, *later)), "eval", report, known=tuple(sides), given=whole)
+    if made is not INVALID and not made.live and made.budget.action != "report":
+        text = f"{made.budget.action}: a watcher can only report what the run has lost; remove it, or eval.live: false"
+        report.add("eval.budget.action", node, text)
+    return made
 
 
 def _written(node: Node, key: str) -> bool:

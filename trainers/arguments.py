@@ -50,7 +50,7 @@ def training_arguments(recipe: Recipe) -> Any:
         "logging_steps": 1,
         "per_device_train_batch_size": MICRO_BATCH,
         "dataloader_pin_memory": on_gpu,
-        "save_total_limit": 2,
+        "save_total_limit": 2 if recipe.eval.live else None,
     }
     if "gradient_checkpointing" in values:
         defaults.pop("activation_checkpointing")

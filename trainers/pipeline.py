@@ -11,14 +11,23 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 from eval_hooks.ranks import from_writer
 from trainers import TrainError, announce
 from trainers.arguments import rank
 from trainers.recipe import Pipeline, PipelineStage
 from trainers.run import DONE, FAILED, STATES, Run, carry_out, last_checkpoint, prepare, show_end, wandb_dir
-from trainers.rundir import Place, check_free, environment, give_back, set_status, take, write_json, write_recipe
+from trainers.rundir import (
+    Place,
+    check_free,
+    environment,
+    give_back,
+    read_status,
+    set_status,
+    take,
+    write_json,
+    write_recipe,
+)
 
 
 def train_pipeline(
@@ -105,7 +114,7 @@ def check(pipeline: Pipeline) -> None:
     for stage in pipeline.stages[1:]:
         recipe = starting_from(stage, base).recipe
         try:
-            checkpoint_eval(recipe, build_mix(recipe, load_tokenizer(recipe.model), show=False))
+            checkpoint_eval(recipe, build_mix(recipe, load_tokenizer(recipe.model), show=False).validation)
         except ValueError as error:
             raise TrainError(f"stage {stage.name}: {error}") from error
 
@@ -123,17 +132,12 @@ def stage_folder(root: Path, number: int, name: str) -> Path:
 
 def finished(folder: Path) -> bool:
     """Whether a stage is done."""
-    return _status(folder).get("state") == "done"
+    return read_status(folder).get("state") == "done"
 
 
 def steps_of(folder: Path) -> int:
     """Optimizer steps of a stage that is done."""
-    return int(_status(folder)["steps"])
-
-
-def _status(folder: Path) -> dict[str, Any]:
-    file = folder / "status.json"
-    return json.loads(file.read_text("utf-8")) if file.is_file() else {}
+    return int(read_status(folder)["steps"])
 
 
 def recommended(folder: Path) -> str:
@@ -168,7 +172,7 @@ def note_stages(root: Path, pipeline: Pipeline) -> None:
     """pipeline.json: which steps are which stage's, for the report."""
     rows, begin = [], 0
     for number, stage in enumerate(pipeline.stages):
-        status = _status(stage_folder(root, number, stage.name))
+        status = read_status(stage_folder(root, number, stage.name))
         if "steps" not in status:
             break
         rows.append({"name": stage.name, "stage": stage.recipe.stage, "method": stage.recipe.method.name,

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from data_mix import DataError
 from eval_hooks import EvalError
-from eval_hooks.files import checkpoints
+from eval_hooks.files import whole_checkpoints
 from eval_hooks.ranks import from_writer
 from eval_hooks.track import Tracker
 from trainers import TrainError, announce
@@ -64,7 +64,7 @@ def prepare(recipe: Recipe) -> Run:
     recipe = replace(recipe, model=starting_point(recipe.model))
     tokenizer = load_tokenizer(recipe.model)
     mix = build_mix(recipe, tokenizer, show=rank() == 0)  # before the process group, whose timeouts tokenisation hits
-    measure = checkpoint_eval(recipe, mix)
+    measure = checkpoint_eval(recipe, mix.validation)
     starts_deepspeed(recipe)
     arguments = training_arguments(recipe)
     return Run(
@@ -136,12 +136,13 @@ def _train(run: Run, place: Place, resume: bool, wandb_run: Any) -> int:
         **reference_copy(recipe, run.tokenizer),
     )
     newest = last_checkpoint(place.folder) if resume else None
-    trainer.add_callback(run.measure)
+    if recipe.eval.live:
+        trainer.add_callback(run.measure)
     if main:
         announce_model(trainer.model, recipe)
         wandb_run = wandb_run or start_wandb(recipe, place.root, run.resolved)
         run.measure.tracker = Tracker(place.root, wandb_run, offset=place.offset)
-        run.measure.on_summary = say_doubts
+        run.measure.on_summary = say_evaluation
         trainer.add_callback(LogTrain(run.measure.tracker))
     trainer.add_callback(run.signals)
     trainer.add_callback(Moments(bound, trainer, newest))
@@ -162,10 +163,11 @@ def _train(run: Run, place: Place, resume: bool, wandb_run: Any) -> int:
     return code
 
 
-def say_doubts(summary: Mapping[str, Any]) -> None:
-    """At step 0, before the run has cost anything: which numbers will not be able to show a loss."""
-    from eval_hooks.report.words import doubts
+def say_evaluation(summary: Mapping[str, Any]) -> None:
+    """One line; at step 0, before the run has cost anything, also which numbers will not be able to show a loss."""
+    from eval_hooks.report.words import doubts, line
 
+    announce(line(summary))
     for name, task in summary["tasks"].items() if summary["step"] == 0 else ():
         for doubt in doubts(name, task):
             announce(f"beware    {doubt}")
@@ -182,13 +184,16 @@ def show_end(folder: Path, wandb_run: Any) -> None:
 
     if wandb_run is not None:
         wandb_run.finish()
+    if not any(folder.glob("evals/step-*/summary.json")):
+        announce(f"eval      left to a watcher: temper watch {folder}")
+        return
     write_report(folder)
     print_screen(folder)
 
 
 def last_checkpoint(folder: Path) -> str | None:
     """The newest whole checkpoint of a run folder, or None."""
-    whole = [file for file in checkpoints(folder).values() if (file / "trainer_state.json").is_file()]
+    whole = list(whole_checkpoints(folder).values())
     return str(whole[-1]) if whole else None
 
 

@@ -124,6 +124,7 @@ ONE_WRONG_WORD = [
     ("eval.budget.ece_rise=0", ["eval.budget.ece_rise: 0", "between 0 and 1"]),
     ("eval.budget.action=halt", ["eval.budget.action: 'halt'", "report or stop is due"]),
     ("eval.budget=0.02", ["eval.budget: 0.02", "a map is due"]),
+    ("eval={live: false, budget: {action: stop}}", ["eval.budget.action: stop", "a watcher can only report"]),
     ("eval.cost_limit=0.1", ["eval.cost_limit: not available yet"]),
     ("eval.retain.0.task=quizz", ["eval.retain.0.task: 'quizz'", "did you mean 'quiz'?"]),
     ("eval.retain.0.shots=-1", ["eval.retain.0.shots: -1", "0 or more"]),
