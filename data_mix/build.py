@@ -87,10 +87,7 @@ def build(
     """
     train, validation = read(config, form)
     key = _key(config, form, [*train, *validation], tokenizer, how, packing)
-    held = {part.spec.name: part for part in validation}
-    judged = replace(how, messages=ANSWERS, completions=ANSWERS)  # one scale for every method: the loss of answers
-    for part in validation:
-        _encode_part(part, form.held_out, tokenizer, judged, progress)
+    held = _held_out(validation, form, tokenizer, how, progress)
     folder = cache / "data" / key
     if (folder / "manifest.json").is_file():
         return _built(folder, held, cached=True)
@@ -112,6 +109,26 @@ def build(
     }
     _save(packed, manifest, folder)
     return _built(folder, held, cached=False)
+
+
+def held_out(config: DataConfig, tokenizer: Any, how: Rendering, form: Form = CONVERSATIONS) -> dict[str, Part]:
+    """The validation sets alone, as `build` makes them; train rows are read only where a set is held out of them.
+
+    Raises DataError as `build` does.
+    """
+    taken = any(spec.split_from for spec in config.validation)
+    _, validation = read(config if taken else replace(config, train=()), form)
+    return _held_out(validation, form, tokenizer, how, plain)
+
+
+def _held_out(
+    validation: Sequence[Part], form: Form, tokenizer: Any, how: Rendering, progress: Progress
+) -> dict[str, Part]:
+    """The sets by name, tokenised on one scale for every method: the loss of answers."""
+    judged = replace(how, messages=ANSWERS, completions=ANSWERS)
+    for part in validation:
+        _encode_part(part, form.held_out, tokenizer, judged, progress)
+    return {part.spec.name: part for part in validation}
 
 
 def _whole(

@@ -112,6 +112,8 @@ class CheckpointEval(TrainerCallback):
         """Task -> step of the evaluation it is paired with; default: the first of this run."""
         self.template: str | None = None
         """Chat template to ask with, where the model's own is not that of the baseline."""
+        self.fill = False
+        """What an evaluation on disk has already stays, and only the rest is measured."""
         self.stopped: str | None = None
         """Why the budget ended the run, if it did."""
         self.due: Due | None = None
@@ -186,9 +188,7 @@ class CheckpointEval(TrainerCallback):
 
     def period(self, max_steps: int) -> int | None:
         """Steps between evaluations; None: only at the ends (or at epochs)."""
-        if isinstance(self.every, float) and self.every <= 1.0:
-            return max(1, round(self.every * max_steps))
-        return int(self.every) if isinstance(self.every, int | float) else None
+        return period_of(self.every, max_steps)
 
     def between(self, state: TrainerState) -> int:
         """How many evaluations there are between step 0 and the end."""
@@ -220,7 +220,7 @@ class CheckpointEval(TrainerCallback):
             held_out=self.held_out,
             folder=self.folder(step) if writes else None,
             start=self.folder(0) if step else None,
-            seam=self.offset > 0 and step == 0,
+            seam=self.fill or (self.offset > 0 and step == 0),
             known=self.known if step == 0 else None,
             twice=step == 0,
             looks=looks,
@@ -296,6 +296,13 @@ class CheckpointEval(TrainerCallback):
             control.should_training_stop = True
             control.should_save = action != "roll_back"
         return action
+
+
+def period_of(every: int | float | str | None, max_steps: int) -> int | None:
+    """Steps between evaluations as `every` says it; None: only at the ends (or at epochs)."""
+    if isinstance(every, float) and every <= 1.0:
+        return max(1, round(every * max_steps))
+    return int(every) if isinstance(every, int | float) else None
 
 
 def _spec(entry: Entry) -> TaskSpec:

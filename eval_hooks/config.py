@@ -116,6 +116,8 @@ class EvalConfig:
     """What the run is for."""
     retain: tuple[TaskSpec, ...] = ()
     """What must not be lost; paired with step 0."""
+    live: bool = True
+    """Whether the training process measures; if not, it keeps every checkpoint and leaves all to `temper watch`."""
     margin: float | None = None
     """What may be lost and still be called kept; default budget.accuracy_drop, else 0.02."""
     budget: Budget = field(default_factory=Budget)

@@ -50,7 +50,7 @@ class Pass:
     start: Path | None = None
     """The run's first evaluation, for held-out pairs; None at that one."""
     seam: bool = False
-    """The end of one run of a pipeline and the start of the next: what is measured there already stays."""
+    """What is measured there already stays: where one run of a pipeline ends and the next starts, and for a watcher."""
     baselines: Mapping[str, Path] = field(default_factory=dict)
     """Task -> the evaluation it is paired with, for retention."""
     margin: float = MARGIN

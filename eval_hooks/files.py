@@ -1,5 +1,6 @@
 """Files that are written whole or not at all, and where checkpoints lie."""
 
+import json
 import os
 import tempfile
 from pathlib import Path
@@ -20,6 +21,23 @@ def evaluations(run: Path) -> dict[int, Path]:
     """Step -> folder of every evaluation of a run folder that is on disk whole, in order of step."""
     found = {int(file.parent.name.removeprefix("step-")): file.parent for file in run.glob("evals/step-*/summary.json")}
     return dict(sorted(found.items()))
+
+
+def whole_checkpoints(run: Path) -> dict[int, Path]:
+    """Those that are whole: transformers writes trainer_state.json last.
+
+    After weights, optimizer, DeepSpeed's shards with their `latest`, and the random state (Trainer._save_checkpoint);
+    not in one piece, so it must also parse.
+    """
+    return {step: folder for step, folder in checkpoints(run).items() if _saved_step(folder) == step}
+
+
+def _saved_step(folder: Path) -> int | None:
+    """What trainer_state.json says; None where it is not there or not whole."""
+    try:
+        return int(json.loads((folder / "trainer_state.json").read_text("utf-8"))["global_step"])
+    except (OSError, ValueError, KeyError):
+        return None
 
 
 def write_atomic(path: Path, data: bytes) -> None:

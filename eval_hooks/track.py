@@ -30,15 +30,19 @@ class Tracker:
         self._show(lambda sink: sink.open())
 
     def log(self, step: int, values: Mapping[str, Any]) -> None:
-        """One line: step, time, and the values; NaN and infinity become null."""
+        """One line: step, time, and the values; NaN and infinity become null.
+
+        It is appended in one piece: a watcher and the run that it watches write into the same file.
+        """
         clean = {
             key: None if isinstance(value, float) and not math.isfinite(value) else value
             for key, value in values.items()
         }
         step += self.offset
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        with self.path.open("a", encoding="utf-8") as handle:
-            handle.write(json.dumps({"step": step, "time": round(time.time(), 3), **clean}) + "\n")
+        line = json.dumps({"step": step, "time": round(time.time(), 3), **clean}) + "\n"
+        with self.path.open("ab", buffering=0) as handle:
+            handle.write(line.encode())
         there = {key: value for key, value in clean.items() if value is not None}
         self._show(lambda sink: sink.scalars(step, there))
 

@@ -140,6 +140,30 @@ def evaluate(
 
 
 @app.command()
+def watch(
+    run_dir: Annotated[str, typer.Argument(metavar="RUN_DIR", help="A run folder, or its name under runs/.")],
+    words: Annotated[
+        list[str] | None, typer.Argument(metavar="KEY=VALUE", help="Recipe values of model, data, eval or track.")
+    ] = None,
+    once: Annotated[bool, typer.Option("--once", help="Measure what is there and leave.")] = False,
+    poll: Annotated[float, typer.Option(min=0.1, metavar="SECONDS", help="How often to look.")] = 30.0,
+) -> None:
+    """Measure a run's checkpoints as they appear.
+
+    In a process of its own, on any machine that sees the folder; several watchers share the work.
+
+    temper watch runs/quickstart
+
+    temper watch runs/quickstart --once 'eval.retain=[{task: mmlu}]'
+    """
+    from launch.reread import watched
+    from trainers.watch import watch as measure
+
+    folder, recipe = watched(run_dir, words or [])
+    raise typer.Exit(measure(recipe, folder, once=once, poll_s=poll))
+
+
+@app.command()
 def compare(
     names: Annotated[list[str], typer.Argument(metavar="A B ...", help="RUN_DIR, RUN_DIR:STEP or evaluation folders.")],
     base: Annotated[str | None, typer.Option(help="What the others are compared with; default the first.")] = None,

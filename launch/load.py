@@ -1,9 +1,10 @@
 """The way in: a recipe's name and key=value words to a Recipe."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from launch.compose import override, read
-from launch.nodes import Node
+from launch.nodes import Node, plain
 from launch.problems import Problem, RecipeError
 from launch.recipes import find_recipe
 from launch.tables import Tables
@@ -33,7 +34,9 @@ def load_any(name: str, overrides: Sequence[str] = (), tables: Tables | None = N
     tree = with_words(read(file), overrides)
     tables = add_plugins(tree, tables or shipped())
     kind = validate_pipeline if "pipeline" in tree.value else validate
-    return kind(tree, file, file.read_text("utf-8"), overrides, tables)
+    made = kind(tree, file, file.read_text("utf-8"), overrides, tables)
+    added = {"plugins": plain(tree.value["plugins"])} if "plugins" in tree.value else {}
+    return replace(made, resolved={**made.resolved, **added})
 
 
 def with_words(tree: Node, words: Sequence[str]) -> Node:

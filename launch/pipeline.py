@@ -45,7 +45,7 @@ def validate_pipeline(tree: Node, file: Path, text: str, overrides: Sequence[str
         raise RecipeError(problems)
     resolved = {
         "name": file.stem, "file": str(file), "overrides": list(overrides),
-        "pipeline": [{"name": stage.name, **stage.recipe.resolved} for stage in stages],
+        "pipeline": [{**stage.recipe.resolved, "name": stage.name} for stage in stages],
     }  # fmt: skip
     return Pipeline(
         name=file.stem, file=file, text=text, overrides=tuple(overrides), stages=tuple(stages),

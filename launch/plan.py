@@ -70,7 +70,7 @@ def _length(recipe: Recipe, steps: int) -> list[str]:
 
 
 def _eval(config: EvalConfig, steps: int) -> Iterator[str]:
-    yield f"at {evaluation_times(config.every, steps)}"
+    yield f"at {evaluation_times(config.every, steps)}" if config.live else "left to temper watch"
     for role, specs in (("target", config.target), ("retain", config.retain)):
         for spec in specs:
             yield f"{role} {spec.name}: {_task(spec)}"

@@ -166,6 +166,11 @@ def evaluation(node: Node, tables: Tables, report: Report) -> Any:
     if config is not INVALID and config.cost_limit is not None and config.order == "full":
         limit = node.value["cost_limit"]
         report.add("eval.cost_limit", limit, "only an evaluation in waves can end early; add eval.order: waves")
+    if config is not INVALID and not config.live and config.budget.action != "report":
+        text = (
+            f"{config.budget.action}: a watcher can only report what the run has lost; remove it, or eval.live: false"
+        )
+        report.add("eval.budget.action", node, text)
     return config
 
 

@@ -1,11 +1,12 @@
 """The recipe's evaluation, through eval_hooks: rows of data sources are handed in, to keep packages apart."""
 
 import re
+from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
 from typing import Any, get_args
 
-from data_mix.build import Mix, read_source
+from data_mix.build import read_source
 from data_mix.forms import PairRow
 from data_mix.render import TokenRow
 from eval_hooks.callback import CheckpointEval
@@ -21,7 +22,7 @@ from trainers.reference import model_hash
 from trainers.rlvr.judge import judge
 
 
-def checkpoint_eval(recipe: Recipe, mix: Mix) -> CheckpointEval:
+def checkpoint_eval(recipe: Recipe, validation: Mapping[str, list[Any]]) -> CheckpointEval:
     """The callback that measures at step 0, every `eval.every` and at the end; its items are loaded and checked."""
     section = recipe.eval
     return CheckpointEval(
@@ -30,8 +31,7 @@ def checkpoint_eval(recipe: Recipe, mix: Mix) -> CheckpointEval:
         every=section.every,
         rows={spec.name or spec.task: source_rows(spec) for spec in (*section.target, *section.retain) if spec.rows},
         held_out={
-            name: [held_out_item(f"{name}/{i}", row) for i, row in enumerate(rows)]
-            for name, rows in mix.validation.items()
+            name: [held_out_item(f"{name}/{i}", row) for i, row in enumerate(rows)] for name, rows in validation.items()
         },
         judges=JUDGES,
         margin=section.margin,

@@ -38,12 +38,17 @@ def rule_of(recipe: Recipe) -> Keep | None:
     return Keep(by=key, greater_is_better=recipe.train.get("greater_is_better")) if key else None
 
 
+def resumable(recipe: Recipe) -> int | None:
+    """How many checkpoints to resume from are kept; None: all, so also where watchers still have to measure them."""
+    return recipe.train.get("save_total_limit", RESUMABLE if recipe.eval.live else None)
+
+
 class Keeping(TrainerCallback):
     """After each checkpoint, and at the end, when the last one has been measured."""
 
     def __init__(self, recipe: Recipe, place: Place) -> None:
         self.place, self.rule = place, rule_of(recipe)
-        self.resumable: int | None = recipe.train.get("save_total_limit", RESUMABLE)
+        self.resumable = resumable(recipe)
         self.rolls_back = recipe.eval.budget.action == "roll_back"
 
     def on_save(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
@@ -109,7 +114,7 @@ def disk(recipe: Recipe, model: Any, folder: Path) -> str:
     saved = [p for p in model.parameters() if p.requires_grad or recipe.adapter.kind == "none"]
     weights = sum(p.numel() * p.element_size() for p in saved)
     whole = weights + 8 * trained  # Adam's two moments in fp32
-    limit = recipe.train.get("save_total_limit", RESUMABLE)
+    limit = resumable(recipe)
     n = limit if limit is not None else "all"
     extra = (1 if rule_of(recipe) else 0) * weights + (whole if recipe.eval.budget.action == "roll_back" else 0)
     need, free = (limit + 1 if limit else 1) * whole + extra, shutil.disk_usage(folder).free

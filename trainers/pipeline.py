@@ -4,13 +4,11 @@ Retention is paired with the start of the first run that is asked to keep a task
 every run is; a target with the start of its own run. Items are rendered with the first base's chat template.
 """
 
-import json
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 from eval_hooks.ranks import from_writer
 from eval_hooks.sinks import require_tensorboard
@@ -34,6 +32,7 @@ from trainers.rundir import (
     check_free,
     environment,
     give_back,
+    read_status,
     set_aside,
     set_status,
     take,
@@ -87,7 +86,7 @@ def _stages(pipeline: Pipeline, root: Path, first: Run, resume: bool) -> int:
             with _told(root, stage.name, main, begun=bool(begins[-1])):
                 run = first if number == 0 else prepare(starting_from(stage, start).recipe)
                 code = carry_out(run, place, resume and last_checkpoint(folder) is not None, wandb_run)
-                if main and code == DONE and steps_of(folder) < _status(folder)["steps"]:
+                if main and code == DONE and steps_of(folder) < read_status(folder)["steps"]:
                     set_aside(root, f"after-the-best-of-{stage.name}", begins[-1] + steps_of(folder))
                 del run
             forget_the_last_fit()
@@ -130,7 +129,7 @@ def check(pipeline: Pipeline) -> None:
     for stage in pipeline.stages[1:]:
         recipe = starting_from(stage, base).recipe
         try:
-            checkpoint_eval(recipe, build_mix(recipe, load_tokenizer(recipe.model), show=False))
+            checkpoint_eval(recipe, build_mix(recipe, load_tokenizer(recipe.model), show=False).validation)
         except ValueError as error:
             raise TrainError(f"stage {stage.name}: {error}") from error
 
@@ -148,17 +147,12 @@ def stage_folder(root: Path, number: int, name: str) -> Path:
 
 def finished(folder: Path) -> bool:
     """Whether a stage is done."""
-    return _status(folder).get("state") == "done"
+    return read_status(folder).get("state") == "done"
 
 
 def steps_of(folder: Path) -> int:
     """Optimizer steps of a stage that is done, up to what the next one starts from."""
-    return int(_status(folder).get("recommended") or _status(folder)["steps"])
-
-
-def _status(folder: Path) -> dict[str, Any]:
-    file = folder / "status.json"
-    return json.loads(file.read_text("utf-8")) if file.is_file() else {}
+    return int(read_status(folder).get("recommended") or read_status(folder)["steps"])
 
 
 def recommended(folder: Path) -> str:
@@ -196,7 +190,7 @@ def note_stages(root: Path, pipeline: Pipeline) -> None:
     rows, begin = [], 0
     for number, stage in enumerate(pipeline.stages):
         folder = stage_folder(root, number, stage.name)
-        if "steps" not in _status(folder):
+        if "steps" not in read_status(folder):
             break
         end = begin + steps_of(folder)
         rows.append({"name": stage.name, "stage": stage.recipe.stage, "method": stage.recipe.method.name,

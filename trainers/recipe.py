@@ -125,3 +125,8 @@ class Pipeline:
     stages: tuple[PipelineStage, ...]
     wandb: WandbSection | None = None
     resolved: Mapping[str, Any] = field(default_factory=dict)
+
+
+def runs_of(recipe: Recipe | Pipeline) -> list[Recipe]:
+    """The recipes of a pipeline's runs, or the one."""
+    return [stage.recipe for stage in recipe.stages] if isinstance(recipe, Pipeline) else [recipe]

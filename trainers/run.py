@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from data_mix import DataError
 from eval_hooks import EvalError
-from eval_hooks.files import checkpoints
+from eval_hooks.files import checkpoints, whole_checkpoints
 from eval_hooks.ranks import from_writer, on_writer
 from eval_hooks.sinks import require_tensorboard
 from eval_hooks.track import Tracker
@@ -71,7 +71,7 @@ def prepare(recipe: Recipe) -> Run:
     recipe = replace(recipe, model=starting_point(recipe.model))
     tokenizer = load_tokenizer(recipe.model)
     mix = build_mix(recipe, tokenizer, show=rank() == 0)  # before the process group, whose timeouts tokenisation hits
-    measure = checkpoint_eval(recipe, mix)
+    measure = checkpoint_eval(recipe, mix.validation)
     starts_deepspeed(recipe)
     arguments = training_arguments(recipe)
     check_roll_back(recipe, arguments)
@@ -127,7 +127,7 @@ def _train(run: Run, place: Place, resume: bool, wandb_run: Any) -> int:
     if main:
         wandb_run = wandb_run or start_wandb(run.recipe, place.root, run.resolved)
         run.measure.tracker = Tracker(place.root, wandb_run, place.offset, run.recipe.tensorboard)
-        run.measure.on_summary = say_at_start
+        run.measure.on_summary = say_evaluation
     while True:
         run.measure.go_on(len(taken))
         steps = _fit(run, place, newest, taken)
@@ -208,7 +208,9 @@ def _fit(run: Run, place: Place, newest: str | None, taken: Sequence[actions.Tak
         trainer.add_callback(LogTrain(run.measure.tracker))
     slowed = actions.slowed(recipe, taken, run.arguments.learning_rate)
     keeping = Keeping(recipe, place)
-    for callback in (run.measure, run.signals, Moments(bound, trainer, newest), keeping, *([slowed] if slowed else [])):
+    measure = [run.measure] if recipe.eval.live else []
+    own = [*measure, run.signals, Moments(bound, trainer, newest), keeping, *([slowed] if slowed else [])]
+    for callback in own:
         trainer.add_callback(callback)
     try:
         trainer.train(resume_from_checkpoint=newest)
@@ -228,10 +230,11 @@ def _say(run: Run, taken: actions.Taken) -> None:
         run.measure.tracker.log(taken.back_to, {"budget/action": taken.action, "budget/reason": text})
 
 
-def say_at_start(summary: Mapping[str, Any]) -> None:
-    """At step 0, before the run has cost anything: what measuring will take, and which numbers could show no loss."""
-    from eval_hooks.report.words import doubts, foreseen
+def say_evaluation(summary: Mapping[str, Any]) -> None:
+    """One line; before the run has cost anything also what measuring will take, and what could show no loss."""
+    from eval_hooks.report.words import doubts, foreseen, line
 
+    announce(line(summary))
     if "foreseen" in summary:
         announce(f"measuring {foreseen(summary['foreseen'])}")
     for name, task in summary["tasks"].items() if summary["step"] == 0 else ():
@@ -252,6 +255,9 @@ def show_end(folder: Path, wandb_run: Any) -> None:
 
     if wandb_run is not None:
         wandb_run.finish()
+    if not any(folder.glob("evals/step-*/summary.json")):
+        announce(f"eval      left to a watcher: temper watch {folder}")
+        return
     write_report(folder)
     print_screen(folder)
 
@@ -274,7 +280,7 @@ def forget_the_last_fit() -> None:
 
 def last_checkpoint(folder: Path) -> str | None:
     """The newest whole checkpoint of a run folder, or None."""
-    whole = [file for file in checkpoints(folder).values() if (file / "trainer_state.json").is_file()]
+    whole = list(whole_checkpoints(folder).values())
     return str(whole[-1]) if whole else None
 
 

@@ -13,6 +13,8 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+import psutil
+
 from eval_hooks.files import write_atomic
 from trainers import TrainError
 from trainers.recipe import Pipeline, Recipe
@@ -106,9 +108,26 @@ def write_json(path: Path, value: Mapping[str, Any]) -> None:
 
 def set_status(folder: Path, state: str, code: int | None = None, **more: Any) -> None:
     """status.json: what is known so far, `state` (running, done, stopped, failed, interrupted) and the exit code."""
-    path = folder / "status.json"
-    before = json.loads(path.read_text("utf-8")) if path.is_file() else {"started": time.time()}
-    write_json(path, {**before, "state": state, "code": code, "updated": time.time(), "pid": os.getpid(), **more})
+    before = read_status(folder) or {"started": time.time()}
+    write_json(
+        folder / "status.json",
+        {**before, "state": state, "code": code, "updated": time.time(), "pid": os.getpid(), **more},
+    )
+
+
+def read_status(folder: Path) -> dict[str, Any]:
+    """What status.json says; {} where there is none."""
+    file = folder / "status.json"
+    return json.loads(file.read_text("utf-8")) if file.is_file() else {}
+
+
+def trains(folder: Path) -> bool:
+    """Whether a run is at work: its status says so, and its process is not gone, where that can be known from here."""
+    if read_status(folder).get("state") != "running":
+        return False
+    file = folder / "environment.json"
+    here = file.is_file() and json.loads(file.read_text("utf-8"))["host"] == platform.node()
+    return not here or psutil.pid_exists(read_status(folder)["pid"])
 
 
 def environment() -> dict[str, Any]:

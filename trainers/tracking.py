@@ -9,8 +9,8 @@ from typing import Any
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
 from eval_hooks.track import Tracker
-from trainers.recipe import Pipeline, Recipe
-from trainers.rundir import write_json
+from trainers.recipe import Pipeline, Recipe, runs_of
+from trainers.rundir import trains, write_json
 
 
 def start_wandb(recipe: Recipe | Pipeline, folder: Path, config: Mapping[str, Any]) -> Any:
@@ -27,6 +27,8 @@ def start_wandb(recipe: Recipe | Pipeline, folder: Path, config: Mapping[str, An
     mode = os.environ.get("WANDB_MODE") or section.mode
     if mode == "disabled":
         return None
+    if mode == "online" and shares_wandb(recipe):
+        mode = "shared"
     file = folder / "wandb.json"
     there = json.loads(file.read_text("utf-8"))["id"] if file.is_file() else None
     run = wandb.init(
@@ -44,6 +46,54 @@ def start_wandb(recipe: Recipe | Pipeline, folder: Path, config: Mapping[str, An
     )
     write_json(file, {"id": run.id, "entity": run.entity, "project": run.project})
     return run
+
+
+def join_wandb(recipe: Recipe | Pipeline, root: Path) -> tuple[Any, str]:
+    """(the W&B run of a run folder as a further writer, what to say of it); the run is None where it cannot be joined.
+
+    Its id and mode are those of the newest folder that wandb made there (`run-TIME-ID`, `offline-run-TIME-ID`).
+    Offline, wandb writes a further folder of the same id, to be synchronised with the others. Online, two processes may
+    only write at once in its shared mode, which both must be in; a run that is over is resumed.
+    """
+    kept = sorted(root.glob("wandb/*run-*-*"), key=lambda folder: folder.stat().st_mtime)
+    if recipe.wandb is None or not kept or os.environ.get("WANDB_MODE") == "disabled":
+        return None, "the run keeps none here; all numbers are in metrics.jsonl"
+    import wandb
+
+    number, offline = kept[-1].name.rpartition("-")[2], kept[-1].name.startswith("offline")
+    over = not trains(root)
+    if not offline and not over and not shares_wandb(recipe):
+        return None, (
+            f"run {number} is being written by the trainer alone (eval.live: false lets watchers in); all numbers are "
+            "in metrics.jsonl"
+        )
+    section = recipe.wandb
+    mode = "offline" if offline else "online" if over else "shared"
+    settings = wandb.Settings(quiet=True, console="off", x_label="watch")
+    if mode == "shared":
+        settings = wandb.Settings(
+            quiet=True, console="off", x_label="watch", x_primary=False, x_update_finish_state=False
+        )
+    try:
+        run = wandb.init(
+            project=os.environ.get("WANDB_PROJECT") or section.project,
+            entity=os.environ.get("WANDB_ENTITY") or section.entity,
+            id=number,
+            resume="must" if mode == "online" else "allow" if offline else None,
+            mode=mode,
+            dir=str(root),
+            settings=settings,
+        )
+    except wandb.Error as error:
+        return None, f"run {number} cannot be joined ({error}); all numbers are in metrics.jsonl"
+    if offline:
+        return run, f"offline, as the run: wandb sync --id {number} {root}/wandb/offline-run-*-{number} joins both"
+    return run, f"run {number} is joined"
+
+
+def shares_wandb(recipe: Recipe | Pipeline) -> bool:
+    """Whether watchers write into the run's W&B run beside the trainer: where measuring is left to them."""
+    return not all(run.eval.live for run in runs_of(recipe))
 
 
 class LogTrain(TrainerCallback):

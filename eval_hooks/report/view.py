@@ -58,8 +58,9 @@ class RunView:
         return [{"budget/action": None, **line} for line in self.metrics if "budget/reason" in line]
 
     def curve(self, key: str) -> list[tuple[int, float]]:
-        """(step, value) of one logged key."""
-        return [(line["step"], line[key]) for line in self.metrics if line.get(key) is not None]
+        """(step, value) of one logged key, in order of step: a watcher may measure an earlier one later."""
+        points = [(line["step"], line[key]) for line in self.metrics if line.get(key) is not None]
+        return sorted(points, key=lambda point: point[0])
 
 
 def read_run(folder: Path) -> RunView:
@@ -179,5 +180,5 @@ def _lines(file: Path) -> list[dict[str, Any]]:
         try:
             rows.append(json.loads(line))
         except json.JSONDecodeError:
-            break  # the line being written
+            continue  # the line being written, or what a writer that was killed left
     return rows

@@ -28,6 +28,23 @@ def points(estimate: E) -> str:
     return f"{100 * estimate['value']:+.1f} points ({100 * estimate['low']:+.1f} to {100 * estimate['high']:+.1f})"
 
 
+def line(summary: Mapping[str, Any]) -> str:
+    """An evaluation in one line: accuracy, paired change and verdict of each task."""
+    parts = [f"{name} {_told(task)}" for name, task in summary["tasks"].items()]
+    parts += [f"val {name} {number(entry['loss'])}" for name, entry in summary["validation"].items() if "loss" in entry]
+    return f"step {summary['step']:<5}{'; '.join(parts)}"
+
+
+def _told(task: Mapping[str, Any]) -> str:
+    if task["accuracy"] is None:
+        return f"{task['status']}: {task['error']}"
+    change = task["retention"]
+    paired = (
+        f", {points(change['delta'])}: {change['verdict']}" if change and change["delta"]["value"] is not None else ""
+    )
+    return f"{percent(task['accuracy'])}{paired}"
+
+
 def kept(retention: Mapping[str, Any] | None) -> str:
     """The verdict on a task as a sentence."""
     if not retention:

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from data_mix import DataError
-from data_mix.build import Packing, build
+from data_mix.build import Packing, build, held_out
 from data_mix.catalog import SOURCES
 from data_mix.config import DataConfig, SourceSpec
 from data_mix.render import WORDS, Rendering
@@ -97,6 +97,19 @@ def test_held_out_rows_are_in_no_training_row(tmp_path: Path, built: Build) -> N
     assert (len(held), len(trained)) == (5, 15)
     assert not held & trained
     assert {tuple(r.input_ids) for r in built(config).validation["held"]} == held
+
+
+def test_the_held_out_rows_alone_are_those_of_the_whole_mix(tmp_path: Path, tokenizer: Any, built: Build) -> None:
+    """Rows taken from train need it; rows of a source of their own do not, even where train is no longer there."""
+    path, own = chats(tmp_path / "a.jsonl", 8), chats(tmp_path / "v.jsonl", 3)
+    taken = SourceSpec(name="held", split_from="train", fraction=0.25)
+    for validation in [(taken, spec(own, "v")), (spec(own, "v"),)]:
+        config = DataConfig(train=(spec(path),), validation=validation)
+        whole = built(config).validation
+        if taken not in validation:
+            path.unlink()
+        alone = held_out(config, tokenizer, Rendering())
+        assert {name: part.rows for name, part in alone.items()} == whole
 
 
 def test_validation_is_the_loss_of_answers_whatever_the_method_trains(tmp_path: Path, built: Build) -> None:

@@ -108,6 +108,14 @@ def test_a_half_written_line_is_left_out(tmp_path: Path) -> None:
     assert [line["step"] for line in read_run(run_folder(tmp_path / "run")).metrics] == [5, 10, 15, 20]
 
 
+def test_a_curve_is_in_order_of_step_and_goes_on_behind_a_broken_line(tmp_path: Path) -> None:
+    """A watcher measures step 7 after step 20 was logged, and behind a line that a killed writer left."""
+    folder = run_folder(tmp_path / "run")
+    with (folder / "metrics.jsonl").open("a") as file:
+        file.write('\n{"step": 7, "train/loss": 2.3}\n')
+    assert [step for step, _ in read_run(folder).curve("train/loss")] == [5, 7, 10, 15, 20]
+
+
 def test_a_folder_without_an_evaluation_is_named(tmp_path: Path) -> None:
     with pytest.raises(EvalError, match="no evaluation in it yet"):
         write_report(tmp_path)

@@ -1,6 +1,8 @@
 """metrics.jsonl and W&B carry the same keys; a W&B that is down ends nothing."""
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +14,8 @@ from eval_hooks.track import Tracker, show_summary
 from tests.eval_hooks.offline import offline
 from tests.eval_hooks.runs import run_folder
 
+ROOT = Path(__file__).parents[2]
+
 
 def lines(folder: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
@@ -21,6 +25,19 @@ def test_nan_and_infinity_become_null(tmp_path: Path) -> None:
     Tracker(tmp_path).log(3, {"a": float("nan"), "b": float("inf"), "c": 1.5})
     (line,) = lines(tmp_path)
     assert (line["step"], line["a"], line["b"], line["c"]) == (3, None, None, 1.5)
+
+
+def test_lines_of_two_writers_are_whole(tmp_path: Path) -> None:
+    """A run and its watcher append at once, lines of 20,000 characters, more than any buffer; all can be read."""
+    code = (
+        "import sys; from pathlib import Path; from eval_hooks.track import Tracker\n"
+        "for i in range(50): Tracker(Path(sys.argv[1])).log(i, {'who': sys.argv[2] * 20_000})"
+    )
+    writers = [subprocess.Popen([sys.executable, "-c", code, str(tmp_path), who], cwd=ROOT) for who in "ab"]
+    assert [writer.wait(60) for writer in writers] == [0, 0]
+    written = lines(tmp_path)
+    assert sorted((line["who"][0], line["step"]) for line in written) == [(who, i) for who in "ab" for i in range(50)]
+    assert all(len(line["who"]) == 20_000 for line in written)
 
 
 class Down:

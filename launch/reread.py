@@ -1,0 +1,83 @@
+"""A run folder's recipe, read back from what its run resolved: on any machine, wherever the recipe file is."""
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from eval_hooks.config import TaskSpec
+from launch.compose import tree_of
+from launch.load import with_words
+from launch.plugins import add_plugins
+from launch.problems import RecipeError
+from launch.resolved import HEAD
+from launch.tables import Tables, shipped
+from launch.validate import validate
+from trainers.recipe import Pipeline, PipelineStage, Recipe, runs_of
+from trainers.rundir import RUNS, find_run
+
+MEASURING = ("model", "data", "eval", "track")
+"""Sections that a later measurement may set; the others have had their effect."""
+NOT_SECTIONS = (*HEAD, "arguments", "plugins", "deepspeed", "launch")
+
+
+def watched(name: str, words: Sequence[str] = (), runs: Path = RUNS) -> tuple[Path, Recipe | Pipeline]:
+    """The run folder of `temper watch`, and its recipe with the words laid over it (of a pipeline: over each run).
+
+    Raises RecipeError for a folder that is no run's, a stage of a pipeline, a recipe that cannot be read, and words
+    that cannot be set.
+    """
+    folder = find_run(name, runs)
+    if folder is None or not (folder / "recipe.resolved.json").is_file():
+        advice = "name the folder that `temper train` printed, once it has begun"
+        raise RecipeError(f"watch {name}: no run folder (a folder with recipe.resolved.json); {advice}")
+    if folder.resolve().parent.name == "stages":
+        raise RecipeError(f"watch {name}: one run of a pipeline; name the pipeline: {folder.resolve().parents[1]}")
+    if other := [word for word in words if word.split(".")[0] not in MEASURING]:
+        sections = ", ".join(MEASURING)
+        raise RecipeError(
+            f"watch {name}: {other[0]!r} cannot be set any more; a watcher measures, and reads {sections}"
+        )
+    recipe = read_back(folder, words)
+    if words:
+        _check_names(name, _tasks(read_back(folder)), _tasks(recipe))
+    return folder, recipe
+
+
+def _tasks(recipe: Recipe | Pipeline) -> dict[str, TaskSpec]:
+    """What is asked, by name; runs of a pipeline ask the same under the same name."""
+    return {spec.name or spec.task: spec for run in runs_of(recipe) for spec in (*run.eval.target, *run.eval.retain)}
+
+
+def _check_names(name: str, own: Mapping[str, TaskSpec], asked: Mapping[str, TaskSpec]) -> None:
+    """The run's own numbers stay: what is asked otherwise needs another name."""
+    if changed := [task for task in asked if task in own and asked[task] != own[task]]:
+        advice = f"give it another: {{task: {asked[changed[0]].task}, name: {changed[0]}2, ...}}"
+        raise RecipeError(f"watch {name}: {changed[0]!r} is a task that the run asks in another way; {advice}")
+
+
+def read_back(folder: Path, words: Sequence[str] = (), tables: Tables | None = None) -> Recipe | Pipeline:
+    """The recipe or pipeline of a run folder."""
+    file = folder / "recipe.resolved.json"
+    try:
+        whole = json.loads(file.read_text("utf-8"))
+        text = (folder / "recipe.yaml").read_text("utf-8")
+        name, written, overrides = whole["name"], Path(whole["file"]), tuple(whole["overrides"])
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise RecipeError(f"{file}: the run's recipe cannot be read back: {type(error).__name__}: {error}") from error
+    tables = add_plugins(tree_of({key: whole[key] for key in ("plugins",) if key in whole}), tables or shipped())
+    if "pipeline" not in whole:
+        return _recipe(whole, written, text, words, tables)
+    stages = tuple(
+        PipelineStage(name=entry["name"], recipe=_recipe(entry, Path(entry["file"]), "", words, tables))
+        for entry in whole["pipeline"]
+    )
+    return Pipeline(
+        name=name, file=written, text=text, overrides=overrides, stages=stages, wandb=stages[0].recipe.wandb,
+        resolved=whole,
+    )  # fmt: skip
+
+
+def _recipe(whole: Mapping[str, Any], file: Path, text: str, words: Sequence[str], tables: Tables) -> Recipe:
+    sections = {key: value for key, value in whole.items() if key not in NOT_SECTIONS and value is not None}
+    return validate(with_words(tree_of(sections), words), file, text, (*whole["overrides"], *words), tables)
