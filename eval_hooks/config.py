@@ -31,6 +31,8 @@ class TaskSpec:
     """At most this many items: the first ones of each subject in turn, so that every subject is there."""
     chat_template: bool = False
     """Wrap the prompt in the model's chat template."""
+    fewshot_as_multiturn: bool = True
+    """With a chat template: solved examples as turns, as lm-eval has it by default, or all in the question's turn."""
     max_new_tokens: int = 32
     """Longest answer of a generative task, in tokens."""
     batch_tokens: int = 1024

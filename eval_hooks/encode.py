@@ -8,7 +8,7 @@ from eval_hooks.config import TaskSpec
 from eval_hooks.errors import EvalError
 from eval_hooks.items import ChoiceItem, ChoiceSet
 from eval_hooks.trees import common_beginning
-from eval_hooks.variants import FORMS, continuations, prompt
+from eval_hooks.variants import FORMS, continuations, messages, prompt
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -17,6 +17,7 @@ class Encoded:
 
     item: ChoiceItem
     prompt: str
+    """As the model reads it, the template's own marks with it."""
     shared: tuple[int, ...]
     """The longest token prefix that all options have in common, at least one token short of the scored ones."""
     branches: tuple[tuple[int, ...], ...]
@@ -71,8 +72,7 @@ def _encode_item(
     shots = shots[: spec.shots]
     cut = 0
     while True:
-        text = prompt(item, shots, spec.variant)
-        context, wholes = _tokenise(text, item, spec, tokenizer, template_kwargs)
+        text, context, wholes = _tokenise(item, shots, spec, tokenizer, template_kwargs)
         if max(map(len, wholes)) <= max_length or not (FORMS[spec.variant].drops_shots and shots):
             break
         shots, cut = shots[:-1], cut + 1
@@ -102,23 +102,25 @@ def _encode_item(
 
 
 def _tokenise(
-    text: str, item: ChoiceItem, spec: TaskSpec, tokenizer: Any, template_kwargs: dict[str, Any]
-) -> tuple[list[int], list[list[int]]]:
-    """Ids of the context alone and of context + option, for each option (the pair encoding of lm-evaluation-harness).
+    item: ChoiceItem, shots: Sequence[ChoiceItem], spec: TaskSpec, tokenizer: Any, template_kwargs: dict[str, Any]
+) -> tuple[str, list[int], list[list[int]]]:
+    """The prompt, its ids, and those of prompt + option for each option (the pair encoding of lm-evaluation-harness).
 
-    With a chat template the context is the rendered user turn with the generation prompt, options lose their leading
+    With a chat template the prompt is the rendered conversation with the generation prompt, options lose their leading
     space, and the template's own special tokens are the only ones.
     """
     answers = continuations(item, spec.variant)
     if spec.chat_template:
-        messages = [{"role": "user", "content": text}]
-        text = tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True, **template_kwargs)
+        said = messages(item, shots, spec.variant, spec.fewshot_as_multiturn)
+        text = tokenizer.apply_chat_template(said, tokenize=False, add_generation_prompt=True, **template_kwargs)
         answers = [answer.lstrip() for answer in answers]
+    else:
+        text = prompt(item, shots, spec.variant)
     encoded = tokenizer([text, *(text + answer for answer in answers)], add_special_tokens=not spec.chat_template)[
         "input_ids"
     ]
     ids = [without_end(list(row), tokenizer) for row in encoded]
-    return ids[0], ids[1:]
+    return text, ids[0], ids[1:]
 
 
 def without_end(ids: list[int], tokenizer: Any) -> list[int]:
