@@ -59,12 +59,12 @@ class CheckpointEval(TrainerCallback):
             *((_spec(t), "target") for t in target),
             *((_spec(t), "retain") for t in retain),
         ]
-        names = [spec.name or spec.task for spec, _ in self.entries]
+        names = [spec.called for spec, _ in self.entries]
         if twice := {name for name in names if names.count(name) > 1}:
             raise EvalError(f"two tasks are called {sorted(twice)}; give one of them a `name`")
         self.every, self.out = every, Path(out)
         self.held_out, self.judges = held_out or {}, judges or {}
-        self._items = [load_items(spec, (rows or {}).get(spec.name or spec.task)) for spec, _ in self.entries]
+        self._items = [load_items(spec, (rows or {}).get(spec.called)) for spec, _ in self.entries]
         self.budget = budget or Budget()
         self.margin = kept_margin(margin, self.budget)
         self.on_error, self.samples = on_error, samples

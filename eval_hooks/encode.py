@@ -50,15 +50,21 @@ def encode(
     Raises EvalError where a chat template is asked for and missing, an option has no tokens of its own, or letters
     share a token.
     """
-    if spec.chat_template and not tokenizer.chat_template:
-        raise EvalError(
-            f"{spec.name or spec.task}: chat_template: true, but the tokenizer has no chat template; set "
-            "model.chat_template or write false"
-        )
+    if spec.chat_template:
+        needs_template(spec, tokenizer)
     return [
         _encode_item(item, data.dev.get(item.subject, ()), spec, tokenizer, max_length, template_kwargs or {})
         for item in data.items
     ]
+
+
+def needs_template(spec: TaskSpec, tokenizer: Any) -> None:
+    """Raise EvalError where the entry asks for a chat template that is not there."""
+    if not tokenizer.chat_template:
+        raise EvalError(
+            f"{spec.called}: chat_template: true, but the tokenizer has no chat template; set model.chat_template or "
+            "write false"
+        )
 
 
 def _encode_item(
@@ -69,7 +75,7 @@ def _encode_item(
     max_length: int,
     template_kwargs: dict[str, Any],
 ) -> Encoded:
-    shots = shots[: spec.shots]
+    shots = shots[: spec.n_shots]
     cut = 0
     while True:
         text, context, wholes = _tokenise(item, shots, spec, tokenizer, template_kwargs)
@@ -82,12 +88,11 @@ def _encode_item(
     scored = tuple(len(whole) - len(context) for whole in wholes)
     if min(scored) < 1 or not context:
         raise EvalError(
-            f"{spec.name or spec.task}: {item.item_id}: an option has no tokens of its own after the prompt: "
-            f"{item.choices}"
+            f"{spec.called}: {item.item_id}: an option has no tokens of its own after the prompt: {item.choices}"
         )
     if not FORMS[spec.variant].cloze and len({tuple(whole[len(context) :]) for whole in wholes}) < len(wholes):
         raise EvalError(
-            f"{spec.name or spec.task}: {item.item_id}: two option letters have the same tokens; use variant olmes_cf "
+            f"{spec.called}: {item.item_id}: two option letters have the same tokens; use variant olmes_cf "
             "with this tokenizer"
         )
     shared = min(len(common_beginning(wholes)), len(context))

@@ -7,11 +7,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from eval_hooks.catalog import TASKS, Judge
+from eval_hooks.catalog import Judge, row_of
 from eval_hooks.config import Role, TaskSpec
 from eval_hooks.encode import Encoded, encode
 from eval_hooks.errors import EvalError
 from eval_hooks.generate import render
+from eval_hooks.harness.ask import Asked, ask
+from eval_hooks.harness.load import Harness
 from eval_hooks.items import ChoiceSet, GenerateItem, RecallItem
 from eval_hooks.recall import EncodedRecall, encode_recall
 
@@ -25,6 +27,7 @@ class Ready:
     choices: tuple[Encoded, ...] = ()
     prompts: tuple[GenerateItem, ...] = ()
     recalls: tuple[EncodedRecall, ...] = ()
+    harness: Asked | None = None
     judge: Judge | None = None
     first_prompt: str = ""
     prompt_hash: str = ""
@@ -33,10 +36,10 @@ class Ready:
     @property
     def name(self) -> str:
         """How tables, keys and pictures call it."""
-        return self.spec.name or self.spec.task
+        return self.spec.called
 
     def __len__(self) -> int:
-        return len(self.choices) + len(self.prompts)
+        return len(self.choices) + len(self.prompts) + (self.harness.documents if self.harness else 0)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,7 +63,7 @@ def reader_of(model: Any, tokenizer: Any, template_kwargs: Mapping[str, Any], te
     return Reader(tokenizer=tokenizer, template_kwargs=template_kwargs, max_length=limit)
 
 
-Items = ChoiceSet | tuple[GenerateItem, ...] | tuple[RecallItem, ...]
+Items = ChoiceSet | Harness | tuple[GenerateItem, ...] | tuple[RecallItem, ...]
 
 
 def load_items(spec: TaskSpec, rows: Sequence[Mapping[str, Any]] | None = None) -> Items:
@@ -68,9 +71,7 @@ def load_items(spec: TaskSpec, rows: Sequence[Mapping[str, Any]] | None = None) 
 
     Raises EvalError for an unknown task, missing rows, and all that loading refuses.
     """
-    task = TASKS.get(spec.task)
-    if task is None:
-        raise EvalError(f"task {spec.task!r}: no such task; there are: {', '.join(TASKS)}")
+    task = row_of(spec.task)
     if task.load is not None:
         return task.load(spec)
     if not rows:
@@ -88,6 +89,11 @@ def ready(spec: TaskSpec, role: Role, reader: Reader, items: Items, judge: Judge
         texts = [item.prompt for item in encoded]
         hashed = digest([[item.shared, item.branches, item.scored] for item in encoded])
         return Ready(spec=spec, role=role, choices=encoded, first_prompt=texts[0], prompt_hash=hashed)
+    if isinstance(items, Harness):
+        asked = ask(items, spec, reader)
+        hashed = digest([[one.task_name, one.doc_id, *one.args] for one in asked.requests])
+        first = str(asked.requests[0].args[0])
+        return Ready(spec=spec, role=role, harness=asked, first_prompt=first, prompt_hash=hashed)
     texts = [render(item, reader.tokenizer, dict(reader.template_kwargs)) for item in items]
     golds = [item.gold if isinstance(item, GenerateItem) else item.answer for item in items]
     hashed = digest([texts, golds, spec.max_new_tokens])
@@ -102,7 +108,7 @@ def ready(spec: TaskSpec, role: Role, reader: Reader, items: Items, judge: Judge
         role=role,
         prompts=prompts,
         recalls=recalls,
-        judge=judge or TASKS[spec.task].judge,
+        judge=judge or row_of(spec.task).judge,
         first_prompt=texts[0],
         prompt_hash=hashed,
     )

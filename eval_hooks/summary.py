@@ -16,7 +16,7 @@ from eval_hooks.estimate import Estimate, missing
 from eval_hooks.intervals import bootstrap, bootstrap_mean, share
 from eval_hooks.retention import retention
 from eval_hooks.retention.subjects import by_group
-from eval_hooks.table import RECALL_METRICS, column, kind_of, probabilities
+from eval_hooks.table import RECALL_METRICS, column, facts_of, kind_of, marks, probabilities
 from eval_hooks.tasks.categories import CATEGORY_OF
 
 FEWEST_IN_BIN = 10
@@ -40,8 +40,9 @@ def summarise_task(
     Raises EvalError for tables that are no pair.
     """
     kind = kind_of(table)
-    correct = column(table, "correct").astype(float)
-    n = len(correct)
+    correct = marks(table)
+    n, right = len(correct), accuracy(correct)
+    paired = baseline is not None and right.value is not None
     entry: dict[str, Any] = {
         "role": role,
         "kind": kind,
@@ -54,8 +55,9 @@ def summarise_task(
         "shots": table.column("shots")[0].as_py() if kind == "choice" else None,
         "prompt_hash": prompt_hash,
         "first_prompt": first_prompt,
-        "accuracy": share(correct).as_dict(),
-        "retention": retention(baseline, table, margin, chance(table), baseline_step) if baseline is not None else None,
+        "accuracy": right.as_dict(),
+        "retention": retention(baseline, table, margin, chance(table), baseline_step) if paired else None,
+        **facts_of(table),
     }
     if kind == "recall":
         metrics = {name: _mean_of(table, name).as_dict() for name in RECALL_METRICS}
@@ -67,6 +69,8 @@ def summarise_task(
             "hit_limit": float(column(table, "hit_limit").mean()),
             "samples": table.slice(0, samples).to_pylist(),
         }
+    if kind == "score":
+        return entry
     if baseline is not None:
         entry["retention"]["ece_rise"] = ece_rise(baseline, table).as_dict()
     conf = column(table, "conf")
@@ -85,6 +89,15 @@ def summarise_task(
         "by_category": by_group(table, baseline, lambda subject: CATEGORY_OF.get(subject, "other subjects")),
         "reliability": reliability(conf, correct),
     }
+
+
+def accuracy(marks: np.ndarray) -> Estimate:
+    """Share of right items, or mean of what they earned where there are parts; missing where one earned nothing."""
+    if np.isnan(marks).any():
+        return missing(
+            "the metric that decides says of an item neither right nor wrong, nor a part of right", len(marks)
+        )
+    return share(marks) if np.isin(marks, (0, 1)).all() else bootstrap_mean(marks)
 
 
 def _mean_of(table: pa.Table, name: str) -> Estimate:

@@ -61,6 +61,8 @@ def show(summary: dict[str, Any], out: Path | None) -> None:
             grid.add_row("accuracy of guessing", f"{100 * task['chance']:.1f} %")
         for key, value in (task.get("calibration") or {}).items():
             grid.add_row(key, number(value))
+        for key, value in (task.get("metrics") or {}).items():
+            grid.add_row(key, number(value))
         if task.get("hit_limit") is not None:
             grid.add_row("answers cut off at the limit", f"{100 * task['hit_limit']:.0f} %")
         console.print(grid)

@@ -28,7 +28,7 @@ def checkpoint_eval(recipe: Recipe, mix: Mix) -> CheckpointEval:
         target=section.target,
         retain=section.retain,
         every=section.every,
-        rows={spec.name or spec.task: source_rows(spec) for spec in (*section.target, *section.retain) if spec.rows},
+        rows={spec.called: source_rows(spec) for spec in (*section.target, *section.retain) if spec.rows},
         held_out={
             name: [held_out_item(f"{name}/{i}", row) for i, row in enumerate(rows)]
             for name, rows in mix.validation.items()

@@ -154,14 +154,14 @@ def baselines(pipeline: Pipeline, number: int, begins: Sequence[int]) -> Mapping
     """
     found = {}
     for spec in pipeline.stages[number].recipe.eval.retain:
-        name = spec.name or spec.task
+        name = spec.called
         keepers = [i for i, stage in enumerate(pipeline.stages[: number + 1]) if name in _retained(stage)]
         found[name] = begins[keepers[0]]
     return found
 
 
 def _retained(stage: PipelineStage) -> set[str]:
-    return {spec.name or spec.task for spec in stage.recipe.eval.retain}
+    return {spec.called for spec in stage.recipe.eval.retain}
 
 
 def note_stages(root: Path, pipeline: Pipeline) -> None:
