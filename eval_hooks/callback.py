@@ -75,8 +75,8 @@ class CheckpointEval(TrainerCallback):
         """Steps before this run, in a pipeline: folders are numbered on its axis."""
         self.baselines: Mapping[str, int] = {}
         """Task -> step of the evaluation it is paired with; default: the first of this run."""
-        self.template: str | None = None
-        """Chat template to ask with, where the model's own is not that of the baseline."""
+        self.tokenizer: Any = None
+        """Tokenizer to ask with, where the model's own may not be that of the baseline."""
         self.stopped: str | None = None
         """Why the budget ended the run, if it did."""
         self._reader: Reader | None = None
@@ -90,7 +90,7 @@ class CheckpointEval(TrainerCallback):
         """Render every item once and measure the base, unless a resumed run has it on disk."""
         model = kwargs["model"]
         tokenizer = getattr(kwargs["processing_class"], "tokenizer", kwargs["processing_class"])
-        self._reader = reader_of(model, tokenizer, self.template_kwargs, self.template)
+        self._reader = reader_of(model, self.tokenizer or tokenizer, self.template_kwargs)
         self.tasks = [
             ready(spec, role, self._reader, items, self.judges.get(spec.task))
             for (spec, role), items in zip(self.entries, self._items, strict=True)

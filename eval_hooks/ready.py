@@ -1,6 +1,5 @@
 """From a task entry to what is asked: items loaded, rendered for a model, tokenised, and a hash over all of it."""
 
-import copy
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
@@ -51,14 +50,8 @@ class Reader:
     max_length: int = 2048
 
 
-def reader_of(model: Any, tokenizer: Any, template_kwargs: Mapping[str, Any], template: str | None = None) -> Reader:
-    """The reader of a loaded model; one whose configuration names no longest input gets 2048 tokens.
-
-    `template` stands in for the tokenizer's own chat template, without changing the tokenizer.
-    """
-    if template is not None and template != tokenizer.chat_template:
-        tokenizer = copy.deepcopy(tokenizer)
-        tokenizer.chat_template = template
+def reader_of(model: Any, tokenizer: Any, template_kwargs: Mapping[str, Any]) -> Reader:
+    """The reader of a loaded model; one whose configuration names no longest input gets 2048 tokens."""
     limit = getattr(model.config.get_text_config(), "max_position_embeddings", None) or 2048
     return Reader(tokenizer=tokenizer, template_kwargs=template_kwargs, max_length=limit)
 

@@ -133,8 +133,9 @@ def task(node: Node, path: str, tables: Tables, report: Report) -> Any:
     if row.source is None:
         fields = fields_of(TaskSpec)
         unread = [key for key in node.value if key in (*fields, "source") and key not in own_keys(row.named)]
+        why = "is lm-eval's" if row.named else "scores options"
         for key in unread:
-            report.add(join(path, key), node.value[key], f"task {name} does not read it; remove it")
+            report.add(join(path, key), node.value[key], f"task {name} {why} and does not read it; remove it")
         return build(TaskSpec, without(node, unread), path, report)
     rest = without(node, [key for key in GENERATIVE_KEYS if key != "name"])
     rest.value.setdefault("source", Node(value=row.source, place=node.place, raw=row.source))

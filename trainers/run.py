@@ -14,6 +14,7 @@ from eval_hooks.track import Tracker
 from trainers import TrainError, announce
 from trainers.arguments import rank, starts_deepspeed, take_one_gpu, training_arguments
 from trainers.catalog import METHODS, STAGES
+from trainers.eval_tokenizer import eval_tokenizer
 from trainers.recipe import Recipe
 from trainers.rundir import Place, check_free, environment, give_back, set_status, take, write_json, write_recipe
 
@@ -82,9 +83,10 @@ def carry_out(run: Run, place: Place, resume: bool, wandb_run: Any = None) -> in
     """Train where `place` says and return the exit code; W&B goes on with `wandb_run`, or starts."""
     folder, measure = place.folder, run.measure
     run.arguments.output_dir, run.arguments.run_name = str(folder / "checkpoints"), place.root.name
-    measure.out, measure.offset, measure.baselines, measure.template = (
-        place.root, place.offset, place.baselines, place.template,
-    )  # fmt: skip
+    measure.out, measure.offset, measure.baselines = place.root, place.offset, place.baselines
+    measure.tokenizer, measure.template_kwargs = eval_tokenizer(
+        place.root, run.tokenizer, run.recipe.model, main=rank() == 0
+    )
     if rank() == 0:
         write_recipe(folder, run.recipe)
         write_json(folder / "recipe.resolved.json", run.resolved)

@@ -1,8 +1,10 @@
 """Our MMLU scores against lm-evaluation-harness's hf backend: the same rows, SmolLM2 in fp32, variant `lm_eval`.
 
 Run in an environment with `pip install -e '.[eval]'`, with MMLU in $TEMPER_DATA/mmlu; takes half an hour on 2 cores:
-    python -m tests.benchmarks.lm_eval_equality [items a subject, default 25] [file for lm-eval's scores]
-The file is what tests/eval_hooks/test_lm_eval.py holds as a reference: ids and numbers, no text.
+    python -m tests.benchmarks.lm_eval_equality [items a subject, default 25]
+    python -m tests.benchmarks.lm_eval_equality store
+The second writes tests/eval_hooks/lm_eval_mmlu_scores.json, lm-eval's scores of 10 items a subject for the test suite:
+ids and numbers, no text.
 """
 
 import csv
@@ -47,30 +49,33 @@ FORM = {
     "metric_list": [{"metric": "acc", "aggregation": "mean", "higher_is_better": True}],
 }
 """As in lm-eval's own mmlu/default, but for the columns' names."""
+STORED = 10
+"""Items a subject in the stored file."""
+OUT = Path(__file__).parents[1] / "eval_hooks" / "lm_eval_mmlu_scores.json"
 Scores = dict[str, list[float]]
 """item id -> log-probability per option."""
 
 
 def main() -> None:
-    """Score every case with both, and print how far they are apart."""
+    """Score every case with both, and print how far they are apart; or store lm-eval's scores."""
     logging.disable(logging.WARNING)  # lm-eval says of each task that its number of shots was set
-    each = int(sys.argv[1]) if len(sys.argv) > 1 else 25
     data = Path(os.environ.get("TEMPER_DATA") or Path(__file__).parents[3] / "shared" / "data") / "mmlu"
     folder = fetch("smollm2-135m-instruct")
     model = AutoModelForCausalLM.from_pretrained(folder, dtype="float32").eval()
     tokenizer = AutoTokenizer.from_pretrained(folder)
+    if sys.argv[1:] == ["store"]:
+        kept = {name: by_lm_eval(model, tokenizer, data, STORED, CASES[name], 1) for name in ("0 shots", "5 shots")}
+        OUT.write_text(json.dumps({"lm_eval": version("lm_eval"), "each": STORED, "logp": kept}, indent=0) + "\n")
+        return
+    each = int(sys.argv[1]) if len(sys.argv) > 1 else 25
     print(f"{len(SUBJECTS)} subjects x {each} items, SmolLM2-135M fp32, lm-eval {version('lm_eval')}, {machine()}")
     print(f"{'':34}  {'batch':>5}  {'max |d logp|':>12}  predictions alike", flush=True)
-    kept: dict[str, Scores] = {}
     for name, case in CASES.items():
         ours = by_us(model, tokenizer, data, each, case)
         for batch in BATCHES:
             theirs = by_lm_eval(model, tokenizer, data, each, case, batch)
-            kept.setdefault(name, theirs)
             far, alike = compared(ours, theirs)
             print(f"{name:34}  {batch:>5}  {far:>12.1e}  {alike} of {len(ours)}", flush=True)
-    if len(sys.argv) > 2:
-        Path(sys.argv[2]).write_text(json.dumps({"lm_eval": version("lm_eval"), "logp": kept}, indent=0) + "\n")
 
 
 def by_us(model: Any, tokenizer: Any, data: Path, each: int, case: Mapping[str, Any]) -> Scores:
