@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from eval_hooks.config import MARGIN
 from eval_hooks.errors import EvalError
 from eval_hooks.files import write_atomic
-from eval_hooks.forward import Progress
+from eval_hooks.forward import Progress, unshared
 from eval_hooks.items import LossItem
 from eval_hooks.known import Known
 from eval_hooks.losses import token_losses
@@ -64,8 +64,10 @@ def evaluate(run: Pass, model: Any, reader: Reader, step: int, tokens: int | Non
     The ranks share the forward passes out; where `run.folder` is None nothing is summarised and the entries are empty.
     """
     begin = time.monotonic()
+    reason = unshared(model)
     summary: dict[str, Any] = {
-        "step": step, "tokens": tokens, "precision": precision(run, model), "tasks": {}, "validation": {}
+        "step": step, "tokens": tokens, "precision": precision(run, model), "shared_prefix": reason is None,
+        "unshared": reason, "tasks": {}, "validation": {},
     }  # fmt: skip
     earlier = from_writer(_earlier(run.folder)) if run.seam else {}
     for task in run.tasks:

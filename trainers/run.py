@@ -165,9 +165,11 @@ def _train(run: Run, place: Place, resume: bool, wandb_run: Any) -> int:
 
 
 def say_doubts(summary: Mapping[str, Any]) -> None:
-    """At step 0, before the run has cost anything: which numbers will not be able to show a loss."""
-    from eval_hooks.report.words import doubts
+    """At step 0, before the run has cost anything: which numbers can't show a loss, and where measuring is slow."""
+    from eval_hooks.report.words import doubts, unshared_words
 
+    if summary["step"] == 0 and summary["unshared"]:
+        announce(f"measuring {unshared_words(summary)}")
     for name, task in summary["tasks"].items() if summary["step"] == 0 else ():
         for doubt in doubts(name, task):
             announce(f"beware    {doubt}")
