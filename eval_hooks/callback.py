@@ -81,12 +81,12 @@ class CheckpointEval(TrainerCallback):
             *((_spec(t), "target") for t in tasks),
             *((_spec(t), "retain") for t in retain),
         ]
-        names = [spec.name or spec.task for spec, _ in self.entries]
+        names = [spec.called for spec, _ in self.entries]
         if twice := {name for name in names if names.count(name) > 1}:
             raise EvalError(f"two tasks are called {sorted(twice)}; give one of them a `name`")
         self.every, self.out = every, Path(out)
         self.held_out, self.judges = held_out or {}, judges or {}
-        self._items = [load_items(spec, (rows or {}).get(spec.name or spec.task)) for spec, _ in self.entries]
+        self._items = [load_items(spec, (rows or {}).get(spec.called)) for spec, _ in self.entries]
         self.budget = _budget(budget)
         self.margin = kept_margin(margin, self.budget)
         if cost_limit is not None and order == "full":
@@ -110,8 +110,8 @@ class CheckpointEval(TrainerCallback):
         """Steps before this run, in a pipeline: folders are numbered on its axis."""
         self.baselines: Mapping[str, int] = {}
         """Task -> step of the evaluation it is paired with; default: the first of this run."""
-        self.template: str | None = None
-        """Chat template to ask with, where the model's own is not that of the baseline."""
+        self.tokenizer: Any = None
+        """Tokenizer to ask with, where the model's own may not be that of the baseline."""
         self.fill = False
         """What an evaluation on disk has already stays, and only the rest is measured."""
         self.stopped: str | None = None
@@ -139,7 +139,7 @@ class CheckpointEval(TrainerCallback):
         if kwargs["processing_class"] is None:
             raise EvalError("CheckpointEval reads with the trainer's tokenizer and it has none; pass processing_class=")
         tokenizer = getattr(kwargs["processing_class"], "tokenizer", kwargs["processing_class"])
-        self._reader = reader_of(model, tokenizer, self.template_kwargs, self.template)
+        self._reader = reader_of(model, self.tokenizer or tokenizer, self.template_kwargs)
         self.tasks = [
             ready(spec, role, self._reader, items, self.judges.get(spec.task))
             for (spec, role), items in zip(self.entries, self._items, strict=True)

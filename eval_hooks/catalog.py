@@ -5,6 +5,9 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from eval_hooks.config import TaskSpec
+from eval_hooks.errors import EvalError
+from eval_hooks.harness.load import Harness
+from eval_hooks.harness.load import load as load_harness
 from eval_hooks.items import ChoiceSet, GenerateItem
 from eval_hooks.tasks import mmlu, pocket, sql
 
@@ -16,10 +19,12 @@ Judge = Callable[[str, GenerateItem], tuple[bool, str]]
 class Task:
     """A kind of measurement."""
 
-    kind: Literal["choice", "generate", "recall"]
+    kind: Literal["choice", "generate", "recall", "harness"]
     about: str
-    load: Callable[[TaskSpec], ChoiceSet] | None = None
-    """Items of a multiple-choice task."""
+    load: Callable[[TaskSpec], ChoiceSet | Harness] | None = None
+    """Items of a task that has its own."""
+    named: bool = False
+    """Written as ROW:NAME, where the name says which of many."""
     judge: Judge | None = None
     """Of a generative task; None where the caller hands it in."""
     decides: Callable[[Mapping[str, Any]], bool] = lambda columns: bool(columns["correct"])
@@ -60,4 +65,30 @@ TASKS: dict[str, Task] = {
         about="what is known of given answers: exact memorisation, probability, truth ratio, ROUGE-L",
         source="facts",
     ),
+    "lm_eval": Task(
+        kind="harness",
+        about="lm_eval:NAME, any task or group of lm-evaluation-harness, or a YAML file in `include_path`",
+        load=load_harness,
+        named=True,
+    ),
 }
+
+
+def row_of(task: str) -> Task:
+    """The row of a task as an entry names it. Raises EvalError where there is none."""
+    row = find(task, TASKS)
+    if row is None:
+        raise EvalError(f"task {task!r}: no such task; there are: {', '.join(names(TASKS))}")
+    return row
+
+
+def find(task: str, rows: Mapping[str, Task]) -> Task | None:
+    """The row of NAME, or of ROW:NAME."""
+    head, colon, name = task.partition(":")
+    row = rows.get(head)
+    return row if row is not None and row.named == bool(name) and row.named == bool(colon) else None
+
+
+def names(rows: Mapping[str, Task]) -> list[str]:
+    """What an entry may name."""
+    return [f"{name}:NAME" if row.named else name for name, row in rows.items()]

@@ -8,7 +8,7 @@ from eval_hooks.config import TaskSpec
 from eval_hooks.errors import EvalError
 from eval_hooks.items import ChoiceItem, ChoiceSet
 from eval_hooks.trees import common_beginning
-from eval_hooks.variants import FORMS, continuations, prompt
+from eval_hooks.variants import FORMS, continuations, messages, prompt
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -17,6 +17,7 @@ class Encoded:
 
     item: ChoiceItem
     prompt: str
+    """As the model reads it, the template's own marks with it."""
     shared: tuple[int, ...]
     """The longest token prefix that all options have in common, at least one token short of the scored ones."""
     branches: tuple[tuple[int, ...], ...]
@@ -49,15 +50,21 @@ def encode(
     Raises EvalError where a chat template is asked for and missing, an option has no tokens of its own, or letters
     share a token.
     """
-    if spec.chat_template and not tokenizer.chat_template:
-        raise EvalError(
-            f"{spec.name or spec.task}: chat_template: true, but the tokenizer has no chat template; set "
-            "model.chat_template or write false"
-        )
+    if spec.chat_template:
+        needs_template(spec, tokenizer)
     return [
         _encode_item(item, data.dev.get(item.subject, ()), spec, tokenizer, max_length, template_kwargs or {})
         for item in data.items
     ]
+
+
+def needs_template(spec: TaskSpec, tokenizer: Any) -> None:
+    """Raise EvalError where the entry asks for a chat template that is not there."""
+    if not tokenizer.chat_template:
+        raise EvalError(
+            f"{spec.called}: chat_template: true, but the tokenizer has no chat template; set model.chat_template or "
+            "write false"
+        )
 
 
 def _encode_item(
@@ -68,11 +75,10 @@ def _encode_item(
     max_length: int,
     template_kwargs: dict[str, Any],
 ) -> Encoded:
-    shots = shots[: spec.shots]
+    shots = shots[: spec.n_shots]
     cut = 0
     while True:
-        text = prompt(item, shots, spec.variant)
-        context, wholes = _tokenise(text, item, spec, tokenizer, template_kwargs)
+        text, context, wholes = _tokenise(item, shots, spec, tokenizer, template_kwargs)
         if max(map(len, wholes)) <= max_length or not (FORMS[spec.variant].drops_shots and shots):
             break
         shots, cut = shots[:-1], cut + 1
@@ -82,12 +88,11 @@ def _encode_item(
     scored = tuple(len(whole) - len(context) for whole in wholes)
     if min(scored) < 1 or not context:
         raise EvalError(
-            f"{spec.name or spec.task}: {item.item_id}: an option has no tokens of its own after the prompt: "
-            f"{item.choices}"
+            f"{spec.called}: {item.item_id}: an option has no tokens of its own after the prompt: {item.choices}"
         )
     if not FORMS[spec.variant].cloze and len({tuple(whole[len(context) :]) for whole in wholes}) < len(wholes):
         raise EvalError(
-            f"{spec.name or spec.task}: {item.item_id}: two option letters have the same tokens; use variant olmes_cf "
+            f"{spec.called}: {item.item_id}: two option letters have the same tokens; use variant olmes_cf "
             "with this tokenizer"
         )
     shared = min(len(common_beginning(wholes)), len(context))
@@ -102,23 +107,25 @@ def _encode_item(
 
 
 def _tokenise(
-    text: str, item: ChoiceItem, spec: TaskSpec, tokenizer: Any, template_kwargs: dict[str, Any]
-) -> tuple[list[int], list[list[int]]]:
-    """Ids of the context alone and of context + option, for each option (the pair encoding of lm-evaluation-harness).
+    item: ChoiceItem, shots: Sequence[ChoiceItem], spec: TaskSpec, tokenizer: Any, template_kwargs: dict[str, Any]
+) -> tuple[str, list[int], list[list[int]]]:
+    """The prompt, its ids, and those of prompt + option for each option (the pair encoding of lm-evaluation-harness).
 
-    With a chat template the context is the rendered user turn with the generation prompt, options lose their leading
+    With a chat template the prompt is the rendered conversation with the generation prompt, options lose their leading
     space, and the template's own special tokens are the only ones.
     """
     answers = continuations(item, spec.variant)
     if spec.chat_template:
-        messages = [{"role": "user", "content": text}]
-        text = tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True, **template_kwargs)
+        said = messages(item, shots, spec.variant, spec.fewshot_as_multiturn)
+        text = tokenizer.apply_chat_template(said, tokenize=False, add_generation_prompt=True, **template_kwargs)
         answers = [answer.lstrip() for answer in answers]
+    else:
+        text = prompt(item, shots, spec.variant)
     encoded = tokenizer([text, *(text + answer for answer in answers)], add_special_tokens=not spec.chat_template)[
         "input_ids"
     ]
     ids = [without_end(list(row), tokenizer) for row in encoded]
-    return ids[0], ids[1:]
+    return text, ids[0], ids[1:]
 
 
 def without_end(ids: list[int], tokenizer: Any) -> list[int]:

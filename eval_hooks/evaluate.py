@@ -16,7 +16,7 @@ from eval_hooks.config import MARGIN
 from eval_hooks.cost import Cost
 from eval_hooks.errors import EvalError
 from eval_hooks.files import CALIBRATION, write_atomic
-from eval_hooks.forward import Progress
+from eval_hooks.forward import Progress, unshared
 from eval_hooks.items import LossItem
 from eval_hooks.known import Known
 from eval_hooks.losses import token_losses
@@ -88,7 +88,11 @@ def evaluate(run: Pass, model: Any, reader: Reader, step: int, tokens: int | Non
             "validation": _held_out(run, model, reader, step, bar),
         }
     seconds = time.monotonic() - begin
-    summary: dict[str, Any] = {"step": step, "tokens": tokens, "precision": precision(run, model)}
+    reason = unshared(model)
+    summary: dict[str, Any] = {
+        "step": step, "tokens": tokens, "precision": precision(run, model), "shared_prefix": reason is None,
+        "unshared": reason,
+    }  # fmt: skip
     summary |= {part: {**earlier.get(part, {}), **entries} for part, entries in found.items()}
     summary |= {"seconds": round(earlier.get("seconds", 0.0) + seconds, 3), "cost": run.cost.entry()}
     if run.after:

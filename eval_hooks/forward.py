@@ -180,18 +180,26 @@ def quiet(model: Any) -> dict[str, Any]:
 
 
 def takes_block_mask(model: Any) -> bool:
-    """Whether attention can take a free (1, 1, T, T) mask: every layer attends, none through a window.
+    """Whether attention can take a free (1, 1, T, T) mask: every layer attends, none through a window."""
+    return unshared(model) is None
 
-    FlashAttention takes none, so `block_attention` has sdpa stand in for it.
+
+def unshared(model: Any) -> str | None:
+    """Why texts can't share what they begin with on this model, in words; None where they can.
+
+    FlashAttention takes no such mask, so `block_attention` has sdpa stand in for it.
     """
     config = model.config.get_text_config()
     kinds = getattr(config, "layer_types", None)
     if kinds is None:
         windowed = getattr(config, "sliding_window", None) and getattr(config, "use_sliding_window", True)
         recurrent = any(hasattr(config, name) for name in ("state_size", "conv_kernel", "linear_conv_kernel_dim"))
-        kinds = ["other"] if windowed or recurrent else ["full_attention"]
-    known = config._attn_implementation in ("sdpa", "eager") or _is_flash(config)
-    return known and set(kinds) == {"full_attention"}
+        kinds = ["sliding_attention"] * bool(windowed) + ["recurrent"] * recurrent
+    if other := sorted(set(kinds) - {"full_attention"}):
+        return f"layers of kind {', '.join(other)}"
+    if config._attn_implementation in ("sdpa", "eager") or _is_flash(config):
+        return None
+    return f"attention implementation {config._attn_implementation}"
 
 
 def _is_flash(config: Any) -> bool:

@@ -68,11 +68,12 @@ def continuations(
     prompts: Sequence[Sequence[int]],
     max_new_tokens: int,
     *,
+    until: Sequence[str] = (),
     sample: bool = False,
     batch_tokens: int = 4096,
     progress: Progress = no_progress,
 ) -> list[list[int]]:
-    """What follows each prompt, in tokens, up to and with the first stop token.
+    """What follows each prompt, in tokens, up to and with the first stop token, or the token that ends an `until` text.
 
     Greedy, or drawn from the model's own distribution (temperature 1, a fixed seed). Ranks share the batches out.
     """
@@ -89,7 +90,7 @@ def continuations(
     def work(number: int) -> list[list[int]]:
         if sample:
             torch.manual_seed(number)  # scoring_mode gives the run's own random state back
-        return _generate(model, [prompts[i] for i in jobs[number].members], stops)
+        return _generate(model, [prompts[i] for i in jobs[number].members], stops, until, tokenizer)
 
     with scoring_mode(model), own_settings(model, stops, tokenizer, max_new_tokens, sample):
         return shared_out(jobs, work, lambda: _generate(model, [[0]], stops), progress)
@@ -147,13 +148,24 @@ def own_settings(
             model.generation_config = outer
 
 
-def _generate(model: Any, rows: Sequence[Sequence[int]], stops: tuple[int, ...]) -> list[list[int]]:
-    """New tokens per row, up to and with the first stop token. Masks come from lengths, never from the pad id."""
+def _generate(
+    model: Any,
+    rows: Sequence[Sequence[int]],
+    stops: tuple[int, ...],
+    until: Sequence[str] = (),
+    tokenizer: Any = None,
+) -> list[list[int]]:
+    """New tokens per row, up to and with the first stop. Masks come from lengths, never from the pad id."""
     import torch
+
+    from eval_hooks.until import Until
 
     width = max(map(len, rows))
     pad = model.generation_config.pad_token_id
     ids = torch.tensor([[pad] * (width - len(row)) + list(row) for row in rows], device=model.device)
     mask = torch.tensor([[0] * (width - len(row)) + [1] * len(row) for row in rows], device=model.device)
-    new = model.generate(input_ids=ids, attention_mask=mask)[:, width:].tolist()
+    ends = [Until(until, tokenizer, width)] if until else []
+    new = model.generate(input_ids=ids, attention_mask=mask, stopping_criteria=ends)[:, width:].tolist()
+    if ends:
+        new = [row[: ends[0].length.get(number)] for number, row in enumerate(new)]
     return [row[: next((i + 1 for i, token in enumerate(row) if token in stops), len(row))] for row in new]

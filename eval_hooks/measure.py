@@ -3,9 +3,10 @@
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from eval_hooks.catalog import TASKS
+from eval_hooks.catalog import row_of
 from eval_hooks.forward import Prefixes, Progress, no_progress
 from eval_hooks.generate import Answer, answers
+from eval_hooks.harness.measure import measure as measure_harness
 from eval_hooks.ready import Reader, Ready
 from eval_hooks.recall import columns_of, recall, rouge_l_recall
 from eval_hooks.scoring import score
@@ -18,8 +19,13 @@ if TYPE_CHECKING:
 
 def measure(task: Ready, model: Any, reader: Reader, progress: Progress = no_progress) -> "pa.Table":
     """The per-item table of one task on the model as it is now."""
-    kinds = {"choice": _measure_choice, "generate": _measure_generate, "recall": _measure_recall}
-    return kinds[TASKS[task.spec.task].kind](task, model, reader, progress)
+    kinds = {
+        "choice": _measure_choice,
+        "generate": _measure_generate,
+        "recall": _measure_recall,
+        "harness": _measure_harness,
+    }
+    return kinds[row_of(task.spec.task).kind](task, model, reader, progress)
 
 
 def _measure_choice(task: Ready, model: Any, reader: Reader, progress: Progress) -> "pa.Table":
@@ -44,7 +50,7 @@ def choice_rows(
             "item_id": encoded.item.item_id,
             "subject": encoded.item.subject,
             "variant": task.spec.variant,
-            "shots": task.spec.shots,
+            "shots": task.spec.n_shots,
             "gold": encoded.item.gold,
             "logp": list(result.logp),
             "chars": [len(choice) for choice in encoded.item.choices],
@@ -82,7 +88,7 @@ def _measure_generate(task: Ready, model: Any, reader: Reader, progress: Progres
 
 
 def _measure_recall(task: Ready, model: Any, reader: Reader, progress: Progress) -> "pa.Table":
-    kind = TASKS[task.spec.task]
+    kind = row_of(task.spec.task)
     known = recall(model, task.recalls, task.spec.batch_tokens, no_progress if kind.writes else progress)
     written = _written(task, model, reader, progress) if kind.writes else [None] * len(known)
     rows = []
@@ -102,3 +108,8 @@ def _measure_recall(task: Ready, model: Any, reader: Reader, progress: Progress)
             }
         )
     return recall_table(rows)
+
+
+def _measure_harness(task: Ready, model: Any, reader: Reader, progress: Progress) -> "pa.Table":
+    assert task.harness is not None
+    return measure_harness(task.name, task.harness, model, reader, task.spec.batch_tokens, progress)

@@ -1,17 +1,18 @@
 """From a task entry to what is asked: items loaded, rendered for a model, tokenised, and a hash over all of it."""
 
-import copy
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from eval_hooks.catalog import TASKS, Judge
+from eval_hooks.catalog import Judge, row_of
 from eval_hooks.config import Role, TaskSpec
 from eval_hooks.encode import Encoded, encode
 from eval_hooks.errors import EvalError
 from eval_hooks.generate import render
+from eval_hooks.harness.ask import Asked, ask
+from eval_hooks.harness.load import Harness
 from eval_hooks.items import ChoiceSet, GenerateItem, RecallItem
 from eval_hooks.recall import EncodedRecall, encode_recall
 from eval_hooks.validation import validation_spec, with_validation
@@ -28,6 +29,7 @@ class Ready:
     recalls: tuple[EncodedRecall, ...] = ()
     validation: "Ready | None" = None
     """What a temperature is fitted on, where one is asked for."""
+    harness: Asked | None = None
     judge: Judge | None = None
     first_prompt: str = ""
     prompt_hash: str = ""
@@ -36,10 +38,10 @@ class Ready:
     @property
     def name(self) -> str:
         """How tables, keys and pictures call it."""
-        return self.spec.name or self.spec.task
+        return self.spec.called
 
     def __len__(self) -> int:
-        return len(self.choices) + len(self.prompts)
+        return len(self.choices) + len(self.prompts) + (self.harness.documents if self.harness else 0)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,19 +53,13 @@ class Reader:
     max_length: int = 2048
 
 
-def reader_of(model: Any, tokenizer: Any, template_kwargs: Mapping[str, Any], template: str | None = None) -> Reader:
-    """The reader of a loaded model; one whose configuration names no longest input gets 2048 tokens.
-
-    `template` stands in for the tokenizer's own chat template, without changing the tokenizer.
-    """
-    if template is not None and template != tokenizer.chat_template:
-        tokenizer = copy.deepcopy(tokenizer)
-        tokenizer.chat_template = template
+def reader_of(model: Any, tokenizer: Any, template_kwargs: Mapping[str, Any]) -> Reader:
+    """The reader of a loaded model; one whose configuration names no longest input gets 2048 tokens."""
     limit = getattr(model.config.get_text_config(), "max_position_embeddings", None) or 2048
     return Reader(tokenizer=tokenizer, template_kwargs=template_kwargs, max_length=limit)
 
 
-Items = ChoiceSet | tuple[GenerateItem, ...] | tuple[RecallItem, ...]
+Items = ChoiceSet | Harness | tuple[GenerateItem, ...] | tuple[RecallItem, ...]
 
 
 def load_items(spec: TaskSpec, rows: Sequence[Mapping[str, Any]] | None = None) -> Items:
@@ -71,9 +67,7 @@ def load_items(spec: TaskSpec, rows: Sequence[Mapping[str, Any]] | None = None) 
 
     Raises EvalError for an unknown task, missing rows, and all that loading refuses.
     """
-    task = TASKS.get(spec.task)
-    if task is None:
-        raise EvalError(f"task {spec.task!r}: no such task; there are: {', '.join(TASKS)}")
+    task = row_of(spec.task)
     if task.load is not None:
         return with_validation(spec, task.load)
     if spec.temperature_split:
@@ -94,6 +88,11 @@ def ready(spec: TaskSpec, role: Role, reader: Reader, items: Items, judge: Judge
         hashed = digest([[item.shared, item.branches, item.scored] for item in encoded])
         apart = ready(validation_spec(spec), role, reader, items.validation) if items.validation else None
         return Ready(spec=spec, role=role, choices=encoded, first_prompt=texts[0], prompt_hash=hashed, validation=apart)
+    if isinstance(items, Harness):
+        asked = ask(items, spec, reader)
+        hashed = digest([[one.task_name, one.doc_id, *one.args] for one in asked.requests])
+        first = str(asked.requests[0].args[0])
+        return Ready(spec=spec, role=role, harness=asked, first_prompt=first, prompt_hash=hashed)
     texts = [render(item, reader.tokenizer, dict(reader.template_kwargs)) for item in items]
     golds = [item.gold if isinstance(item, GenerateItem) else item.answer for item in items]
     hashed = digest([texts, golds, spec.max_new_tokens])
@@ -108,7 +107,7 @@ def ready(spec: TaskSpec, role: Role, reader: Reader, items: Items, judge: Judge
         role=role,
         prompts=prompts,
         recalls=recalls,
-        judge=judge or TASKS[spec.task].judge,
+        judge=judge or row_of(spec.task).judge,
         first_prompt=texts[0],
         prompt_hash=hashed,
     )

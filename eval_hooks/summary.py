@@ -16,7 +16,7 @@ from eval_hooks.intervals import bootstrap, bootstrap_mean, ratio, share
 from eval_hooks.part import summarise_part
 from eval_hooks.retention import retention
 from eval_hooks.retention.subjects import by_group
-from eval_hooks.table import RECALL_METRICS, chance, column, kind_of
+from eval_hooks.table import RECALL_METRICS, chance, column, facts_of, kind_of, marks
 from eval_hooks.tasks.categories import CATEGORY_OF
 from eval_hooks.waves import Drawn
 
@@ -55,15 +55,17 @@ def summarise_task(
     }
     if drawn is not None and not drawn.whole:
         return summarise_part(table, drawn, entry=entry, margin=margin, baseline_step=baseline_step)
-    correct = column(table, "correct").astype(float)
-    n = len(correct)
+    correct = marks(table)
+    n, right = len(correct), accuracy(correct)
+    paired = baseline is not None and right.value is not None
     entry |= {
         "status": "ok",
         "n": n,
         "of": n,
         "waves": drawn.record() if drawn else None,
-        "accuracy": share(correct).as_dict(),
-        "retention": retention(baseline, table, margin, chance(table), baseline_step) if baseline is not None else None,
+        "accuracy": right.as_dict(),
+        "retention": retention(baseline, table, margin, chance(table), baseline_step) if paired else None,
+        **facts_of(table),
     }
     if kind == "recall":
         metrics = {name: _mean_of(table, name).as_dict() for name in RECALL_METRICS}
@@ -75,6 +77,8 @@ def summarise_task(
             "hit_limit": float(column(table, "hit_limit").mean()),
             "samples": table.slice(0, samples).to_pylist(),
         }
+    if kind == "score":
+        return entry
     if baseline is not None:
         entry["retention"]["ece_rise"] = ece_rise(baseline, table).as_dict()
     conf = column(table, "conf")
@@ -95,6 +99,15 @@ def summarise_task(
         "by_category": by_group(table, baseline, lambda subject: CATEGORY_OF.get(subject, "other subjects")),
         "reliability": reliability(conf, correct),
     }
+
+
+def accuracy(marks: np.ndarray) -> Estimate:
+    """Share of right items, or mean of what they earned where there are parts; missing where one earned nothing."""
+    if np.isnan(marks).any():
+        return missing(
+            "the metric that decides says of an item neither right nor wrong, nor a part of right", len(marks)
+        )
+    return share(marks) if np.isin(marks, (0, 1)).all() else bootstrap_mean(marks)
 
 
 def _mean_of(table: pa.Table, name: str) -> Estimate:

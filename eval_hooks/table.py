@@ -1,6 +1,7 @@
 """The per-item table: everything that is said of a model is a function of it."""
 
 import io
+import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -45,6 +46,19 @@ GENERATE = pa.schema(
         ("hit_limit", pa.bool_()),
     ]
 )
+PARTS = [("subject", pa.string()), ("score", pa.float64())]
+"""Of an item of lm-eval: its task's name, and what it earned, 0 to 1."""
+WRITTEN = pa.schema([*GENERATE, *(pa.field(*part) for part in PARTS)])
+SCORED = pa.schema(
+    [
+        ("task", pa.string()),
+        ("item_id", pa.string()),
+        ("prompt", pa.string()),
+        ("gold", pa.string()),
+        ("correct", pa.bool_()),
+        *PARTS,
+    ]
+)
 RECALL = pa.schema(
     [
         ("task", pa.string()),
@@ -64,6 +78,15 @@ RECALL = pa.schema(
 )
 RECALL_METRICS = ("em_value", "em_answer", "probability_value", "probability_answer", "truth_ratio", "rouge_l")
 LOSS = pa.schema([("task", pa.string()), ("item_id", pa.string()), ("nll", pa.float64()), ("n_tokens", pa.int32())])
+
+
+BY_SUM = "acc"
+"""Variant of lm-eval's choice tasks that compare options of any length by their summed log-probability."""
+
+
+def by_character(letter_mass: float | None, variant: str) -> bool:
+    """Whether an item's options are compared per character: where they are no letters, unless the variant sums."""
+    return letter_mass is None and variant != BY_SUM
 
 
 def option_scores(logp: Sequence[float], chars: Sequence[int], cloze: bool) -> np.ndarray:
@@ -99,7 +122,7 @@ def choice_table(rows: Sequence[Mapping[str, Any]]) -> pa.Table:
             raise EvalError(
                 f"{row['task']}: item {row['item_id']}: gold {row['gold']} is none of its {len(logp)} options"
             )
-        p = option_probabilities(logp, row["chars"], row["letter_mass"] is None)
+        p = option_probabilities(logp, row["chars"], by_character(row["letter_mass"], row["variant"]))
         pred = int(p.argmax())
         full.append(
             {
@@ -121,6 +144,16 @@ def generate_table(rows: Sequence[Mapping[str, Any]]) -> pa.Table:
     return pa.Table.from_pylist(list(rows), schema=GENERATE)
 
 
+def written_table(rows: Sequence[Mapping[str, Any]]) -> pa.Table:
+    """The table of a generative task of lm-eval, from its columns."""
+    return pa.Table.from_pylist(list(rows), schema=WRITTEN)
+
+
+def scored_table(rows: Sequence[Mapping[str, Any]]) -> pa.Table:
+    """The table of a task of lm-eval that has neither options nor answers, from its columns."""
+    return pa.Table.from_pylist(list(rows), schema=SCORED)
+
+
 def recall_table(rows: Sequence[Mapping[str, Any]]) -> pa.Table:
     """The table of a recall task, from its columns."""
     return pa.Table.from_pylist(list(rows), schema=RECALL)
@@ -132,8 +165,8 @@ def loss_table(rows: Sequence[Mapping[str, Any]]) -> pa.Table:
 
 
 def kind_of(table: pa.Table) -> str:
-    """choice, recall, generate or loss, by its columns."""
-    kinds = {"logp": "choice", "em_value": "recall", "output": "generate"}
+    """choice, recall, generate, score or loss, by its columns."""
+    kinds = {"logp": "choice", "em_value": "recall", "output": "generate", "score": "score"}
     return next((kind for name, kind in kinds.items() if name in table.column_names), "loss")
 
 
@@ -153,9 +186,10 @@ def scores(table: pa.Table) -> np.ndarray:
         table.column("logp").to_pylist(),
         table.column("chars").to_pylist(),
         table.column("letter_mass").to_pylist(),
+        table.column("variant").to_pylist(),
         strict=True,
     )
-    each = [option_scores(logp, chars, mass is None) for logp, chars, mass in rows]
+    each = [option_scores(logp, chars, by_character(mass, variant)) for logp, chars, mass, variant in rows]
     out = np.full((len(each), max(map(len, each), default=0)), -np.inf)
     for i, row in enumerate(each):
         out[i, : len(row)] = row
@@ -184,6 +218,21 @@ def noise_of(table: pa.Table) -> int | None:
     """Items that were right in one of two scorings of the same weights and wrong in the other; None if scored once."""
     found = (table.schema.metadata or {}).get(b"noise")
     return None if found is None else int(found)
+
+
+def marks(table: pa.Table) -> np.ndarray:
+    """What each item earned, (n,): 1 for right, 0 for wrong, a part where its task gives parts; NaN where nothing."""
+    return column(table, "score" if "score" in table.column_names else "correct").astype(float)
+
+
+def with_facts(table: pa.Table, facts: Mapping[str, Any]) -> pa.Table:
+    """The table with what its task says of the whole, which goes into the summary as it is."""
+    return table.replace_schema_metadata({"facts": json.dumps(facts)})
+
+
+def facts_of(table: pa.Table) -> dict[str, Any]:
+    """What `with_facts` put there."""
+    return json.loads((table.schema.metadata or {}).get(b"facts", b"{}"))
 
 
 def write_table(table: pa.Table, path: Path) -> None:

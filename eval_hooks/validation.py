@@ -6,6 +6,7 @@ from pathlib import Path
 
 from eval_hooks.config import TaskSpec
 from eval_hooks.errors import EvalError
+from eval_hooks.harness.load import Harness
 from eval_hooks.items import ChoiceSet
 
 MEANINGLESS = "a temperature fitted on the items that are reported makes their calibration meaningless"
@@ -24,7 +25,7 @@ def validation_spec(spec: TaskSpec) -> TaskSpec:
     return replace(spec, name=name, split=spec.temperature_split, path=folder, temperature_split=None)
 
 
-def with_validation(spec: TaskSpec, load: Callable[[TaskSpec], ChoiceSet]) -> ChoiceSet:
+def with_validation(spec: TaskSpec, load: Callable[[TaskSpec], ChoiceSet | Harness]) -> ChoiceSet | Harness:
     """A task's items and, where its entry names a split for it, those that fit a temperature.
 
     Raises EvalError for a split that is test or the scored one (under another name, too), and all that loading refuses.
@@ -32,7 +33,9 @@ def with_validation(spec: TaskSpec, load: Callable[[TaskSpec], ChoiceSet]) -> Ch
     scored = load(spec)
     if not spec.temperature_split:
         return scored
-    fitted = load(validation_spec(spec))
+    fitted = load(validation_spec(spec)) if isinstance(scored, ChoiceSet) else None
+    if not isinstance(scored, ChoiceSet) or not isinstance(fitted, ChoiceSet):
+        raise EvalError(f"{spec.task}: temperature_split: lm-eval's tasks have no split to fit on; remove it")
     asked = {(item.subject, item.question, item.choices) for item in scored.items}
     if all((item.subject, item.question, item.choices) in asked for item in fitted.items):
         raise EvalError(

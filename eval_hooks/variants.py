@@ -9,7 +9,8 @@ left.
 letter.
 - `olmes_cf`: OLMES cloze: the option texts themselves are scored, per character; no letters are shown.
 
-All four put the header before every item, at 0 shots too. Options are scored with a leading space.
+All four put the header before every item, at 0 shots too. Options are scored with a leading space; after a chat
+template without it (`messages`).
 """
 
 from collections.abc import Callable, Sequence
@@ -55,8 +56,34 @@ def continuations(item: ChoiceItem, variant: Variant) -> list[str]:
 
 def prompt(item: ChoiceItem, shots: Sequence[ChoiceItem], variant: Variant) -> str:
     """Header, solved examples, the question up to `Answer:`; no white space after it."""
-    form = FORMS[variant]
+    return header(item, variant) + _after_header(item, shots, variant)
+
+
+def messages(
+    item: ChoiceItem, shots: Sequence[ChoiceItem], variant: Variant, multiturn: bool = True
+) -> list[dict[str, str]]:
+    """The same as a conversation, as lm-evaluation-harness makes it: the header is the system message.
+
+    A solved example is a turn of the user and one of the assistant, which says the option without its leading space; or
+    all of them stand before the question, in its turn.
+    """
+    system = {"role": "system", "content": header(item, variant)}
+    if not multiturn:
+        return [system, {"role": "user", "content": _after_header(item, shots, variant)}]
+    form, solved = FORMS[variant], []
+    for shot in shots:
+        answer = continuations(shot, variant)[shot.gold].lstrip()
+        solved += [{"role": "user", "content": form.question(shot)}, {"role": "assistant", "content": answer}]
+    return [system, *solved, {"role": "user", "content": form.question(item)}]
+
+
+def header(item: ChoiceItem, variant: Variant) -> str:
+    """What stands before the first example, two line ends after it."""
     subject = item.subject.replace("_", " ")
-    header = f"The following are multiple choice questions (with answers) about{form.spaces}{subject}.\n\n"
+    return f"The following are multiple choice questions (with answers) about{FORMS[variant].spaces}{subject}.\n\n"
+
+
+def _after_header(item: ChoiceItem, shots: Sequence[ChoiceItem], variant: Variant) -> str:
+    form = FORMS[variant]
     solved = "".join(f"{form.question(shot)}{continuations(shot, variant)[shot.gold]}\n\n" for shot in shots)
-    return header + solved + form.question(item)
+    return solved + form.question(item)

@@ -13,7 +13,7 @@ from launch.nodes import Node, Place, parse, plain, short
 from launch.problems import Problem, RecipeError, shown
 from launch.recipes import find_recipe
 
-PATH_KEYS = frozenset({"path", "recipe", "tables_path", "chat_template", "deepspeed", "plugins"})
+PATH_KEYS = frozenset({"path", "include_path", "recipe", "tables_path", "chat_template", "deepspeed", "plugins"})
 """Keys whose values may be paths."""
 FILE_ENDINGS = frozenset([".jsonl", ".json", ".csv", ".parquet", ".txt", ".gz", ".jinja", ".yaml", ".py"])
 """A name that ends so is a file, there or not; anything else may be a hub id or the name of something shipped."""

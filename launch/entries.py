@@ -1,10 +1,11 @@
 """Entries whose keys depend on a name in them: a source, a task, a method; the other keys are that row's own."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
 from data_mix.config import SourceSpec
+from eval_hooks.catalog import find, names
 from eval_hooks.config import TaskSpec
 from launch.fields import fields_of
 from launch.nodes import Node, Place, plain
@@ -18,7 +19,10 @@ SOURCE_READING = ("columns", "role_key", "content_key", "roles", "system", "tool
 """Keys of SourceSpec in such an entry: how rows are read."""
 UNWEIGHED = ("weight", "repeat")
 """Keys of SourceSpec that only a mix reads."""
-CHOICE_UNREAD = ("source", "rows", "max_new_tokens")
+HARNESS_KEYS = ("task", "name", "goal", "shots", "limit", "chat_template", "fewshot_as_multiturn", "include_path",
+                "metric", "batch_tokens")  # fmt: skip
+"""Keys of TaskSpec in an entry that names one of many tasks, lm-eval's."""
+CHOICE_UNREAD = ("rows", "max_new_tokens", "include_path", "metric")
 """Fields of TaskSpec that a multiple-choice task does not read."""
 
 
@@ -120,16 +124,18 @@ def _held_out(node: Node, path: str, own: Mapping[str, str], report: Report) -> 
 
 def task(node: Node, path: str, tables: Tables, report: Report) -> Any:
     """One entry of eval.target or eval.retain as a TaskSpec, or INVALID."""
-    name = named(node, "task", tables.tasks, path, report)
+    name = named(node, "task", tasks(node, tables), path, report)
     if name is None:
         return INVALID
-    called = {"name": Node(value=name, place=node.place, raw=name)}
-    node = replace(node, value={**called, **node.value})
-    row = tables.tasks[name]
+    called = name.rpartition(":")[2]
+    node = replace(node, value={"name": Node(value=called, place=node.place, raw=called), **node.value})
+    row = tasks(node, tables)[name]
     if row.source is None:
-        unread = [key for key in node.value if key in CHOICE_UNREAD]
+        fields = fields_of(TaskSpec)
+        unread = [key for key in node.value if key in (*fields, "source") and key not in own_keys(row.named)]
+        why = "is lm-eval's" if row.named else "scores options"
         for key in unread:
-            report.add(join(path, key), node.value[key], f"task {name} scores options and does not read it; remove it")
+            report.add(join(path, key), node.value[key], f"task {name} {why} and does not read it; remove it")
         return build(TaskSpec, without(node, unread), path, report)
     rest = without(node, [key for key in GENERATIVE_KEYS if key != "name"])
     rest.value.setdefault("source", Node(value=row.source, place=node.place, raw=row.source))
@@ -144,6 +150,19 @@ def task(node: Node, path: str, tables: Tables, report: Report) -> Any:
     rows = source(without(rest, UNWEIGHED), path, tables, report)
     spec = build(TaskSpec, part(node, {key: key for key in GENERATIVE_KEYS}), path, report)
     return INVALID if spec is INVALID or rows is INVALID else replace(spec, rows=rows)
+
+
+def tasks(node: Node, tables: Tables) -> Mapping[str, Any]:
+    """What an entry may name as its task, and what this one names where that is one of many."""
+    written = node.value.get("task") if isinstance(node.value, dict) else None
+    word = written.value if written is not None and isinstance(written.value, str) else ""
+    row = find(word, tables.tasks)
+    return dict(zip(names(tables.tasks), tables.tasks.values(), strict=True)) | ({word: row} if row else {})
+
+
+def own_keys(named: bool) -> Sequence[str]:
+    """Keys of TaskSpec that a task reads whose items are its own; `named` is one of many."""
+    return HARNESS_KEYS if named else [key for key in fields_of(TaskSpec) if key not in CHOICE_UNREAD]
 
 
 def method(node: Node | None, stage: str | None, tables: Tables, report: Report) -> tuple[str, Any] | None:

@@ -20,9 +20,9 @@ def listing(kind: Kind) -> list[tuple[str, str]]:
 
         return [(name, verifier.about) for name, verifier in VERIFIERS.items()]
     if kind == "tasks":
-        from eval_hooks.catalog import TASKS
+        from eval_hooks.catalog import TASKS, names
 
-        return [(name, f"{task.about} ({task.kind})") for name, task in TASKS.items()]
+        return [(name, f"{row.about} ({row.kind})") for name, row in zip(names(TASKS), TASKS.values(), strict=True)]
     from trainers.catalog import METHODS
 
     return [(name, f"{method.stage}: {method.about}{_paper(method.source.arxiv)}") for name, method in METHODS.items()]

@@ -117,10 +117,7 @@ def _differing_tasks(stages: Sequence[PipelineStage], listed: Node) -> list[Prob
     for stage in stages:
         section = stage.recipe.eval
         for spec in (*section.target, *section.retain):
-            name, asked = (
-                spec.name or spec.task,
-                (spec.task, spec.variant, spec.shots, spec.limit, spec.rows, spec.path),
-            )
+            name, asked = spec.called, replace(spec, name="", goal="up", batch_tokens=1)
             if name in first and first[name][1] != asked:
                 text = (
                     f"task {name!r} is asked differently in {first[name][0]} and in {stage.name}; ask it the same "

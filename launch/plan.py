@@ -82,7 +82,9 @@ def _eval(config: EvalConfig, steps: int) -> Iterator[str]:
 def _task(spec: TaskSpec) -> str:
     if spec.rows:
         return f"task {spec.task}, split {spec.split}, at most {spec.max_new_tokens} new tokens"
-    return f"task {spec.task}, {spec.variant}, {spec.shots} shots, split {spec.split}"
+    if spec.named:
+        return f"task {spec.task}, {'its own' if spec.shots is None else spec.shots} shots"
+    return f"task {spec.task}, {spec.variant}, {spec.n_shots} shots, split {spec.split}"
 
 
 def evaluation_times(every: int | float | str | None, steps: int) -> str:

@@ -8,7 +8,7 @@ from typing import Any
 
 from data_mix.config import SourceSpec
 from eval_hooks.config import TaskSpec
-from launch.entries import CHOICE_UNREAD, GENERATIVE_KEYS, UNWEIGHED
+from launch.entries import GENERATIVE_KEYS, UNWEIGHED, own_keys
 
 HEAD = ("name", "file", "overrides")
 """What `resolve` adds to the sections: where the recipe came from."""
@@ -66,4 +66,4 @@ def _task(spec: TaskSpec) -> dict[str, Any]:
     if spec.rows:
         rows = {key: value for key, value in _source(spec.rows).items() if key not in UNWEIGHED}
         return {**{key: keys[key] for key in GENERATIVE_KEYS}, **rows}
-    return {key: value for key, value in keys.items() if key not in CHOICE_UNREAD}
+    return {key: value for key, value in keys.items() if key in own_keys(spec.named)}

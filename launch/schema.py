@@ -16,7 +16,7 @@ from typing import Any, Literal
 
 from data_mix.config import DataConfig, SourceSpec
 from eval_hooks.config import EvalConfig, TaskSpec
-from launch.entries import CHOICE_UNREAD, GENERATIVE_KEYS, SOURCE_READING
+from launch.entries import GENERATIVE_KEYS, SOURCE_READING, own_keys
 from launch.fields import Field, fields_of
 from launch.habits import OWNED_TRAIN
 from launch.problems import RecipeError
@@ -189,11 +189,12 @@ def _task(name: str, tables: Tables) -> Schema:
     row = tables.tasks[name]
     fields = fields_of(TaskSpec)
     if row.source is None:
-        keys = properties({key: field for key, field in fields.items() if key not in CHOICE_UNREAD})
+        keys = properties({key: field for key, field in fields.items() if key in own_keys(row.named)})
     else:
         own = {key: fields[key] for key in GENERATIVE_KEYS}
         return _row_task(name, own, tables)
-    return {**closed({**keys, "task": {"const": name, "description": row.about}}, row.about), "required": ["task"]}
+    which = {"pattern": f"^{name}:.+$"} if row.named else {"const": name}
+    return {**closed({**keys, "task": {**which, "description": row.about}}, row.about), "required": ["task"]}
 
 
 def _row_task(name: str, own: Mapping[str, Field], tables: Tables) -> Schema:

@@ -152,7 +152,7 @@ def evaluation(node: Node, tables: Tables, report: Report) -> Any:
         listed = _listed(node, role, "eval", report)
         sides[role] = tuple(entries.task(entry, f"eval.{role}.{i}", tables, report) for i, entry in enumerate(listed))
         taken += [
-            (spec.name or spec.task, entry, f"eval.{role}.{i}")
+            (spec.called, entry, f"eval.{role}.{i}")
             for i, (spec, entry) in enumerate(zip(sides[role], listed, strict=True))
             if spec is not INVALID
         ]

@@ -13,7 +13,7 @@ from eval_hooks.config import TaskSpec
 from eval_hooks.evaluate import Pass
 from eval_hooks.evaluate import evaluate as measure
 from eval_hooks.ready import load_items, reader_of, ready
-from eval_hooks.report.words import number, percent
+from eval_hooks.report.words import number, percent, unshared_words
 from trainers.evaluation import JUDGES, source_rows
 from trainers.recipe import ModelSection
 
@@ -61,8 +61,12 @@ def show(summary: dict[str, Any], out: Path | None) -> None:
             grid.add_row("accuracy of guessing", f"{100 * task['chance']:.1f} %")
         for key, value in (task.get("calibration") or {}).items():
             grid.add_row(key, number(value))
+        for key, value in (task.get("metrics") or {}).items():
+            grid.add_row(key, number(value))
         if task.get("hit_limit") is not None:
             grid.add_row("answers cut off at the limit", f"{100 * task['hit_limit']:.0f} %")
         console.print(grid)
+    if summary["unshared"]:
+        console.print(f"[dim]{unshared_words(summary)}[/dim]")
     if out:
         console.print(f"[dim]tables and summary.json are in {out}[/dim]")

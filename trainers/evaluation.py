@@ -29,7 +29,7 @@ def checkpoint_eval(recipe: Recipe, validation: Mapping[str, list[Any]]) -> Chec
         tasks=section.target,
         retain=section.retain,
         every=section.every,
-        rows={spec.name or spec.task: source_rows(spec) for spec in (*section.target, *section.retain) if spec.rows},
+        rows={spec.called: source_rows(spec) for spec in (*section.target, *section.retain) if spec.rows},
         held_out={
             name: [held_out_item(f"{name}/{i}", row) for i, row in enumerate(rows)] for name, rows in validation.items()
         },

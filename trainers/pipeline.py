@@ -1,7 +1,8 @@
 """A pipeline, top to bottom: each run starts from what the one before recommends; one folder, one axis, one report.
 
 Retention is paired with the start of the first run that is asked to keep a task, so with the very first base where
-every run is; a target with the start of its own run. Items are rendered with the first base's chat template.
+every run is; a target with the start of its own run. All is asked with the first base's
+tokenizer and chat template.
 """
 
 import shutil
@@ -69,17 +70,13 @@ def _stages(pipeline: Pipeline, root: Path, first: Run, resume: bool) -> int:
     from trainers.tracking import start_wandb
 
     main, begins, wandb_run, code = rank() == 0, [0], None, DONE
-    template = first.tokenizer.chat_template
     if main:
         wandb_run = start_wandb(pipeline, root, pipeline.resolved)
     start: str | None = None
     for number, stage in enumerate(pipeline.stages):
         folder = stage_folder(root, number, stage.name)
         if not from_writer(main and finished(folder)):
-            place = Place(
-                folder=folder, root=root, offset=begins[-1], template=template,
-                baselines=baselines(pipeline, number, begins),
-            )  # fmt: skip
+            place = Place(folder=folder, root=root, offset=begins[-1], baselines=baselines(pipeline, number, begins))
             if main:
                 (folder / "checkpoints").mkdir(parents=True, exist_ok=True)
                 announce(f"stage     {stage.name} ({number + 1} of {len(pipeline.stages)}), from step {begins[-1]}")
@@ -175,14 +172,14 @@ def baselines(pipeline: Pipeline, number: int, begins: Sequence[int]) -> Mapping
     """
     found = {}
     for spec in pipeline.stages[number].recipe.eval.retain:
-        name = spec.name or spec.task
+        name = spec.called
         keepers = [i for i, stage in enumerate(pipeline.stages[: number + 1]) if name in _retained(stage)]
         found[name] = begins[keepers[0]]
     return found
 
 
 def _retained(stage: PipelineStage) -> set[str]:
-    return {spec.name or spec.task for spec in stage.recipe.eval.retain}
+    return {spec.called for spec in stage.recipe.eval.retain}
 
 
 def note_stages(root: Path, pipeline: Pipeline) -> None:

@@ -17,6 +17,7 @@ from eval_hooks.track import Tracker
 from trainers import TrainError, actions, announce
 from trainers.arguments import rank, starts_deepspeed, take_one_gpu, training_arguments
 from trainers.catalog import METHODS, STAGES
+from trainers.eval_tokenizer import eval_tokenizer
 from trainers.keeping import Keeping, check_roll_back, check_rule, disk, rule_of, say_best
 from trainers.recipe import Recipe
 from trainers.rundir import Place, check_free, environment, give_back, set_status, take, write_json, write_recipe
@@ -91,9 +92,10 @@ def carry_out(run: Run, place: Place, resume: bool, wandb_run: Any = None) -> in
     """Train where `place` says and return the exit code; W&B goes on with `wandb_run`, or starts."""
     folder, measure = place.folder, run.measure
     run.arguments.output_dir, run.arguments.run_name = str(folder / "checkpoints"), place.root.name
-    measure.out, measure.offset, measure.baselines, measure.template = (
-        place.root, place.offset, place.baselines, place.template,
-    )  # fmt: skip
+    measure.out, measure.offset, measure.baselines = place.root, place.offset, place.baselines
+    measure.tokenizer, measure.template_kwargs = eval_tokenizer(
+        place.root, run.tokenizer, run.recipe.model, main=rank() == 0
+    )
     if rank() == 0:
         write_recipe(folder, run.recipe)
         write_json(folder / "recipe.resolved.json", run.resolved)
@@ -232,11 +234,13 @@ def _say(run: Run, taken: actions.Taken) -> None:
 
 def say_evaluation(summary: Mapping[str, Any]) -> None:
     """One line; before the run has cost anything also what measuring will take, and what could show no loss."""
-    from eval_hooks.report.words import doubts, foreseen, line
+    from eval_hooks.report.words import doubts, foreseen, line, unshared_words
 
     announce(line(summary))
     if "foreseen" in summary:
         announce(f"measuring {foreseen(summary['foreseen'])}")
+    if summary["step"] == 0 and summary["unshared"]:
+        announce(f"measuring {unshared_words(summary)}")
     for name, task in summary["tasks"].items() if summary["step"] == 0 else ():
         for doubt in doubts(name, task):
             announce(f"beware    {doubt}")

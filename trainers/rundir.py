@@ -35,8 +35,6 @@ class Place:
     """Steps of the pipeline before it."""
     baselines: Mapping[str, int] = field(default_factory=dict)
     """Task -> step that it is paired with, where that is not the run's first."""
-    template: str | None = None
-    """Chat template of all evaluations, where the model's own may have changed since the first base."""
 
     @property
     def alone(self) -> bool:

@@ -74,15 +74,14 @@ def begun(recipe: Recipe | Pipeline, root: Path, opened: dict[Path, Watched]) ->
         if (root / "status.json").is_file():
             yield opened.get(root) or opened.setdefault(root, open_run(recipe, Place(folder=root, root=root)))
         return
-    begins, start, template = [0], None, None
+    begins, start = [0], None
     for number, stage in enumerate(recipe.stages):
         folder = stage_folder(root, number, stage.name)
         if not (folder / "status.json").is_file():
             return
         if folder not in opened:
             place = Place(
-                folder=folder, root=root, offset=begins[-1], template=template,
-                baselines=baselines(recipe, number, begins),
+                folder=folder, root=root, offset=begins[-1], baselines=baselines(recipe, number, begins),
             )  # fmt: skip
             opened[folder] = open_run((starting_from(stage, start) if start else stage).recipe, place)
         run = opened[folder]
@@ -90,7 +89,7 @@ def begun(recipe: Recipe | Pipeline, root: Path, opened: dict[Path, Watched]) ->
         if run.todo() or not (run.done(0) and finished(folder)):
             return
         begins.append(begins[-1] + steps_of(folder))
-        start, template = recommended(folder), template or run.tokenizer.chat_template
+        start = recommended(folder)
 
 
 def sweep(run: Watched, told: set[int]) -> int:

@@ -162,6 +162,7 @@ def open_run(recipe: Recipe, place: Place) -> Watched:
     """A run that has begun, before its weights are loaded. Raises what a recipe's own run would raise."""
     import torch
 
+    from trainers.eval_tokenizer import eval_tokenizer
     from trainers.evaluation import checkpoint_eval
     from trainers.models import load_tokenizer, starting_point
 
@@ -175,7 +176,8 @@ def open_run(recipe: Recipe, place: Place) -> Watched:
     every = replace(recipe.eval, every=1, budget=replace(recipe.eval.budget, action="report"))
     measure = checkpoint_eval(replace(recipe, eval=every), held_out_rows(recipe, place.folder, tokenizer))
     measure.out, measure.offset, measure.fill = place.root, place.offset, True
-    measure.baselines, measure.template = place.baselines, place.template
+    measure.baselines = place.baselines
+    measure.tokenizer, measure.template_kwargs = eval_tokenizer(place.root, tokenizer, recipe.model, main=True)
     arguments = SimpleNamespace(**resolved["arguments"])
     return Watched(recipe=recipe, place=place, arguments=arguments, tokenizer=tokenizer, measure=measure)
 

@@ -149,6 +149,11 @@ def doubts(name: str, task: Mapping[str, Any]) -> list[str]:
     return [f"{doubt}; {remedy}" for doubt in out]
 
 
+def unshared_words(summary: Mapping[str, Any]) -> str:
+    """Why an evaluation took longer than it need on another model."""
+    return f"each option runs by itself, since {summary['unshared']} take no mask over several: exact, but slower"
+
+
 def signed(estimate: E) -> str:
     """+0.42 (+0.31 to +0.55)."""
     return f"{estimate['value']:+.2f} ({estimate['low']:+.2f} to {estimate['high']:+.2f})"

@@ -8,7 +8,7 @@ from eval_hooks.estimate import Estimate, missing
 from eval_hooks.intervals import Z, bootstrap, bootstrap_mean, ratio, wilson
 from eval_hooks.retention.flips import e_value, e_value_drop, mcnemar_exact
 from eval_hooks.retention.subjects import clustered_mean
-from eval_hooks.table import column, kind_of, noise_of
+from eval_hooks.table import column, kind_of, marks, noise_of
 
 POWER_80 = 2.80
 """z(97.5 %) + z(80 %)."""
@@ -87,8 +87,8 @@ def retention(
 ) -> dict[str, object]:
     """The `retention` entry of a summary. Raises EvalError for tables that are no pair."""
     paired(before, after)
-    a, b = column(before, "correct").astype(bool), column(after, "correct").astype(bool)
-    lost, gained = int((a & ~b).sum()), int((~a & b).sum())
+    a, b = marks(before), marks(after)
+    lost, gained = int((a > b).sum()), int((b > a).sum())
     delta = delta_estimate(a, b)
     logp = (
         bootstrap_mean(gold_logp(after) - gold_logp(before))
@@ -100,7 +100,7 @@ def retention(
         "lost": lost,
         "gained": gained,
         "delta": delta.as_dict(),
-        "delta_clustered": _by_subjects(after, b.astype(float) - a.astype(float)).as_dict(),
+        "delta_clustered": _by_subjects(after, b - a).as_dict(),
         "mcnemar_p": mcnemar_exact(lost, gained),
         "e_value": e_value(lost, gained),
         "e_value_drop": e_value_drop(lost, gained),

@@ -23,10 +23,10 @@ SPLIT_NAMES = {"val": "validation", "validation": "val"}
 def load(spec: TaskSpec) -> ChoiceSet:
     """The items of a task entry and their dev rows. Raises EvalError for what is missing or malformed."""
     if spec.path is None:
-        return select(spec, _from_hub(spec.split), _from_hub("dev") if spec.shots else [])
+        return select(spec, _from_hub(spec.split), _from_hub("dev") if spec.n_shots else [])
     path = Path(spec.path)
     if path.is_file():
-        dev = _split_file(path.parent, "dev") if spec.shots else None
+        dev = _split_file(path.parent, "dev") if spec.n_shots else None
         return select(spec, read_file(path), read_file(dev) if dev else [])
     if not path.is_dir():
         raise EvalError(
@@ -37,7 +37,7 @@ def load(spec: TaskSpec) -> ChoiceSet:
         raise EvalError(
             f"{spec.task}: {path} has no file for split {spec.split!r} ({spec.split} with one of {', '.join(ENDINGS)})"
         )
-    dev = _split_file(path, "dev") if spec.shots else None
+    dev = _split_file(path, "dev") if spec.n_shots else None
     return select(spec, read_file(file), read_file(dev) if dev else [])
 
 
@@ -61,10 +61,10 @@ def select(spec: TaskSpec, items: list[ChoiceItem], dev: list[ChoiceItem]) -> Ch
         seen.add(item.item_id)
     solved: dict[str, tuple[ChoiceItem, ...]] = {}
     for subject in dict.fromkeys(item.subject for item in chosen):
-        rows = tuple(row for row in dev if row.subject == subject)[: spec.shots]
-        if len(rows) < spec.shots:
+        rows = tuple(row for row in dev if row.subject == subject)[: spec.n_shots]
+        if len(rows) < spec.n_shots:
             raise EvalError(
-                f"{spec.task}: subject {subject} has {len(rows)} dev rows, shots is {spec.shots}; lower shots or add "
+                f"{spec.task}: subject {subject} has {len(rows)} dev rows, shots is {spec.n_shots}; lower shots or add "
                 "dev rows"
             )
         solved[subject] = rows

@@ -55,6 +55,29 @@ def all_right(run: Path) -> Callable[[dict[str, Any]], None]:
     return rewrite
 
 
+def test_one_task_with_and_without_the_template_and_one_of_lm_evals(tokenizer: Any, tmp_path: Path) -> None:
+    """Two entries of one task differ by name: own tables, own keys, own pairs. The third is a YAML file of the user's."""
+    pytest.importorskip("lm_eval", reason="lm-eval is not installed: pip install 'tempering[eval]'")
+    (tmp_path / "rows.jsonl").write_text("".join(f'{{"q": "{i} and 1?", "a": "{i + 1}"}}\n' for i in range(6)))
+    (tmp_path / "sums.yaml").write_text(
+        f"task: sums\ndataset_path: json\ndataset_kwargs: {{data_files: {{test: {tmp_path}/rows.jsonl}}, "
+        f"cache_dir: {tmp_path}/cache}}\ntest_split: test\noutput_type: multiple_choice\ndoc_to_text: '{{{{q}}}}'\n"
+        "doc_to_choice: ['1', '2', '3', '4', '5', '6']\ndoc_to_target: '{{a|int - 1}}'\n"
+    )
+    entries = [POCKET, {**POCKET, "name": "pocket_chat", "chat_template": True},
+               {"task": "lm_eval:sums", "include_path": str(tmp_path)}]  # fmt: skip
+    callback = CheckpointEval(retain=entries, out=tmp_path / "run")
+    bare(tokenizer, tmp_path, callback, learning_rate=1e-2).train()
+    tasks = summaries(tmp_path / "run")[4]["tasks"]
+    assert list(tasks) == ["pocket", "pocket_chat", "sums"]
+    assert {task["retention"]["baseline_step"] for task in tasks.values()} == {0}
+    assert tasks["pocket"]["prompt_hash"] != tasks["pocket_chat"]["prompt_hash"]
+    assert tasks["pocket_chat"]["first_prompt"].startswith("<|im_start|>")
+    assert tasks["sums"]["metrics"]["acc"]["value"] == pytest.approx(tasks["sums"]["accuracy"]["value"])
+    line = json.loads((tmp_path / "run" / "metrics.jsonl").read_text().splitlines()[-1])
+    assert {"eval/pocket_chat/accuracy", "eval/sums/acc", "eval/sums/calibration/ece"} <= line.keys()
+
+
 def test_in_a_bare_trainer(tokenizer: Any, tmp_path: Path) -> None:
     """Step 0, every second step and the end; each later one paired with step 0; the model left in training mode."""
     loss = [LossItem(item_id="0", input_ids=(1, 2, 3, 4), labels=(-100, 2, 3, 4))]

@@ -5,14 +5,26 @@ from typing import Any
 
 import pytest
 import torch
-from transformers import AutoTokenizer, Gemma2Config, Gemma2ForCausalLM, LlamaForCausalLM
+from transformers import (
+    AutoTokenizer,
+    Gemma2Config,
+    Gemma2ForCausalLM,
+    LlamaForCausalLM,
+    MistralConfig,
+    MistralForCausalLM,
+)
 
 from eval_hooks import EvalError
+from eval_hooks.callback import silent_bar
 from eval_hooks.config import TaskSpec, Variant
 from eval_hooks.encode import encode
+from eval_hooks.evaluate import Pass, evaluate
 from eval_hooks.forward import Prefixes, block_attention, scoring_mode, takes_block_mask
 from eval_hooks.items import ChoiceItem, ChoiceSet
+from eval_hooks.ready import reader_of, ready
+from eval_hooks.report.words import unshared_words
 from eval_hooks.scoring import Scores, score, scores_of
+from eval_hooks.table import read_table
 from eval_hooks.trees import layout, one_by_one
 from tests.conftest import tiny_llama
 
@@ -154,6 +166,36 @@ def test_a_changed_question_does_not_reach_its_neighbours_in_the_row(tokenizer: 
     assert before[0].logp != after[0].logp
     for a, b in zip(before[1:], after[1:], strict=True):
         assert a.logp == pytest.approx(b.logp, abs=1e-4)
+
+
+def tiny_mistral(window: int | None) -> MistralForCausalLM:
+    torch.manual_seed(0)
+    config = MistralConfig(vocab_size=49152, hidden_size=32, intermediate_size=64, num_hidden_layers=2,
+                           num_attention_heads=4, num_key_value_heads=2, sliding_window=window)  # fmt: skip
+    return MistralForCausalLM(config).eval()
+
+
+def test_the_summary_says_where_nothing_is_shared_and_the_numbers_are_those_of_one_by_one(
+    tokenizer: Any, tmp_path: Path
+) -> None:
+    """A window of 16 tokens changes the numbers, so sharing over it would show; a Mistral without one does share."""
+    found = {}
+    for window in (16, None):
+        model = tiny_mistral(window)
+        reader = reader_of(model, tokenizer, {})
+        task = ready(TaskSpec(task="mmlu", variant="olmes_cf", shots=2), "retain", reader, DATA)
+        folder = tmp_path / str(window)
+        run = Pass(tasks=[task], folder=folder, keep_going=False)
+        summary = evaluate(run, model, reader, 0, None, silent_bar)
+        found[window] = read_table(folder / "mmlu.parquet").column("logp").to_pylist()
+        for one, logp in zip(task.choices, found[window], strict=True):
+            due = [by_hand(model, tokenizer, one.prompt, f" {option}") for option in one.item.choices]
+            assert logp == pytest.approx(due, abs=2e-4)
+        assert (summary["shared_prefix"], summary["unshared"]) == (
+            (False, "layers of kind sliding_attention") if window else (True, None)
+        )
+    assert found[16][0] != pytest.approx(found[None][0], abs=1e-2)
+    assert "sliding_attention take no mask" in unshared_words({"unshared": "layers of kind sliding_attention"})
 
 
 def test_a_model_with_sliding_windows_takes_the_unshared_path_and_agrees(tokenizer: Any) -> None:

@@ -7,7 +7,7 @@ import pytest
 
 from eval_hooks.config import Variant
 from eval_hooks.items import ChoiceItem
-from eval_hooks.variants import FORMS, continuations, prompt
+from eval_hooks.variants import FORMS, continuations, messages, prompt
 
 SHOT = ChoiceItem(
     item_id="solid_geometry/0",
@@ -64,3 +64,22 @@ def test_real_mmlu_rows_keep_the_text_none_as_an_option(shared_data: Path) -> No
     items = load(TaskSpec(task="mmlu", path=str(shared_data / "mmlu"))).items
     assert len(items) == 11213
     assert any("None" in item.choices for item in items)
+
+
+def test_as_a_conversation_the_header_is_the_system_message_and_shots_are_turns_or_stand_in_the_questions() -> None:
+    """Byte for byte what the plain prompt holds; an answered option has no space before it in a turn of its own."""
+    header = "The following are multiple choice questions (with answers) about solid geometry.\n\n"
+    shot, question = (
+        "How many faces has a cube?\nA. 4\nB. 6\nC. 8\nD. 12\nAnswer:",
+        "How many edges has it?\nA. 4\nB. 6\nC. 8\nD. 12\nAnswer:",
+    )
+    assert messages(ITEM, [SHOT], "lm_eval") == [
+        {"role": "system", "content": header},
+        {"role": "user", "content": shot},
+        {"role": "assistant", "content": "B"},
+        {"role": "user", "content": question},
+    ]
+    assert messages(ITEM, [SHOT], "lm_eval", multiturn=False) == [
+        {"role": "system", "content": header},
+        {"role": "user", "content": f"{shot} B\n\n{question}"},
+    ]

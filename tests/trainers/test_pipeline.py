@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 import torch
+from transformers import AutoTokenizer
 
 from launch import RecipeError
 from launch.load import load, load_any
@@ -196,3 +197,35 @@ def test_a_pipeline_that_cannot_be_is_refused_with_its_place(recipe_file: Path, 
 def test_what_takes_one_run_says_so_of_a_pipeline(pipeline: Load, recipe_file: Path) -> None:
     with pytest.raises(RecipeError, match=r"a pipeline; name one of its runs: .*learn.yaml, .*forget.yaml"):
         load(str(recipe_file.parent / "both.yaml"))
+
+
+def test_all_is_asked_with_the_first_bases_tokenizer_and_template(pipeline: Load) -> None:
+    """The second run brings another template and new tokens: its own for training, the first base's for measuring."""
+    asked = "{task: pocket, name: chat, variant: olmes_cf, shots: 0, limit: 4, chat_template: true}"
+    other = "{% for m in messages %}<turn>{{ m.content }}{% endfor %}"
+    words = [f"pipeline.{i}.set.eval.retain=[{asked}]" for i in (0, 1)]
+    new = [f"pipeline.1.set.model.chat_template='{other}'", "pipeline.1.set.model.add_tokens=['<turn>']"]
+    assert train_pipeline(pipeline(*words, *new)) == 0
+    root = Path("runs/both")
+    hashes = {summary(root, step)["tasks"]["chat"]["prompt_hash"] for step in (0, 3, 4, 5)}
+    first = summary(root, 5)["tasks"]["chat"]
+    assert len(hashes) == 1 and first["retention"]["baseline_step"] == 0
+    assert "<|im_start|>assistant" in first["first_prompt"] and "<turn>" not in first["first_prompt"]
+    saved, last = (
+        AutoTokenizer.from_pretrained(folder)
+        for folder in (root / "eval_tokenizer", root / "stages/2-forget/checkpoints/checkpoint-2")
+    )
+    assert last.chat_template == other and saved.chat_template != other
+    assert len(last) == len(saved) + 1
+
+
+def test_a_resumed_run_is_asked_as_it_began(recipe: Callable[..., Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    """The template is edited in between; the second half is still measured with the first one's."""
+    from trainers.run import train
+
+    word = "eval.retain=[{task: pocket, variant: olmes_cf, shots: 0, limit: 4, chat_template: true}]"
+    assert train(recipe(word, "train.max_steps=2", "train.save_steps=2", "eval.every=2"), run_dir=Path("one")) == 0
+    edited = "model.chat_template='{% for m in messages %}{{ m.content }}{% endfor %}'"
+    assert train(recipe(word, edited, "eval.every=2"), run_dir=Path("one"), resume=True) == 0
+    hashes = {summary(Path("one"), step)["tasks"]["pocket"]["prompt_hash"] for step in (0, 2, 4)}
+    assert len(hashes) == 1

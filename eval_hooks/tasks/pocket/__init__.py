@@ -25,9 +25,9 @@ def load(spec: TaskSpec) -> ChoiceSet:
     split = SPLIT_OF.get(spec.split)
     if split is None:
         raise EvalError(f"pocket: split {spec.split!r}: there are test and dev (also called validation)")
-    if split == "dev" and spec.shots:
+    if split == "dev" and spec.n_shots:
         raise EvalError("pocket: the dev split holds the shots themselves; score it at shots: 0")
-    return select(replace(spec, split=split), bank(split), bank("dev") if spec.shots else [])
+    return select(replace(spec, split=split), bank(split), bank("dev") if spec.n_shots else [])
 
 
 def bank(split: str) -> list[ChoiceItem]:

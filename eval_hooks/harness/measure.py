@@ -1,0 +1,185 @@
+"""lm-eval's requests answered by the live model, judged by its tasks, and made the per-item table."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from eval_hooks.estimate import Estimate, missing
+from eval_hooks.forward import Progress
+from eval_hooks.harness.ask import Asked, gold
+from eval_hooks.harness.requests import Written, answers, log_probabilities
+from eval_hooks.harness.surroundings import seeds
+from eval_hooks.intervals import bootstrap_mean
+from eval_hooks.items import LETTERS
+from eval_hooks.table import choice_table, scored_table, with_facts, written_table
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+    from eval_hooks.ready import Reader
+
+
+@dataclass(frozen=True, kw_only=True)
+class Judged:
+    """A document as lm-eval judged it, under one of its task's filters."""
+
+    task: Any
+    doc_id: int
+    document: Any
+    filter: str
+    requests: Sequence[Any]
+    metrics: Mapping[str, Any]
+
+
+def measure(name: str, asked: Asked, model: Any, reader: "Reader", batch_tokens: int, progress: Progress) -> "pa.Table":
+    """The per-item table, with lm-eval's own metrics in its metadata; the same on every rank."""
+    parts = len(asked.texts.trees) + len(asked.prompts)
+    heard = stretched(progress, parts, asked.documents)
+    found: list[Any] = log_probabilities(model, asked.texts, batch_tokens, heard)
+    written = answers(model, reader.tokenizer, asked.prompts, heard)
+    found += [one.text for one in written]
+    for request, value in zip(asked.requests, found, strict=True):
+        rolling = request.request_type == "loglikelihood_rolling"
+        request.resps = [value[0] if rolling else value] * (request.repeats or 1)
+        request.filtered_resps = {}
+    with seeds():
+        judged = [one for task in asked.harness.tasks for one in _judged(task)]
+    chosen = asked.harness.filter or judged[0].filter
+    deciding = [one for one in judged if one.filter == chosen]
+    tables = {"choice": _choices, "generate": _answers, "score": _scores}
+    facts = {
+        "metrics": {key: value.as_dict() for key, value in metrics(judged).items()},
+        "metric": _key(asked.harness.metric, chosen),
+        "cut": asked.cut,
+    }
+    return with_facts(tables[asked.kind](name, asked, deciding, written), facts)
+
+
+def stretched(progress: Progress, parts: int, whole: int) -> Progress:
+    """A progress of `whole` that is told of `parts`."""
+    done = 0
+
+    def heard(more: int) -> None:
+        nonlocal done
+        progress(whole * (done + more) // parts - whole * done // parts)
+        done += more
+
+    return heard
+
+
+def _judged(task: Any) -> Iterator[Judged]:
+    task.apply_filters()
+    documents: dict[int, list[Any]] = {}
+    for request in task.instances:
+        documents.setdefault(request.doc_id, []).append(request)
+    for name in task.instances[0].filtered_resps:
+        for doc_id, requests in documents.items():
+            requests = sorted(requests, key=lambda request: request.idx)
+            found = task.process_results(requests[0].doc, [request.filtered_resps[name] for request in requests])
+            yield Judged(
+                task=task, doc_id=doc_id, document=requests[0].doc, filter=name, requests=requests, metrics=found
+            )
+
+
+def metrics(judged: Sequence[Judged]) -> dict[str, Estimate]:
+    """lm-eval's metrics by its names (`acc`, `exact_match,strict-match`).
+
+    A mean has its interval, and over several tasks it is that of all their items, as lm-eval weighs them; what a task
+    aggregates in a way of its own has none, and no value over several tasks.
+    """
+    values: dict[str, dict[Any, list[Any]]] = {}
+    for one in judged:
+        for metric, value in one.metrics.items():
+            values.setdefault(_key(metric, one.filter), {}).setdefault(one.task, []).append((metric, value))
+    return {key: _aggregate(of_task) for key, of_task in values.items()}
+
+
+def _aggregate(of_task: Mapping[Any, Sequence[tuple[str, Any]]]) -> Estimate:
+    from lm_eval.api.metrics import mean
+
+    every = [value for pairs in of_task.values() for _, value in pairs]
+    own = {task: task.aggregation().get(pairs[0][0], mean) for task, pairs in of_task.items()}
+    if all(how is mean for how in own.values()):
+        return bootstrap_mean(np.array(every, dtype=float))
+    if len(of_task) > 1:
+        return missing("each of the tasks aggregates it in a way of its own; name them one by one", len(every))
+    how = next(iter(own.values()))
+    return Estimate(value=float(how(every)), n=len(every), reason="aggregated by lm-eval's task, without an interval")
+
+
+def _key(metric: str, chosen: str) -> str:
+    return metric if chosen == "none" else f"{metric},{chosen}"
+
+
+def share_of(one: Judged, metric: str) -> float | None:
+    """What an item earned by a metric, 0 to 1; None where the metric says no such thing of an item."""
+    value = one.metrics.get(metric)
+    return float(value) if isinstance(value, int | float | np.number) and 0 <= value <= 1 else None
+
+
+def _common(name: str, one: Judged) -> dict[str, Any]:
+    task = one.task.task_name
+    return {"task": name, "item_id": f"{task}/{one.doc_id}", "subject": task}
+
+
+def _choices(name: str, asked: Asked, judged: Sequence[Judged], written: Sequence[Written]) -> "pa.Table":
+    number = {id(request): i for i, request in enumerate(asked.scored)}
+    rows = []
+    for one in judged:
+        choices = one.task.doc_to_choice(one.document)
+        requests = one.requests[: len(choices)]  # those after them are asked without the question, for another metric
+        logp = [request.resps[0][0] for request in requests]
+        lettered = all(choice in LETTERS for choice in choices)
+        rows.append(
+            {
+                **_common(name, one),
+                "variant": asked.harness.metric,
+                "shots": one.task.get_config("num_fewshot"),
+                "gold": gold(one.task, one.document),
+                "logp": logp,
+                "chars": [len(choice) for choice in choices],
+                "letter_mass": float(np.exp(logp).sum()) if lettered else None,
+                "prompt_tokens": asked.texts.context_tokens(number[id(requests[0])]),
+            }
+        )
+    return choice_table(rows)
+
+
+def _answers(name: str, asked: Asked, judged: Sequence[Judged], written: Sequence[Written]) -> "pa.Table":
+    by_request = {id(request): one for request, one in zip(asked.written, written, strict=True)}
+    rows = []
+    for one in judged:
+        request, score = one.requests[0], share_of(one, asked.harness.metric)
+        answer = by_request[id(request)]
+        rows.append(
+            {
+                **_common(name, one),
+                "prompt": request.args[0],
+                "output": answer.text,
+                "gold": str(one.task.doc_to_target(one.document)),
+                "correct": None if score is None else score == 1,
+                "score": score,
+                "reason": f"judged: {request.filtered_resps[one.filter]}",
+                "n_tokens": answer.n_tokens,
+                "hit_limit": answer.hit_limit,
+            }
+        )
+    return written_table(rows)
+
+
+def _scores(name: str, asked: Asked, judged: Sequence[Judged], written: Sequence[Written]) -> "pa.Table":
+    rows = []
+    for one in judged:
+        score = share_of(one, asked.harness.metric)
+        rows.append(
+            {
+                **_common(name, one),
+                "prompt": one.requests[0].args[0],
+                "gold": str(one.task.doc_to_target(one.document)),
+                "correct": None if score is None else score == 1,
+                "score": score,
+            }
+        )
+    return scored_table(rows)

@@ -1,0 +1,35 @@
+"""The tokenizer and template that all evaluations of a run folder read with: those of its first base, saved there."""
+
+import copy
+import json
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from eval_hooks.ranks import from_writer
+from trainers.recipe import ModelSection
+
+FOLDER = "eval_tokenizer"
+KWARGS = "chat_template_kwargs.json"
+
+
+def eval_tokenizer(root: Path, tokenizer: Any, model: ModelSection, main: bool) -> tuple[Any, Mapping[str, Any]]:
+    """(tokenizer, arguments of its template): as saved in the folder, else the model's own, which are then saved.
+
+    So a stage that brings a template, tokens or an end token of its own, or a recipe that was edited before it is
+    resumed, is asked as the first base was.
+    """
+    folder = root / FOLDER
+    if from_writer(main and folder.is_dir()):
+        from transformers import AutoTokenizer
+
+        kwargs = json.loads((folder / KWARGS).read_text("utf-8"))
+        return AutoTokenizer.from_pretrained(folder, trust_remote_code=model.trust_remote_code), kwargs
+    if main:
+        part = folder.with_name(folder.name + ".part")
+        shutil.rmtree(part, ignore_errors=True)
+        tokenizer.save_pretrained(part)
+        (part / KWARGS).write_text(json.dumps(dict(model.chat_template_kwargs)), "utf-8")
+        part.rename(folder)
+    return copy.deepcopy(tokenizer), model.chat_template_kwargs
