@@ -265,7 +265,8 @@ def _task_entry(run: Pass, task: Ready, model: Any, reader: Reader, step: int, b
             temperature_split=None if waves else task.spec.temperature_split,
         )
         flips = flips_to_read(before[0], table, asked) if before else []
-        return {**entry, "flips": flips, "seconds_saved": saved}
+        cut = sum(one.cut > 0 for one in task.choices)
+        return {**entry, "flips": flips, "cut": cut, "seconds_saved": saved}
     except Exception as error:  # a failed evaluation is a visible failed row, whatever broke it
         if not run.keep_going:
             raise

@@ -25,6 +25,9 @@ from eval_hooks.waves import LOOKS, Drawn
 RESAMPLES = 1000
 Z_80 = 0.8416212335729143
 """80 % point of the normal distribution: the power of `minimum_detectable`."""
+WHOLE_ONLY = ("ece_equal_mass", "ece_debiased", "smooth_ece", "rms", "mce", "classwise_ece", "e_aurc", "temperature",
+              "ece_after_temperature")  # fmt: skip
+"""Calibration numbers that need every item."""
 Number = Callable[[np.ndarray], float | None]
 """Weights of the scored items (n,) -> a number of all items."""
 
@@ -54,6 +57,7 @@ def summarise_part(
         "retention": {**_retention(table, before, drawn, delta, right, guess), "margin": margin,
                       "baseline_step": baseline_step, "verdict": verdict(delta, margin)},
         "calibration": {
+            **dict.fromkeys(WHOLE_ONLY, missing("not had from a part of the items", len(scored)).as_dict()),
             "ece": _resampled(moved_ece(drawn, before, table), drawn).as_dict(),
             **{name: _resampled(_of(number, table), drawn).as_dict() for name, number in NUMBERS.items()},
             "brier": _mean(drawn, brier, table, ("p", "gold")).as_dict(),

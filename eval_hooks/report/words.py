@@ -138,6 +138,8 @@ def doubts(name: str, task: Mapping[str, Any]) -> list[str]:
     """What makes a multiple-choice number of a base unfit to show a loss: mostly a wrong template or variant."""
     if task.get("status", "failed") == "failed" or task.get("kind") != "choice":
         return []
+    short = [f"{name}: {task['cut']} prompts are longer than the model reads: cut on the left, or shots left out, as "
+             "the variant does; ask with fewer shots"] if task.get("cut") else []  # fmt: skip
     found, chance, mass = task["accuracy"], task["chance"], task["letter_mass"]
     out = []
     if found["low"] is not None and found["low"] <= chance:
@@ -146,7 +148,7 @@ def doubts(name: str, task: Mapping[str, Any]) -> list[str]:
     if mass is not None and mass < 0.5:
         out.append(f"{name}: only {100 * mass:.0f} % of the probability is on the letters; the model answers otherwise")
     remedy = "try variant olmes_cf, or another chat_template setting"
-    return [f"{doubt}; {remedy}" for doubt in out]
+    return [*(f"{doubt}; {remedy}" for doubt in out), *short]
 
 
 def unshared_words(summary: Mapping[str, Any]) -> str:
@@ -186,7 +188,8 @@ def value(estimate: E) -> str:
 
 def debiased(before: Mapping[str, E], after: Mapping[str, E]) -> str:
     """ECE without what noise adds to it, from two calibrations: it stands beside the plain one."""
-    return f"debiased {before['ece_debiased']['value']:.3f} -> {after['ece_debiased']['value']:.3f}"
+    ends = (one["ece_debiased"] for one in (before, after))
+    return "debiased " + " -> ".join("not measured" if e["value"] is None else f"{e['value']:.3f}" for e in ends)
 
 
 def at_temperature(task: Mapping[str, Any]) -> str:

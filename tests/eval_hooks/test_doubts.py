@@ -52,3 +52,8 @@ def test_pairs_say_how_far_the_model_went() -> None:
     after = {"kind": "pairs", "n": 3, **dict.fromkeys(keys, e)}
     _, text = held_out("pairs", {**after, "length": {"value": 16.0}}, after)
     assert "KL from step 0 0.500 (0.400 to 0.600) nats an answer; its answers 16.0 -> 0.5 tokens long" in text
+
+
+def test_prompts_that_were_cut_are_counted_and_said() -> None:
+    (said,) = doubts("mmlu", {**entry(60, 100, 0.9), "cut": 3})
+    assert said.startswith("mmlu: 3 prompts are longer than the model reads")

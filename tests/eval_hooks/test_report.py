@@ -196,3 +196,25 @@ def test_numbers_in_words() -> None:
     assert kept({"verdict": "dropped", "delta": delta, "margin": 0.02}) == (
         "dropped: 12.0 points lost, the loss is real (9.0 to 15.0)"
     )
+
+
+def test_an_evaluation_in_waves_and_the_budget_are_on_screen_and_page(tmp_path: Path) -> None:
+    """A part's entry has no McNemar p, no subjects, no diagram; what the budget did is there with its evidence."""
+    from tests.eval_hooks.test_waves import noisy, part_of
+
+    run = run_folder(tmp_path / "run")
+    before = read_table(run / "evals/step-0/pocket.parquet")
+    entry, drawn = part_of(before, noisy(before, 0.1), allowed=0.3)
+    file = run / "evals/step-20/summary.json"
+    summary = json.loads(file.read_text())
+    summary["tasks"]["pocket"] = {**summary["tasks"]["pocket"], **entry}
+    file.write_text(json.dumps(summary))
+    lines = [line for line in (run / "metrics.jsonl").read_text().splitlines() if line.endswith("}")]
+    reason = {"step": 20, "budget/crossed": 1.0, "budget/reason": f"pocket fell {NASTY}", "budget/action": "lr"}
+    (run / "metrics.jsonl").write_text("\n".join([*lines, json.dumps(reason)]) + "\n")
+    shown = " ".join(screen(run).split())
+    assert f"n = {len(drawn.items)} of 120" in shown and "excluded" in shown and "step 20: lr: pocket fell" in shown
+    write_report(run)
+    page = (run / "report.html").read_text()
+    assert f"n = {len(drawn.items)} of 120" in page and "<td>lr</td>" in page and NASTY not in page
+    assert (run / "report.png").stat().st_size
