@@ -1,26 +1,43 @@
 """CheckpointEval: measure a model while it trains, in anybody's Trainer.
 
 from eval_hooks import CheckpointEval
-trainer.add_callback(CheckpointEval(retain=[{"task": "pocket", "variant": "olmes_cf", "shots": 0}], every=100))
+pocket = {"task": "pocket", "variant": "olmes_cf", "shots": 0}
+trainer.add_callback(CheckpointEval(retain=[pocket], every=100, budget={"accuracy_drop": 0.02, "action": "stop"}))
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args, get_type_hints
 
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR
 
-from eval_hooks.budget import crossed
+from eval_hooks.budget import ALONE, crossed, judged, slow
 from eval_hooks.catalog import Judge
-from eval_hooks.config import Budget, Role, TaskSpec, kept_margin
+from eval_hooks.config import Action, Budget, Role, TaskSpec, kept_margin
+from eval_hooks.cost import Cost
 from eval_hooks.errors import EvalError
-from eval_hooks.evaluate import HeldOut, Pass, evaluate
+from eval_hooks.evaluate import HeldOut, Pass, evaluate, has_base, note, summary_of
+from eval_hooks.files import beside_checkpoint, evaluations
 from eval_hooks.forward import Progress, no_progress
 from eval_hooks.known import Known
 from eval_hooks.ranks import from_writer
 from eval_hooks.ready import Reader, Ready, load_items, reader_of, ready
 from eval_hooks.track import Tracker, show_summary
+from eval_hooks.waves import ALPHA, Looks
+
+
+@dataclass(frozen=True, kw_only=True)
+class Due:
+    """An action of the budget that needs more than the callback."""
+
+    action: Action
+    step: int
+    """Of this run."""
+    reason: str
+
 
 Entry = TaskSpec | Mapping[str, Any] | str
 
@@ -28,8 +45,10 @@ Entry = TaskSpec | Mapping[str, Any] | str
 class CheckpointEval(TrainerCallback):
     """Scores tasks at step 0, every so often and at the end; each is paired with step 0.
 
-    Needs no recipe: tasks are names, mappings or TaskSpecs. Rows of a task that scores a data source are handed in by
-    name (`rows`), and so are the tokenised validation sets (`held_out`) and, by task, what judges answers (`judges`).
+    Needs no recipe: `tasks` (what the run is for, a recipe's eval.target) and `retain` (what must not be lost) are
+    names, mappings or TaskSpecs, `budget` is a mapping or a Budget. Rows of a task that scores a data source are handed
+    in by name (`rows`), and so are the tokenised validation sets (`held_out`) and, by task, what judges answers
+    (`judges`).
     `known` says where tables of the start are kept, so that the next run from it need not score it again.
     `on_summary` is called on the writing rank with each summary. Items are loaded at construction, which raises
     EvalError for a task that cannot be; rendered at the start of training, which raises it for items that cannot be
@@ -39,7 +58,7 @@ class CheckpointEval(TrainerCallback):
     def __init__(
         self,
         *,
-        target: Sequence[Entry] = (),
+        tasks: Sequence[Entry] = (),
         retain: Sequence[Entry] = (),
         every: int | float | str | None = None,
         out: str | Path = "runs/eval",
@@ -47,16 +66,19 @@ class CheckpointEval(TrainerCallback):
         held_out: Mapping[str, HeldOut] | None = None,
         judges: Mapping[str, Judge] | None = None,
         margin: float | None = None,
-        budget: Budget | None = None,
+        budget: Budget | Mapping[str, Any] | None = None,
+        order: Literal["full", "waves"] = "full",
+        cost_limit: float | None = None,
         on_error: Literal["report", "stop"] = "report",
         samples: int = 8,
         template_kwargs: Mapping[str, Any] | None = None,
         known: Known | None = None,
+        carried_out: Sequence[Action] = ALONE,
         tracker: Tracker | None = None,
         on_summary: Callable[[dict[str, Any]], None] | None = None,
     ) -> None:
         self.entries: list[tuple[TaskSpec, Role]] = [
-            *((_spec(t), "target") for t in target),
+            *((_spec(t), "target") for t in tasks),
             *((_spec(t), "retain") for t in retain),
         ]
         names = [spec.name or spec.task for spec, _ in self.entries]
@@ -65,8 +87,21 @@ class CheckpointEval(TrainerCallback):
         self.every, self.out = every, Path(out)
         self.held_out, self.judges = held_out or {}, judges or {}
         self._items = [load_items(spec, (rows or {}).get(spec.name or spec.task)) for spec, _ in self.entries]
-        self.budget = budget or Budget()
+        self.budget = _budget(budget)
         self.margin = kept_margin(margin, self.budget)
+        if cost_limit is not None and order == "full":
+            raise EvalError(
+                f"eval.cost_limit {cost_limit:g}: only an evaluation in waves can end early; set eval.order: waves"
+            )
+        if self.budget.action not in carried_out:
+            raise EvalError(
+                f"budget.action {self.budget.action!r}: alone the callback can {', '.join(ALONE)}; run a recipe with "
+                "`temper train` for the others"
+            )
+        self.order, self.cost_limit = order, cost_limit
+        self.cost = Cost(cost_limit)
+        self._whole = True
+        """Whether the last evaluation scored every item."""
         self.on_error, self.samples = on_error, samples
         self.template_kwargs, self.known = template_kwargs or {}, known
         self.tracker, self.on_summary = tracker, on_summary
@@ -79,16 +114,28 @@ class CheckpointEval(TrainerCallback):
         """Chat template to ask with, where the model's own is not that of the baseline."""
         self.stopped: str | None = None
         """Why the budget ended the run, if it did."""
+        self.due: Due | None = None
+        """What somebody else has to carry out, now that training was stopped for it."""
+        self.taken = 0
+        """How often the budget's action was taken."""
         self._reader: Reader | None = None
         self.at_end = True
         """Measure when training ends; a run that is stopped from outside switches it off."""
-        self._last: int | None = None
+        self._last_step: int | None = None
+
+    def go_on(self, taken: int) -> None:
+        """Be ready for the next part of a run that stopped for an action of its budget."""
+        self.due, self.taken, self._last_step = None, taken, None
 
     def on_train_begin(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
-        """Render every item once and measure the base, unless a resumed run has it on disk."""
+        """Render every item once and measure the base; a resumed run has it on disk or is refused with an EvalError."""
+        if getattr(args, "fsdp", None):
+            raise EvalError("FSDP: measuring under it is untested; use DeepSpeed ZeRO-3, or plain data parallelism")
         model = kwargs["model"]
+        if kwargs["processing_class"] is None:
+            raise EvalError("CheckpointEval reads with the trainer's tokenizer and it has none; pass processing_class=")
         tokenizer = getattr(kwargs["processing_class"], "tokenizer", kwargs["processing_class"])
         self._reader = reader_of(model, tokenizer, self.template_kwargs, self.template)
         self.tasks = [
@@ -97,28 +144,45 @@ class CheckpointEval(TrainerCallback):
         ]
         if self.tracker is None and state.is_world_process_zero:
             self.tracker = Tracker(self.out)
-        if state.global_step == 0 or not (self.folder(0) / "summary.json").is_file():
-            self._evaluate(model, args, state, control)
+        self.cost = Cost(self.cost_limit, self._last(state, state.global_step).get("cost"))
+        self.taken = max(self.taken, self._taken_before(state))
+        if state.global_step == 0:
+            self._evaluate(args, state, control, **kwargs)
+            return
+        at = {name: self.out / "evals" / f"step-{step}" for name, step in self.baselines.items()}
+        retained = [task.name for task in self.tasks if task.role == "retain"]
+        bases = {name: at.get(name, self.folder(0)) for name in retained}
+        if lost := from_writer([f"{folder} ({name})" for name, folder in bases.items() if not has_base(folder, name)]):
+            raise EvalError(
+                f"resumed at step {state.global_step} without its baseline: {', '.join(lost)} is not there, and the "
+                "weights have changed since; copy it back, make it from the base with `temper eval BASE --out FOLDER`, "
+                "or start anew"
+            )
 
     def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
         """Measure where a step is due."""
         period = self.period(state.max_steps)
         if period and state.global_step % period == 0:
-            self._evaluate(kwargs["model"], args, state, control)
+            self._evaluate(args, state, control, **kwargs)
 
     def on_epoch_end(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
         """Measure after an epoch, where that was asked for."""
         if self.every == "epoch":
-            self._evaluate(kwargs["model"], args, state, control)
+            self._evaluate(args, state, control, **kwargs)
+
+    def on_save(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
+        """Put the temperatures fitted at this step beside its checkpoint."""
+        self._beside_checkpoint(args, state)
 
     def on_train_end(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
-        """Measure the final weights, unless the last step was measured."""
-        if self.at_end:
-            self._evaluate(kwargs["model"], args, state, control)
+        """Measure the final weights whole, unless that was done."""
+        if self.at_end and not self.due:
+            self._last_step = self._last_step if self._whole else None
+            self._evaluate(args, state, control, at_end=True, **kwargs)
 
     def period(self, max_steps: int) -> int | None:
         """Steps between evaluations; None: only at the ends (or at epochs)."""
@@ -126,18 +190,31 @@ class CheckpointEval(TrainerCallback):
             return max(1, round(self.every * max_steps))
         return int(self.every) if isinstance(self.every, int | float) else None
 
+    def between(self, state: TrainerState) -> int:
+        """How many evaluations there are between step 0 and the end."""
+        if self.every == "epoch":
+            return max(0, int(state.num_train_epochs) - 1)
+        period = self.period(state.max_steps)
+        return (state.max_steps - 1) // period if period else 0
+
     def folder(self, step: int) -> Path:
         """Where the evaluation at a step of this run is."""
         return self.out / "evals" / f"step-{self.offset + step}"
 
-    def _evaluate(self, model: Any, args: TrainingArguments, state: TrainerState, control: TrainerControl) -> None:
+    def _evaluate(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, at_end: bool = False, **kwargs: Any
+    ) -> None:
         step = state.global_step
-        if self._last == step:
+        if self._last_step == step:
             return
-        self._last = step
+        self._last_step = step
         writes = state.is_world_process_zero
         own = {task.name: self.folder(0) for task in self.tasks} if step else {}
         before = {name: self.out / "evals" / f"step-{at}" for name, at in self.baselines.items()}
+        between = 0 < step < state.max_steps and not at_end
+        looks = self._looks(state) if between and self.order == "waves" else None
+        self._whole = looks is None
+        last = self._last(state, step - 1)
         run = Pass(
             tasks=self.tasks,
             held_out=self.held_out,
@@ -145,6 +222,12 @@ class CheckpointEval(TrainerCallback):
             start=self.folder(0) if step else None,
             seam=self.offset > 0 and step == 0,
             known=self.known if step == 0 else None,
+            twice=step == 0,
+            looks=looks,
+            last=self.out / "evals" / f"step-{last['step']}" if last else None,
+            cost=self.cost,
+            counts=between,
+            after=self.between(state) + 1 if step == 0 else 0,
             baselines={**own, **before},
             margin=self.margin,
             samples=self.samples,
@@ -153,22 +236,66 @@ class CheckpointEval(TrainerCallback):
         )
         assert self._reader is not None
         tokens = getattr(state, "num_input_tokens_seen", None) or None
-        summary = evaluate(run, model, self._reader, self.offset + step, tokens, progress_bar if writes else silent_bar)
+        summary = evaluate(
+            run, kwargs["model"], self._reader, self.offset + step, tokens, progress_bar if writes else silent_bar
+        )
+        self._beside_checkpoint(args, state)
         if writes and self.tracker:
             show_summary(self.tracker, summary, step)
         if writes and self.on_summary:
             self.on_summary(summary)
-        self._decide(summary, control)
+        action = self._decide(summary, last.get("budget", {}), state, control)
+        if action not in (None, "report"):
+            self.taken += 1
+        if action == "lr":
+            slow(kwargs["optimizer"], kwargs["lr_scheduler"], self.budget.lr.factor)
 
-    def _decide(self, summary: dict[str, Any], control: TrainerControl) -> None:
-        reasons = from_writer(crossed(self.budget, summary))
-        if reasons and self.tracker:
-            self.tracker.log(
-                summary["step"] - self.offset, {"budget/crossed": 1.0, "budget/reason": "; ".join(reasons)}
-            )
-        if reasons and self.budget.action == "stop":
-            self.stopped = "; ".join(reasons)
+    def _beside_checkpoint(self, args: TrainingArguments, state: TrainerState) -> None:
+        if state.is_world_process_zero and args.output_dir:
+            step = state.global_step
+            beside_checkpoint(self.folder(step), Path(args.output_dir) / f"{PREFIX_CHECKPOINT_DIR}-{step}")
+
+    def _looks(self, state: TrainerState) -> Looks:
+        """When scoring in waves may end; the chance of an error is split over all such evaluations."""
+        drop = self.budget.accuracy_drop
+        return Looks(allowed=self.margin if drop is None else drop, alpha=ALPHA / max(1, self.between(state)))
+
+    def _taken_before(self, state: TrainerState) -> int:
+        """How often a resumed run's budget has acted."""
+        folders = [folder for step, folder in evaluations(self.out).items() if step <= self.offset + state.global_step]
+        done = (summary_of(folder).get("budget", {}).get("action") for folder in folders if state.global_step)
+        return sum(action == self.budget.action for action in done)
+
+    def _last(self, state: TrainerState, upto: int) -> dict[str, Any]:
+        """The summary of this run's newest evaluation up to a step, on the writing rank; empty where there is none."""
+        steps = [step for step in evaluations(self.out) if self.offset <= step <= self.offset + upto]
+        if not steps or not state.is_world_process_zero:
+            return {}
+        return summary_of(self.out / "evals" / f"step-{steps[-1]}")
+
+    def _decide(
+        self, summary: dict[str, Any], before: Mapping[str, Any], state: TrainerState, control: TrainerControl
+    ) -> str | None:
+        """Judge the budget, note it in the summary, and do what is due; returns the action."""
+        more = state.global_step < state.max_steps
+        entry = from_writer(judged(self.budget, crossed(self.budget, summary), before, self.taken, more))
+        if not entry["crossed"]:
+            return None
+        reason, action = "; ".join(entry["crossed"]), entry["action"]
+        if state.is_world_process_zero:
+            note(self.folder(state.global_step), {**summary, "budget": entry})
+        if self.tracker:
+            line = {"budget/crossed": 1.0, "budget/reason": reason}
+            self.tracker.log(state.global_step, line | ({"budget/action": action} if action else {}))
+            self.tracker.alert("budget crossed", f"{reason}; action: {action or 'none yet'}")
+        if action == "stop":
+            self.stopped = reason
             control.should_training_stop = True
+        elif action in ("roll_back", "replay", "kl"):
+            self.due = Due(action=action, step=state.global_step, reason=reason)
+            control.should_training_stop = True
+            control.should_save = action != "roll_back"
+        return action
 
 
 def _spec(entry: Entry) -> TaskSpec:
@@ -182,6 +309,23 @@ def _spec(entry: Entry) -> TaskSpec:
             f"task entry {entry!r}: {str(error).removeprefix('TaskSpec.__init__() ')}; keys are those of "
             "eval_hooks.config.TaskSpec"
         ) from error
+
+
+def _budget(given: Budget | Mapping[str, Any] | None) -> Budget:
+    """A budget in any of its forms. Raises EvalError for a key, an action or a share that cannot be."""
+    if isinstance(given, Budget):
+        return given
+    hints, values = get_type_hints(Budget), dict(given or {})
+    if unknown := values.keys() - hints.keys():
+        raise EvalError(f"budget: no such key: {', '.join(sorted(unknown))}; there are: {', '.join(hints)}")
+    actions = get_args(hints["action"])
+    if values.get("action", "report") not in actions:
+        raise EvalError(f"budget.action {values['action']!r}: alone the callback can {', '.join(actions)}")
+    for key in ("accuracy_drop", "ece_rise"):
+        share = values.get(key)
+        if share is not None and not (isinstance(share, int | float) and 0 <= share < 1):
+            raise EvalError(f"budget.{key} {share!r}: must be a share from 0 to below 1, as 0.02 for two points")
+    return Budget(**values)
 
 
 @contextmanager

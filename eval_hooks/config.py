@@ -23,6 +23,8 @@ class TaskSpec:
     """Solved examples before each question of a multiple-choice task, from the subject's dev rows in order."""
     split: str = "test"
     """Which rows are scored."""
+    temperature_split: str | None = None
+    """Split whose items fit a temperature (`validation`, say, at most `limit` of them); null: none is fitted."""
     path: str | None = None
     """Folder or file with the items; without it the hub copy or the embedded bank."""
     subjects: tuple[str, ...] = ()
@@ -41,13 +43,67 @@ class TaskSpec:
     """For a task whose items are rows of a data source: which source, with its keys; read by the caller."""
 
 
+Action = Literal["report", "stop", "roll_back", "replay", "kl", "lr"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Replay:
+    """What is mixed in from then on."""
+
+    source: Any
+    """An entry of data.train, read by the caller."""
+    share: float = 0.25
+    """Of the rows (or tokens, as data.weight_by says)."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Kl:
+    """A pull towards the start model from then on: KL(start || model) on the rows trained on, added to the loss."""
+
+    weight: float = 0.1
+
+
+@dataclass(frozen=True, kw_only=True)
+class Lr:
+    """A lower learning rate from then on."""
+
+    factor: float = 0.5
+
+
 @dataclass(frozen=True, kw_only=True)
 class Budget:
     """What may be lost before something happens: only a loss that the interval proves counts."""
 
     accuracy_drop: float | None = None
+    """Of a task to retain, against step 0; a share: 0.02 is two points."""
     ece_rise: float | None = None
-    action: Literal["report", "stop"] = "report"
+    """Of a task to retain, against step 0."""
+    target_floor: float | None = None
+    """Accuracy under which no target may lie after step 0."""
+    confidence: float = 0.95
+    """Level of the intervals that prove it."""
+    patience: int = 1
+    """Evaluations in a row at which a limit has to be crossed."""
+    action: Action = "report"
+    """report; stop (exit code 3); roll_back to the last checkpoint that kept the budget, then go on at a lower learning
+    rate; mix in replay; add kl to the start model; lower lr."""
+    replay: Replay | None = None
+    kl: Kl = field(default_factory=Kl)
+    lr: Lr = field(default_factory=Lr)
+    most: int = 3
+    """Times that roll_back or lr is taken; then roll_back stops the run, and lr only reports."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Keep:
+    """The `eval.keep` section."""
+
+    by: str
+    """A key of metrics.jsonl that an evaluation logs, as eval/sql/accuracy."""
+    subject_to: str | None = None
+    """What must hold of a checkpoint, as "eval/pocket/retention/delta_low >= -0.02"."""
+    greater_is_better: bool | None = None
+    """Default: by the key; losses and calibration errors are better small."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,6 +119,15 @@ class EvalConfig:
     margin: float | None = None
     """What may be lost and still be called kept; default budget.accuracy_drop, else 0.02."""
     budget: Budget = field(default_factory=Budget)
+    order: Literal["full", "waves"] = "full"
+    """full: all items at every evaluation. waves: between step 0 and the end, the items to retain whose margin at step
+    0 was small come first, in waves, until a loss of more than the budget's accuracy_drop (or the margin) is excluded
+    or proven."""
+    cost_limit: float | None = None
+    """Share of the planned training seconds that the evaluations between step 0 and the end may take; needs
+    order: waves, which then end when it is used up."""
+    keep: Keep | None = None
+    """Which checkpoint is the best: `best` in the run folder points to it; a pipeline's next run starts there."""
     on_error: Literal["report", "stop"] = "report"
     samples: int = 8
     """Generations kept for the report and W&B, per generative task."""

@@ -7,23 +7,28 @@ import json
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from eval_hooks.calibration.rescaled import calibration_file
 from eval_hooks.config import MARGIN
+from eval_hooks.cost import Cost
 from eval_hooks.errors import EvalError
-from eval_hooks.files import write_atomic
+from eval_hooks.files import CALIBRATION, write_atomic
 from eval_hooks.forward import Progress
 from eval_hooks.items import LossItem
 from eval_hooks.known import Known
 from eval_hooks.losses import token_losses
 from eval_hooks.measure import measure
 from eval_hooks.preference import PairItem, drawn_at_start, pairs_table, summarise_pairs
-from eval_hooks.ranks import from_writer
+from eval_hooks.ranks import from_writer, on_writer
 from eval_hooks.ready import Reader, Ready, digest
+from eval_hooks.retention.reading import flips_to_read
+from eval_hooks.retention.strata import FEWEST
 from eval_hooks.summary import failed_task, summarise_loss, summarise_task
-from eval_hooks.table import loss_table, read_table, write_table
+from eval_hooks.table import column, loss_table, read_table, seconds_of, stamped, write_table
+from eval_hooks.waves import Drawn, Looks, in_waves
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -54,6 +59,18 @@ class Pass:
     """Arithmetic of the forward pass where it is not that of the weights, as in a Trainer with `bf16`."""
     known: Known | None = None
     """Where the model is a start that may have been measured before."""
+    twice: bool = False
+    """In half precision choice tasks are scored a second time in other batches: what differs is the noise floor."""
+    looks: Looks | None = None
+    """Choice tasks to retain are scored in waves, up to a decision."""
+    last: Path | None = None
+    """The evaluation before this one: what flipped there steers the waves."""
+    cost: Cost = field(default_factory=Cost)
+    """What this evaluation is added to."""
+    counts: bool = False
+    """Whether it counts against the cost limit."""
+    after: int = 0
+    """How many evaluations are to follow, at step 0, where what they take is foreseen."""
     keep_going: bool = True
     """A task that fails becomes a failed row; otherwise its error travels."""
 
@@ -64,34 +81,63 @@ def evaluate(run: Pass, model: Any, reader: Reader, step: int, tokens: int | Non
     The ranks share the forward passes out; where `run.folder` is None nothing is summarised and the entries are empty.
     """
     begin = time.monotonic()
-    summary: dict[str, Any] = {
-        "step": step, "tokens": tokens, "precision": precision(run, model), "tasks": {}, "validation": {}
-    }  # fmt: skip
     earlier = from_writer(_earlier(run.folder)) if run.seam else {}
+    with run.cost.measuring(run.counts):
+        found = {
+            "tasks": _tasks(run, model, reader, step, bar, earlier.get("tasks", {})),
+            "validation": _held_out(run, model, reader, step, bar),
+        }
+    seconds = time.monotonic() - begin
+    summary: dict[str, Any] = {"step": step, "tokens": tokens, "precision": precision(run, model)}
+    summary |= {part: {**earlier.get(part, {}), **entries} for part, entries in found.items()}
+    summary |= {"seconds": round(earlier.get("seconds", 0.0) + seconds, 3), "cost": run.cost.entry()}
+    if run.after:
+        each = seconds + sum(entry.get("seconds_saved", 0.0) for entry in summary["tasks"].values())
+        summary["foreseen"] = {"evaluations": run.after, "seconds": round(run.after * each, 3)}
+    if run.folder:
+        if fitted := calibration_file(summary["tasks"]):
+            write_atomic(run.folder / CALIBRATION, json.dumps(fitted, indent=1).encode())
+        note(run.folder, summary)
+    return summary
+
+
+def note(folder: Path, summary: Mapping[str, Any]) -> None:
+    """Write an evaluation's summary."""
+    write_atomic(folder / "summary.json", json.dumps(summary, indent=1, ensure_ascii=False).encode())
+
+
+def summary_of(folder: Path) -> dict[str, Any]:
+    """An evaluation's summary."""
+    return json.loads((folder / "summary.json").read_text("utf-8"))
+
+
+def _tasks(
+    run: Pass, model: Any, reader: Reader, step: int, bar: Bar, earlier: Mapping[str, Any]
+) -> dict[str, dict[str, Any]]:
+    out = {}
     for task in run.tasks:
-        start = time.monotonic()
-        there = earlier.get("tasks", {}).get(task.name)
+        begin, there = time.monotonic(), earlier.get(task.name)
         if there and there["status"] == "ok" and there["prompt_hash"] == task.prompt_hash:
             continue  # the same weights were asked the same, at the end of the run before
         entry = _task_entry(run, task, model, reader, step, bar)
-        summary["tasks"][task.name] = {**entry, "seconds": round(time.monotonic() - start, 3)}
+        out[task.name] = {**entry, "seconds": round(time.monotonic() - begin, 3)}
+    return out
+
+
+def _held_out(run: Pass, model: Any, reader: Reader, step: int, bar: Bar) -> dict[str, dict[str, Any]]:
+    out = {}
     for name, items in run.held_out.items():
         before = _start_table(run, name)
         with bar(len(items), f"val {name} @{step}") as progress:
             table = held_out_table(name, model, reader, items, before, progress)
         if run.folder:
             write_table(table, run.folder / f"val.{name}.parquet")
-            summary["validation"][name] = _held_out_entry(table, before)
-    for part in ("tasks", "validation"):
-        summary[part] = {**earlier.get(part, {}), **summary[part]}
-    summary["seconds"] = round(earlier.get("seconds", 0.0) + time.monotonic() - begin, 3)
-    if run.folder:
-        write_atomic(run.folder / "summary.json", json.dumps(summary, indent=1, ensure_ascii=False).encode())
-    return summary
+            out[name] = _held_out_entry(table, before)
+    return out
 
 
 def _earlier(folder: Path | None) -> dict[str, Any]:
-    """What was measured there before: at the seam of two runs of a pipeline."""
+    """What was measured there before; {} where nothing was."""
     file = folder / "summary.json" if folder else None
     return json.loads(file.read_text("utf-8")) if file and file.is_file() else {}
 
@@ -142,10 +188,22 @@ def _readable(file: Path) -> "pa.Table | None":
         return None
 
 
-def _table(run: Pass, task: Ready, model: Any, reader: Reader, progress: Progress) -> "pa.Table":
-    """The task's table: found, where the same start was asked the same before, else measured."""
-    if run.known is None or not task.choices:
-        return measure(task, model, reader, progress)
+def _drawn(run: Pass, task: Ready) -> Drawn | None:
+    """How the task is drawn, on the writing rank, where it is scored in waves."""
+    fits = run.looks is not None and task.role == "retain" and len(task.choices) >= FEWEST
+    before = _baseline(run, task) if fits and run.folder else None
+    if before is None or run.looks is None:
+        return None
+    last = known_entry(run.last, task.name) if run.last else None
+    return Drawn(before[0], run.looks, (last or {}).get("waves"), run.cost.used_up)
+
+
+def _table(run: Pass, task: Ready, model: Any, reader: Reader, progress: Progress) -> "tuple[pa.Table, float]":
+    """The task's table, found where the same start was asked the same, else measured; and the seconds that saved."""
+    if not task.choices:
+        return measure(task, model, reader, progress), 0.0
+    if run.known is None:
+        return _scored(run, task, model, reader, progress), 0.0
     file = None
     if run.folder:
         golds = [[one.item.item_id, one.item.gold] for one in task.choices]
@@ -154,22 +212,41 @@ def _table(run: Pass, task: Ready, model: Any, reader: Reader, progress: Progres
     found = from_writer(_readable(file) if file else None)
     if found is not None:
         progress(len(task))
-        return found
-    table = measure(task, model, reader, progress)
+        return found, seconds_of(found)
+    table = _scored(run, task, model, reader, progress)
     if file:
         write_table(table, file)
-    return table
+    return table, 0.0
+
+
+def _scored(run: Pass, task: Ready, model: Any, reader: Reader, progress: Progress) -> "pa.Table":
+    """A choice task's table, with a note of its seconds and, where asked for, of the noise floor of its arithmetic."""
+    begin = time.monotonic()
+    table = measure(task, model, reader, progress)
+    seconds = time.monotonic() - begin
+    if not (run.twice and "float16" in precision(run, model)):
+        return stamped(table, seconds)
+    other = replace(task, spec=replace(task.spec, batch_tokens=max(1, task.spec.batch_tokens // 2)))
+    again = measure(other, model, reader)
+    return stamped(table, seconds, int((column(table, "correct") != column(again, "correct")).sum()))
 
 
 def _task_entry(run: Pass, task: Ready, model: Any, reader: Reader, step: int, bar: Bar) -> dict[str, Any]:
     try:
+        drawn, saved = on_writer(lambda: _drawn(run, task)), 0.0
+        waves = from_writer(drawn is not None)
         with bar(len(task), f"eval {task.name} @{step}") as progress:
-            table = _table(run, task, model, reader, progress)
+            if waves:
+                table = in_waves(task, model, drawn, progress)
+            else:
+                table, saved = _table(run, task, model, reader, progress)
+        apart = None if waves else _validation(run, task, model, reader, step, bar)
         if run.folder is None:
             return {}
         write_table(table, run.folder / f"{task.name}.parquet")
         before = _baseline(run, task)
-        return summarise_task(
+        asked = {one.item.item_id: one.item for one in task.choices}
+        entry = summarise_task(
             table,
             role=task.role,
             baseline=before[0] if before else None,
@@ -179,11 +256,29 @@ def _task_entry(run: Pass, task: Ready, model: Any, reader: Reader, step: int, b
             first_prompt=task.first_prompt,
             samples=run.samples,
             goal=task.spec.goal,
+            drawn=drawn,
+            validation=apart,
+            temperature_split=None if waves else task.spec.temperature_split,
         )
+        flips = flips_to_read(before[0], table, asked) if before else []
+        return {**entry, "flips": flips, "seconds_saved": saved}
     except Exception as error:  # a failed evaluation is a visible failed row, whatever broke it
         if not run.keep_going:
             raise
         return failed_task(task.role, f"{type(error).__name__}: {error}")
+
+
+def _validation(run: Pass, task: Ready, model: Any, reader: Reader, step: int, bar: Bar) -> "pa.Table | None":
+    """The table of the items that fit a temperature, where one is asked for; written beside the task's own."""
+    apart = task.validation
+    if apart is None:
+        return None
+    with bar(len(apart), f"eval {apart.name} @{step}") as progress:
+        table, _ = _table(run, apart, model, reader, progress)
+    if run.folder:
+        split = [[apart.spec.split] * table.num_rows]
+        write_table(table.append_column("split", split), run.folder / f"{apart.name}.parquet")
+    return table
 
 
 def _baseline(run: Pass, task: Ready) -> "tuple[pa.Table, int] | None":
@@ -192,7 +287,7 @@ def _baseline(run: Pass, task: Ready) -> "tuple[pa.Table, int] | None":
     if folder is None or folder == run.folder:
         return None
     before = known_entry(folder, task.name)
-    if before is None:
+    if before is None or before["status"] != "ok":
         return None
     if before["prompt_hash"] != task.prompt_hash:
         raise EvalError(
@@ -202,8 +297,13 @@ def _baseline(run: Pass, task: Ready) -> "tuple[pa.Table, int] | None":
     return read_table(folder / f"{task.name}.parquet"), int(folder.name.removeprefix("step-"))
 
 
+def has_base(folder: Path, name: str) -> bool:
+    """Whether a task can be paired with an evaluation: its entry is there, and its table, unless it failed."""
+    entry = _earlier(folder).get("tasks", {}).get(name)
+    return entry is not None and (entry["status"] == "failed" or (folder / f"{name}.parquet").is_file())
+
+
 def known_entry(folder: Path, name: str) -> dict[str, Any] | None:
     """What a summary on disk says of a task that was measured."""
-    file = folder / "summary.json"
-    entry = json.loads(file.read_text("utf-8"))["tasks"].get(name) if file.is_file() else None
-    return entry if entry and entry["status"] == "ok" else None
+    entry = _earlier(folder).get("tasks", {}).get(name)
+    return entry if entry and entry["status"] != "failed" else None

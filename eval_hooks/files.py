@@ -6,10 +6,19 @@ from pathlib import Path
 
 from eval_hooks.errors import EvalError
 
+CALIBRATION = "calibration.json"
+"""Fitted temperatures: in an evaluation's folder, and beside the checkpoint they belong to."""
+
 
 def checkpoints(run: Path) -> dict[int, Path]:
     """Step -> folder of every checkpoint of a run folder, in order of step."""
     found = {int(file.name.rpartition("-")[2]): file for file in run.glob("checkpoints/checkpoint-*")}
+    return dict(sorted(found.items()))
+
+
+def evaluations(run: Path) -> dict[int, Path]:
+    """Step -> folder of every evaluation of a run folder that is on disk whole, in order of step."""
+    found = {int(file.parent.name.removeprefix("step-")): file.parent for file in run.glob("evals/step-*/summary.json")}
     return dict(sorted(found.items()))
 
 
@@ -34,3 +43,9 @@ def write_atomic(path: Path, data: bytes) -> None:
         raise EvalError(
             f"{path}: cannot be written: {error.strerror or error}; free some space or choose a writable folder"
         ) from error
+
+
+def beside_checkpoint(evaluation: Path, checkpoint: Path) -> None:
+    """Copy an evaluation's temperatures into the checkpoint of the same step, where there are both."""
+    if (evaluation / CALIBRATION).is_file() and checkpoint.is_dir():
+        write_atomic(checkpoint / CALIBRATION, (evaluation / CALIBRATION).read_bytes())

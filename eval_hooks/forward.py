@@ -81,11 +81,56 @@ class Prefix:
             inputs["logits_to_keep"] = 1
         return cls(length=len(ids), cache=model(**inputs).past_key_values)
 
+    @property
+    def bytes(self) -> int:
+        """Size of the keys and values."""
+        return sum(part.nbytes for layer in self.cache.layers for part in (layer.keys, layer.values))
+
     @contextmanager
     def lent(self) -> Iterator[Any]:
         """The cache for one forward pass, which lengthens it; afterwards it is as it was."""
         yield self.cache
         self.cache.crop(self.length - self.cache.get_seq_length())  # a negative number is what to take away
+
+
+class Prefixes:
+    """Prefixes that were run, as long as there is room for them; the last one is always there.
+
+    They hold for one state of the weights.
+    """
+
+    def __init__(self, room: int) -> None:
+        self.room = room
+        """Bytes for keys and values that are kept."""
+        self._kept: dict[tuple[int, ...], Prefix] = {}
+        self._last: tuple[Sequence[int], Prefix | None] = ((), None)
+
+    def of(self, model: Any, ids: Sequence[int]) -> Prefix | None:
+        """The prefix of these tokens, run now if it has to be; None for no tokens."""
+        if ids is not self._last[0]:
+            self._last = ids, (self._kept.get(tuple(ids)) or self._run(model, ids)) if ids else None
+        return self._last[1]
+
+    def ready(self, ids: Sequence[int]) -> bool:
+        """Whether it need not be run."""
+        return tuple(ids) in self._kept
+
+    def _run(self, model: Any, ids: Sequence[int]) -> Prefix:
+        prefix = Prefix.of(model, ids)
+        if prefix.bytes <= self.room:
+            self.room -= prefix.bytes
+            self._kept[tuple(ids)] = prefix
+        return prefix
+
+
+def spare_room(model: Any) -> int:
+    """A quarter of the memory that is free where the model is, in bytes."""
+    import psutil
+    import torch
+
+    if model.device.type == "cuda":
+        return int(torch.cuda.mem_get_info(model.device)[0]) // 4
+    return int(psutil.virtual_memory().available) // 4
 
 
 def block_mask(

@@ -1,6 +1,6 @@
 """Intervals at 95 %: Wilson for a share, percentile bootstrap for the rest."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
 
 import numpy as np
 
@@ -27,39 +27,57 @@ def share(flags: np.ndarray) -> Estimate:
     return Estimate(value=float(flags.mean()), low=low, high=high, n=n, method="wilson")
 
 
+Drawn = Callable[[np.ndarray], Mapping[str, np.ndarray]]
+"""How often each of n items is in each of R resamples, (R, n) -> numbers of the resamples, (R,); NaN: undefined."""
+
+
+def resampled(n: int, resamples: int, seed: int = 0) -> Iterator[np.ndarray]:
+    """Indices of items drawn with replacement, a few resamples at a time, (R, n); the same ones for every number."""
+    rng, rows = np.random.default_rng(seed), max(1, 60_000 // n)  # what a processor's cache holds
+    for done in range(0, resamples, rows):
+        yield rng.integers(0, n, (min(rows, resamples - done), n))
+
+
+def times_drawn(index: np.ndarray) -> np.ndarray:
+    """How often each item stands in each resample: indices (R, n) -> counts (R, n)."""
+    own = index + index.shape[1] * np.arange(len(index))[:, None]
+    return np.bincount(own.ravel(), minlength=index.size).reshape(index.shape).astype(float)
+
+
 def bootstrap_mean(values: np.ndarray, resamples: int = 10_000, seed: int = 0) -> Estimate:
     """Mean of n values; percentile interval over resampled items (Efron 1979)."""
     n = len(values)
     if n == 0:
         return missing("no items")
-    rng = np.random.default_rng(seed)
-    means = np.concatenate([values[rng.integers(0, n, (1000, n))].mean(axis=1) for _ in range(resamples // 1000)])
-    low, high = np.quantile(means, [0.025, 0.975])
-    return Estimate(
-        value=float(values.mean()),
-        low=float(low),
-        high=float(high),
-        n=n,
-        method=f"paired bootstrap, {resamples} resamples",
-    )
+    means = np.concatenate([values[index].mean(axis=1) for index in resampled(n, resamples, seed)])
+    return percentile(float(values.mean()), means, n, f"paired bootstrap, {resamples} resamples")
 
 
 def bootstrap(
-    statistic: Callable[[np.ndarray], float | None], n: int, resamples: int = 1000, seed: int = 0
-) -> Estimate:
-    """Any statistic of item indices (n,), with a percentile interval over resampled items.
+    values: Mapping[str, float | None], drawn: Drawn, n: int, resamples: int = 1000, seed: int = 0
+) -> dict[str, Estimate]:
+    """Numbers of n items by name, each with a percentile interval over the same resampled items.
 
-    Resamples where it is undefined are left out.
+    Resamples where a number is undefined are left out of its interval.
     """
     if n == 0:
-        return missing("no items")
-    value = statistic(np.arange(n))
+        return dict.fromkeys(values, missing("no items"))
+    blocks = [drawn(times_drawn(index)) for index in resampled(n, resamples, seed)]
+    how = f"bootstrap, {resamples} resamples"
+    return {
+        name: percentile(value, np.concatenate([block[name] for block in blocks]), n, how)
+        for name, value in values.items()
+    }
+
+
+def percentile(value: float | None, drawn: np.ndarray, n: int, method: str) -> Estimate:
+    """A number between the 2.5 and 97.5 % points of what its resamples gave; missing where it is undefined itself."""
     if value is None or not np.isfinite(value):
         return missing("undefined on these items", n)
-    rng = np.random.default_rng(seed)
-    drawn = [statistic(rng.integers(0, n, n)) for _ in range(resamples)]
-    kept = [d for d in drawn if d is not None and np.isfinite(d)]
-    low, high = np.quantile(kept, [0.025, 0.975])
-    return Estimate(
-        value=float(value), low=float(low), high=float(high), n=n, method=f"bootstrap, {resamples} resamples"
-    )
+    low, high = np.quantile(drawn[np.isfinite(drawn)], [0.025, 0.975])
+    return Estimate(value=float(value), low=float(low), high=float(high), n=n, method=method)
+
+
+def ratio(above: np.ndarray, below: np.ndarray) -> np.ndarray:
+    """One over the other, NaN where that is not above 0."""
+    return np.divide(above, below, out=np.full(np.shape(below), np.nan), where=below > 0)

@@ -26,6 +26,8 @@ class ChoiceSet:
 
     items: tuple[ChoiceItem, ...]
     dev: Mapping[str, tuple[ChoiceItem, ...]] = field(default_factory=dict)
+    validation: "ChoiceSet | None" = None
+    """The items that a temperature is fitted on, where one is asked for."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,9 +1,10 @@
 """A task scored on a live model: its per-item table."""
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from eval_hooks.catalog import TASKS
-from eval_hooks.forward import Progress, no_progress
+from eval_hooks.forward import Prefixes, Progress, no_progress
 from eval_hooks.generate import Answer, answers
 from eval_hooks.ready import Reader, Ready
 from eval_hooks.recall import columns_of, recall, rouge_l_recall
@@ -22,25 +23,36 @@ def measure(task: Ready, model: Any, reader: Reader, progress: Progress = no_pro
 
 
 def _measure_choice(task: Ready, model: Any, reader: Reader, progress: Progress) -> "pa.Table":
+    return choice_table(choice_rows(task, model, progress))
+
+
+def choice_rows(
+    task: Ready,
+    model: Any,
+    progress: Progress,
+    *,
+    only: Sequence[int] | None = None,
+    prefixes: Prefixes | None = None,
+) -> list[dict[str, Any]]:
+    """Rows of `choice_table`, of all items or `only` of some; `prefixes` were run before on the same weights."""
     cloze = FORMS[task.spec.variant].cloze
-    scores = score(model, task.choices, task.spec.batch_tokens, progress)
-    return choice_table(
-        [
-            {
-                "task": task.name,
-                "item_id": encoded.item.item_id,
-                "subject": encoded.item.subject,
-                "variant": task.spec.variant,
-                "shots": task.spec.shots,
-                "gold": encoded.item.gold,
-                "logp": list(result.logp),
-                "chars": [len(choice) for choice in encoded.item.choices],
-                "letter_mass": None if cloze else result.mass,
-                "prompt_tokens": encoded.context_tokens,
-            }
-            for encoded, result in zip(task.choices, scores, strict=True)
-        ]
-    )
+    scores = score(model, task.choices, task.spec.batch_tokens, progress, only=only, prefixes=prefixes)
+    asked = task.choices if only is None else [task.choices[i] for i in only]
+    return [
+        {
+            "task": task.name,
+            "item_id": encoded.item.item_id,
+            "subject": encoded.item.subject,
+            "variant": task.spec.variant,
+            "shots": task.spec.shots,
+            "gold": encoded.item.gold,
+            "logp": list(result.logp),
+            "chars": [len(choice) for choice in encoded.item.choices],
+            "letter_mass": None if cloze else result.mass,
+            "prompt_tokens": encoded.context_tokens,
+        }
+        for encoded, result in zip(asked, scores, strict=True)
+    ]
 
 
 def _written(task: Ready, model: Any, reader: Reader, progress: Progress) -> list[Answer]:

@@ -22,6 +22,18 @@ def from_writer(value: Value) -> Value:
     return box[0]
 
 
+def on_writer(make: Callable[[], Value]) -> Value | None:
+    """What rank 0 makes, there; None elsewhere. What it fails with is raised on every rank."""
+    made, failed = None, None
+    if place()[0] == 0:
+        try:
+            made = make()
+        except Exception as error:  # the others wait, so they have to hear of it
+            failed = error
+    raise_everywhere(failed)
+    return made
+
+
 def highest(value: int, device: Any) -> int:
     """The highest value of any rank, on every rank."""
     import torch
@@ -58,11 +70,16 @@ def share(jobs: Sequence[Job], rank: int, ranks: int) -> range:
     return range(bisect_left(owners, rank), bisect_right(owners, rank))
 
 
-def calls(jobs: Sequence[Job], mine: range) -> int:
-    """How often a rank with these jobs calls the model."""
+def no_prefix_is_ready(prefix: Sequence[int]) -> bool:
+    """Where none was run before."""
+    return False
+
+
+def calls(jobs: Sequence[Job], mine: range, ready: Callable[[Sequence[int]], bool] = no_prefix_is_ready) -> list[int]:
+    """How often a rank calls the model for each of its jobs; for a prefix that it has `ready` it need not."""
     own = [jobs[i] for i in mine]
-    fresh = [job for i, job in enumerate(own) if job.prefix and (i == 0 or own[i - 1].prefix is not job.prefix)]
-    return sum(job.calls for job in own) + len(fresh)
+    met = [job.prefix and (i == 0 or own[i - 1].prefix is not job.prefix) for i, job in enumerate(own)]
+    return [job.calls + bool(new and not ready(job.prefix)) for job, new in zip(own, met, strict=True)]
 
 
 def shared_out(
@@ -70,16 +87,19 @@ def shared_out(
     work: Callable[[int], Sequence[Value]],
     idle: Callable[[], object],
     progress: Callable[[int], None],
+    ready: Callable[[Sequence[int]], bool] = no_prefix_is_ready,
 ) -> list[Value]:
-    """Every item's result, in order, on every rank.
+    """Every item's result, in the items' order, on every rank.
 
     `work` takes a job's number and gives its members' results. Every rank calls the model equally often, the rest by
     `idle`: under ZeRO-3 a forward pass gathers weights from all of them. That number is known beforehand, since who has
-    nothing to do must call while others work. `progress` hears of all items, as far as this rank can tell.
+    nothing to do must call while others work. `ready` says which prefixes this rank need not run. `progress` hears of
+    all items, as far as this rank can tell.
     """
     rank, ranks = place()
-    shares = [share(jobs, other, ranks) for other in range(ranks)]
-    mine = shares[rank]
+    mine = share(jobs, rank, ranks)
+    planned = calls(jobs, mine, ready)
+    most = max(from_all({rank: sum(planned)}).values())
     items, own = sum(len(job.members) for job in jobs), sum(jobs[i].cost for i in mine)
     found: dict[int, Value] = {}
     done = shown = 0
@@ -93,12 +113,12 @@ def shared_out(
         done += jobs[number].cost
         progress(items * done // own - shown)
         shown = items * done // own
-    made = calls(jobs, range(mine.start, number + 1) if failed else mine)
-    for _ in range(max(calls(jobs, other) for other in shares) - made):
+    made = sum(planned[: number + 1 - mine.start] if failed else planned)
+    for _ in range(most - made):
         idle()
     raise_everywhere(failed)
     found = from_all(found)
-    return [found[i] for i in range(items)]
+    return [found[i] for i in sorted(found)]
 
 
 def raise_everywhere(failed: Exception | None) -> None:

@@ -14,6 +14,7 @@ from eval_hooks.errors import EvalError
 from eval_hooks.generate import render
 from eval_hooks.items import ChoiceSet, GenerateItem, RecallItem
 from eval_hooks.recall import EncodedRecall, encode_recall
+from eval_hooks.validation import validation_spec, with_validation
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,6 +26,8 @@ class Ready:
     choices: tuple[Encoded, ...] = ()
     prompts: tuple[GenerateItem, ...] = ()
     recalls: tuple[EncodedRecall, ...] = ()
+    validation: "Ready | None" = None
+    """What a temperature is fitted on, where one is asked for."""
     judge: Judge | None = None
     first_prompt: str = ""
     prompt_hash: str = ""
@@ -72,7 +75,9 @@ def load_items(spec: TaskSpec, rows: Sequence[Mapping[str, Any]] | None = None) 
     if task is None:
         raise EvalError(f"task {spec.task!r}: no such task; there are: {', '.join(TASKS)}")
     if task.load is not None:
-        return task.load(spec)
+        return with_validation(spec, task.load)
+    if spec.temperature_split:
+        raise EvalError(f"task {spec.task!r}: temperature_split: it scores no options, so nothing is to be fitted")
     if not rows:
         raise EvalError(f"task {spec.task!r}: needs the rows of a data source ({task.source}, say), and got none")
     named = [(row, str(row.get("item_id") or f"{spec.split}/{i}")) for i, row in enumerate(rows)][: spec.limit]
@@ -87,7 +92,8 @@ def ready(spec: TaskSpec, role: Role, reader: Reader, items: Items, judge: Judge
         encoded = tuple(encode(items, spec, reader.tokenizer, reader.max_length, dict(reader.template_kwargs)))
         texts = [item.prompt for item in encoded]
         hashed = digest([[item.shared, item.branches, item.scored] for item in encoded])
-        return Ready(spec=spec, role=role, choices=encoded, first_prompt=texts[0], prompt_hash=hashed)
+        apart = ready(validation_spec(spec), role, reader, items.validation) if items.validation else None
+        return Ready(spec=spec, role=role, choices=encoded, first_prompt=texts[0], prompt_hash=hashed, validation=apart)
     texts = [render(item, reader.tokenizer, dict(reader.template_kwargs)) for item in items]
     golds = [item.gold if isinstance(item, GenerateItem) else item.answer for item in items]
     hashed = digest([texts, golds, spec.max_new_tokens])

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from eval_hooks.encode import Encoded
-from eval_hooks.forward import Progress, no_progress
+from eval_hooks.forward import Prefixes, Progress, no_progress
 from eval_hooks.trees import Texts, each_tree
 
 if TYPE_CHECKING:
@@ -28,13 +28,19 @@ class Scores:
 
 
 def score(
-    model: Any, items: Sequence[Encoded], batch_tokens: int = 1024, progress: Progress = no_progress
+    model: Any,
+    items: Sequence[Encoded],
+    batch_tokens: int = 1024,
+    progress: Progress = no_progress,
+    *,
+    only: Sequence[int] | None = None,
+    prefixes: Prefixes | None = None,
 ) -> list[Scores]:
-    """Scores of all items, in order; `progress` is called with the number of items done.
+    """Scores of all items, or `only` of some, in the items' order; `progress` hears of the number of items done.
 
-    The model is left as it was.
+    The model is left as it was. `prefixes` are those that were run before on the same weights.
     """
-    return each_tree(model, items, scores_of, batch_tokens, progress)
+    return each_tree(model, items, scores_of, batch_tokens, progress, only=only, prefixes=prefixes)
 
 
 def scores_of(options: Texts) -> Scores:

@@ -1,26 +1,24 @@
 """From per-item tables to the numbers of summary.json: nothing here has seen a model."""
 
-from collections.abc import Callable
-from functools import partial
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 
-from eval_hooks.calibration.brier import brier, brier_top_label, decompose
-from eval_hooks.calibration.ece import classwise_ece, ece, ece_debiased, mce, reliability, rms_ce, smooth_ece
-from eval_hooks.calibration.nll import clipped, nll
-from eval_hooks.calibration.ranking import accuracy_at, aurc, auroc, coverage_at, e_aurc
+from eval_hooks.calibration.brier import decompose
+from eval_hooks.calibration.ece import reliability
+from eval_hooks.calibration.nll import clipped
+from eval_hooks.calibration.numbers import calibration, ece_rise
+from eval_hooks.calibration.rescaled import rescaled
 from eval_hooks.config import MARGIN
 from eval_hooks.estimate import Estimate, missing
-from eval_hooks.intervals import bootstrap, bootstrap_mean, share
+from eval_hooks.intervals import bootstrap, bootstrap_mean, ratio, share
+from eval_hooks.part import summarise_part
 from eval_hooks.retention import retention
 from eval_hooks.retention.subjects import by_group
-from eval_hooks.table import RECALL_METRICS, column, kind_of, probabilities
+from eval_hooks.table import RECALL_METRICS, chance, column, kind_of
 from eval_hooks.tasks.categories import CATEGORY_OF
-
-FEWEST_IN_BIN = 10
-"""Items of a bin whose gap may be called the largest."""
+from eval_hooks.waves import Drawn
 
 
 def summarise_task(
@@ -34,26 +32,36 @@ def summarise_task(
     first_prompt: str = "",
     samples: int = 8,
     goal: str = "up",
+    drawn: Drawn | None = None,
+    validation: pa.Table | None = None,
+    temperature_split: str | None = None,
 ) -> dict[str, Any]:
     """The entry of one task: accuracy, calibration, and retention where there is a baseline.
 
-    Raises EvalError for tables that are no pair.
+    `drawn` says how the items were drawn, where they were scored in waves; `validation` holds the items of the split
+    that a temperature is fitted on. Raises EvalError for tables that are no
+    pair.
     """
     kind = kind_of(table)
-    correct = column(table, "correct").astype(float)
-    n = len(correct)
     entry: dict[str, Any] = {
         "role": role,
         "kind": kind,
         "goal": goal,
-        "status": "ok",
         "error": None,
-        "n": n,
-        "of": n,
         "variant": table.column("variant")[0].as_py() if kind == "choice" else None,
         "shots": table.column("shots")[0].as_py() if kind == "choice" else None,
         "prompt_hash": prompt_hash,
         "first_prompt": first_prompt,
+    }
+    if drawn is not None and not drawn.whole:
+        return summarise_part(table, drawn, entry=entry, margin=margin, baseline_step=baseline_step)
+    correct = column(table, "correct").astype(float)
+    n = len(correct)
+    entry |= {
+        "status": "ok",
+        "n": n,
+        "of": n,
+        "waves": drawn.record() if drawn else None,
         "accuracy": share(correct).as_dict(),
         "retention": retention(baseline, table, margin, chance(table), baseline_step) if baseline is not None else None,
     }
@@ -70,11 +78,13 @@ def summarise_task(
     if baseline is not None:
         entry["retention"]["ece_rise"] = ece_rise(baseline, table).as_dict()
     conf = column(table, "conf")
+    numbers = {**calibration(table), **rescaled(table, validation, temperature_split)}
     return {
         **entry,
         "chance": chance(table),
         "accuracy_macro": macro(table).as_dict(),
-        "calibration": {name: e.as_dict() for name, e in calibration(table).items()},
+        "calibration": {name: e.as_dict() for name, e in numbers.items()},
+        "temperature_split": temperature_split,
         "brier_terms": vars(decompose(conf, correct)),
         "ties": int(column(table, "tie").sum()),
         "nll_clipped": clipped(column(table, "p_gold")),
@@ -104,15 +114,12 @@ def summarise_loss(table: pa.Table) -> dict[str, Any]:
     """Mean loss per trained token in nats, interval over resampled rows."""
     total, tokens = column(table, "nll"), column(table, "n_tokens")
 
-    def mean(index: np.ndarray) -> float | None:
-        return float(total[index].sum() / tokens[index].sum()) if tokens[index].sum() else None
+    def drawn(counts: np.ndarray) -> dict[str, np.ndarray]:
+        return {"loss": ratio(counts @ total, counts @ tokens)}
 
-    return {"loss": bootstrap(mean, table.num_rows).as_dict(), "n": table.num_rows, "tokens": int(tokens.sum())}
-
-
-def chance(table: pa.Table) -> float:
-    """Accuracy of guessing: mean of 1 / number of options; 0 for free answers."""
-    return float((1.0 / column(table, "n_options")).mean()) if kind_of(table) == "choice" else 0.0
+    value = {"loss": float(ratio(total.sum(), tokens.sum()))}
+    loss = bootstrap(value, drawn, table.num_rows)["loss"]
+    return {"loss": loss.as_dict(), "n": table.num_rows, "tokens": int(tokens.sum())}
 
 
 def macro(table: pa.Table) -> Estimate:
@@ -133,42 +140,3 @@ def macro(table: pa.Table) -> Estimate:
         n=len(correct),
         method="stratified by subject, normal",
     )
-
-
-def calibration(table: pa.Table) -> dict[str, Estimate]:
-    """Every calibration number with its interval."""
-    conf, correct, p_gold = column(table, "conf"), column(table, "correct").astype(float), column(table, "p_gold")
-    p, gold = probabilities(table), column(table, "gold")
-    top: dict[str, Callable[..., float | None]] = {
-        "ece": ece,
-        "ece_equal_mass": partial(ece, equal_mass=True),
-        "ece_debiased": ece_debiased,
-        "rms": rms_ce,
-        "mce": partial(mce, fewest=FEWEST_IN_BIN),
-        "auroc": auroc,
-        "aurc": aurc,
-        "e_aurc": e_aurc,
-        "accuracy_at_50": partial(accuracy_at, coverage=0.5),
-        "accuracy_at_80": partial(accuracy_at, coverage=0.8),
-        "accuracy_at_90": partial(accuracy_at, coverage=0.9),
-        "coverage_at_risk_5": partial(coverage_at, risk=0.05),
-    }
-    return {
-        **{name: bootstrap(_of_items(number, conf, correct), len(conf)) for name, number in top.items()},
-        "smooth_ece": bootstrap(_of_items(smooth_ece, conf, correct), len(conf), resamples=100),
-        "classwise_ece": bootstrap(_of_items(classwise_ece, p, gold), len(conf)),
-        "brier": bootstrap_mean(brier(p, gold)),
-        "brier_top_label": bootstrap_mean(brier_top_label(conf, correct)),
-        "nll": bootstrap_mean(nll(p_gold)),
-    }
-
-
-def _of_items(number: Callable[..., float | None], *columns: np.ndarray) -> Callable[[np.ndarray], float | None]:
-    """A number of columns as a number of item indices."""
-    return lambda index: number(*(values[index] for values in columns))
-
-
-def ece_rise(before: pa.Table, after: pa.Table) -> Estimate:
-    """ECE after minus before, the same items resampled together."""
-    a, b = ((column(t, "conf"), column(t, "correct").astype(float)) for t in (before, after))
-    return bootstrap(lambda i: ece(b[0][i], b[1][i]) - ece(a[0][i], a[1][i]), len(a[0]))

@@ -66,12 +66,18 @@ RECALL_METRICS = ("em_value", "em_answer", "probability_value", "probability_ans
 LOSS = pa.schema([("task", pa.string()), ("item_id", pa.string()), ("nll", pa.float64()), ("n_tokens", pa.int32())])
 
 
-def option_probabilities(logp: Sequence[float], chars: Sequence[int], cloze: bool) -> np.ndarray:
-    """Probabilities of one item's options, (K,): letters softmax(logp), cloze softmax(mean(chars) * logp / chars)."""
+def option_scores(logp: Sequence[float], chars: Sequence[int], cloze: bool) -> np.ndarray:
+    """Logits of one item's options, (K,): letters logp, cloze mean(chars) * logp / chars."""
     scores = np.asarray(logp, dtype=np.float64)
     if cloze:
         lengths = np.maximum(np.asarray(chars, dtype=np.float64), 1.0)
-        scores = lengths.mean() * scores / lengths
+        return lengths.mean() * scores / lengths
+    return scores
+
+
+def option_probabilities(logp: Sequence[float], chars: Sequence[int], cloze: bool) -> np.ndarray:
+    """Probabilities of one item's options, (K,): softmax of its scores."""
+    scores = option_scores(logp, chars, cloze)
     weights = np.exp(scores - scores.max())
     return weights / weights.sum()
 
@@ -136,19 +142,48 @@ def column(table: pa.Table, name: str) -> np.ndarray:
     return table.column(name).to_numpy(zero_copy_only=False)
 
 
-def probabilities(table: pa.Table) -> np.ndarray:
-    """Option probabilities (n, K), K the most options of an item, padded with zeros."""
+def chance(table: pa.Table) -> float:
+    """Accuracy of guessing: mean of 1 / number of options; 0 for free answers."""
+    return float((1.0 / column(table, "n_options")).mean()) if kind_of(table) == "choice" else 0.0
+
+
+def scores(table: pa.Table) -> np.ndarray:
+    """Logits of the options (n, K), K the most options of an item, padded with -inf."""
     rows = zip(
         table.column("logp").to_pylist(),
         table.column("chars").to_pylist(),
         table.column("letter_mass").to_pylist(),
         strict=True,
     )
-    each = [option_probabilities(logp, chars, mass is None) for logp, chars, mass in rows]
-    out = np.zeros((len(each), max(map(len, each), default=0)))
-    for i, p in enumerate(each):
-        out[i, : len(p)] = p
+    each = [option_scores(logp, chars, mass is None) for logp, chars, mass in rows]
+    out = np.full((len(each), max(map(len, each), default=0)), -np.inf)
+    for i, row in enumerate(each):
+        out[i, : len(row)] = row
     return out
+
+
+def probabilities(table: pa.Table) -> np.ndarray:
+    """Option probabilities (n, K), K the most options of an item, padded with zeros."""
+    logits = scores(table)
+    weights = np.exp(logits - logits.max(axis=1, keepdims=True)) if logits.size else logits
+    return weights / weights.sum(axis=1, keepdims=True)
+
+
+def stamped(table: pa.Table, seconds: float, noise: int | None = None) -> pa.Table:
+    """The table with a note of how long it took and, where it was scored twice, how many items came out differently."""
+    note = {"seconds": f"{seconds:.3f}"} | ({} if noise is None else {"noise": str(noise)})
+    return table.replace_schema_metadata(note)
+
+
+def seconds_of(table: pa.Table) -> float:
+    """How long a table took; 0 where nobody noted it."""
+    return float((table.schema.metadata or {}).get(b"seconds", 0.0))
+
+
+def noise_of(table: pa.Table) -> int | None:
+    """Items that were right in one of two scorings of the same weights and wrong in the other; None if scored once."""
+    found = (table.schema.metadata or {}).get(b"noise")
+    return None if found is None else int(found)
 
 
 def write_table(table: pa.Table, path: Path) -> None:

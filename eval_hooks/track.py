@@ -1,30 +1,33 @@
-"""Every logged number: always a line in metrics.jsonl, and the same keys in W&B where there is a run."""
+"""Every logged number: always a line in metrics.jsonl, and the same keys in W&B and TensorBoard where wanted."""
 
 import json
 import math
 import time
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from eval_hooks.sinks import Rows, Sink, TensorBoard, Wandb
+
 
 class Tracker:
-    """Appends to `metrics.jsonl` of a folder and logs to a W&B run; the x axis is `train/global_step`.
+    """Appends to `metrics.jsonl` of a folder and shows the same in its sinks; the x axis is `train/global_step`.
 
-    `offset` is added to every step: those of the runs before it in a pipeline. Without a run of its own it uses the one
-    that is active in the process, if any. A failing W&B is said once and never
-    stops training.
+    `offset` is added to every step: those of the runs before it in a pipeline. Without a W&B run of its own it uses the
+    one that is active in the process, if any; `tensorboard` writes event files to the folder's `tensorboard/`. A sink
+    that fails is said once and never stops training.
     """
 
-    def __init__(self, folder: Path, wandb_run: Any = None, offset: int = 0) -> None:
+    def __init__(self, folder: Path, wandb_run: Any = None, offset: int = 0, tensorboard: bool = False) -> None:
         self.offset = offset
         self.path = Path(folder) / "metrics.jsonl"
-        self.run = wandb_run if wandb_run is not None else _active_run()
-        self._warned = False
-        if self.run is not None:
-            self._try(lambda: self.run.define_metric("train/global_step"))
-            self._try(lambda: self.run.define_metric("*", step_metric="train/global_step"))
+        run = wandb_run if wandb_run is not None else _active_run()
+        self.sinks: list[Sink] = [Wandb(run, own=wandb_run is not None)] if run is not None else []
+        if tensorboard:
+            self.sinks.append(TensorBoard(Path(folder) / "tensorboard"))
+        self._warned: set[str] = set()
+        self._show(lambda sink: sink.open())
 
     def log(self, step: int, values: Mapping[str, Any]) -> None:
         """One line: step, time, and the values; NaN and infinity become null."""
@@ -36,53 +39,36 @@ class Tracker:
         self.path.parent.mkdir(parents=True, exist_ok=True)
         with self.path.open("a", encoding="utf-8") as handle:
             handle.write(json.dumps({"step": step, "time": round(time.time(), 3), **clean}) + "\n")
-        self._send(step, {key: value for key, value in clean.items() if value is not None})
+        there = {key: value for key, value in clean.items() if value is not None}
+        self._show(lambda sink: sink.scalars(step, there))
 
-    def table(self, step: int, key: str, rows: Sequence[Mapping[str, Any]]) -> None:
-        """A table in W&B; the first row's keys are its columns."""
-
-        def made() -> Any:
-            import wandb
-
-            columns = list(rows[0])
-            return wandb.Table(columns=columns, data=[[row.get(name) for name in columns] for row in rows])
-
-        self._show(step, key, made)
+    def table(self, step: int, key: str, rows: Rows) -> None:
+        """A table; the first row's keys are its columns."""
+        self._show(lambda sink: sink.table(step + self.offset, key, rows))
 
     def figure(self, step: int, key: str, figure: Any) -> None:
-        """A matplotlib figure as a picture in W&B."""
+        """A matplotlib figure as a picture."""
+        from eval_hooks.report.parts import picture
 
-        def made() -> Any:
-            import io
+        self._show(lambda sink: sink.picture(step + self.offset, key, picture(figure, "png", dpi=120)))
 
-            import wandb
-            from PIL import Image
+    def summary(self, step: int, values: Mapping[str, Any]) -> None:
+        """What the run says so far, in words or numbers: columns of W&B's table of runs."""
+        self._show(lambda sink: sink.summary(step + self.offset, values))
 
-            from eval_hooks.report.parts import picture
+    def alert(self, title: str, text: str) -> None:
+        """Call somebody, where a sink can."""
+        self._show(lambda sink: sink.alert(title, text))
 
-            return wandb.Image(Image.open(io.BytesIO(picture(figure, "png", dpi=120))))
-
-        self._show(step, key, made)
-
-    def _show(self, step: int, key: str, made: Callable[[], Any]) -> None:
-        """Make and send one thing; what goes wrong with it ends no run."""
-        if self.run is not None:
-            self._try(lambda: self.run.log({key: made(), "train/global_step": step + self.offset}))
-
-    def _send(self, step: int, values: Mapping[str, Any]) -> None:
-        if self.run is not None:
-            self._try(lambda: self.run.log({**values, "train/global_step": step}))
-
-    def _try(self, call: Callable[[], Any]) -> None:
-        try:
-            call()
-        except Exception as error:  # a tracker that is down must not end a run; everything is in metrics.jsonl
-            if not self._warned:
-                warnings.warn(
-                    f"W&B: {type(error).__name__}: {error}; the run goes on, every number is in {self.path}",
-                    stacklevel=2,
-                )
-            self._warned = True
+    def _show(self, call: Callable[[Sink], None]) -> None:
+        for sink in self.sinks:
+            try:
+                call(sink)
+            except Exception as error:  # a tracker that is down must not end a run; everything is in metrics.jsonl
+                if sink.name not in self._warned:
+                    said = f"{sink.name}: {type(error).__name__}: {error}"
+                    warnings.warn(f"{said}; the run goes on, every number is in {self.path}", stacklevel=3)
+                self._warned.add(sink.name)
 
 
 def _active_run() -> Any:
@@ -98,7 +84,7 @@ def flatten_summary(summary: Mapping[str, Any]) -> dict[str, Any]:
     out: dict[str, Any] = {}
     for name, task in summary["tasks"].items():
         out[f"eval/{name}/seconds"] = task.get("seconds")
-        out[f"eval/{name}/failed"] = float(task.get("status") != "ok")
+        out[f"eval/{name}/failed"] = float(task.get("status") == "failed")
         out[f"eval/{name}/accuracy"] = (task.get("accuracy") or {}).get("value")
         out[f"eval/{name}/hit_limit"] = task.get("hit_limit")
         out |= {
@@ -107,7 +93,7 @@ def flatten_summary(summary: Mapping[str, Any]) -> dict[str, Any]:
         out |= {f"eval/{name}/{key}": value["value"] for key, value in (task.get("metrics") or {}).items()}
         if kept := task.get("retention"):
             delta = kept["delta"]
-            out |= {f"eval/{name}/retention/{key}": kept[key] for key in ("lost", "gained", "e_value")}
+            out |= {f"eval/{name}/retention/{key}": kept[key] for key in ("lost", "gained", "e_value", "e_value_drop")}
             out |= {
                 f"eval/{name}/retention/delta{end}": delta[key]
                 for end, key in (("", "value"), ("_low", "low"), ("_high", "high"))
@@ -117,17 +103,39 @@ def flatten_summary(summary: Mapping[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in out.items() if value is not None}
 
 
-def show_summary(tracker: Tracker, summary: Mapping[str, Any], step: int) -> None:
-    """The summary in W&B: numbers, a table by subject, the reliability diagram, sample generations."""
-    tracker.log(step, flatten_summary(summary))
+def verdicts(summary: Mapping[str, Any]) -> dict[str, str]:
+    """What a summary says of each task, for the table of runs: role, status, verdict, and that in a sentence."""
+    from eval_hooks.report.words import kept
+
+    out: dict[str, str] = {}
     for name, task in summary["tasks"].items():
-        if task.get("by_subject"):
-            rows = [{"subject": subject, **entry} for subject, entry in task["by_subject"].items()]
-            tracker.table(step, f"eval/{name}/by_subject", rows)
-        if task.get("reliability") and tracker.run is not None:
+        out |= {f"eval/{name}/role": task["role"], f"eval/{name}/status": task["status"]}
+        if found := task.get("retention"):
+            out[f"eval/{name}/retention/verdict"] = found["verdict"]
+            out[f"eval/{name}/retention/says"] = kept(found)
+    return out
+
+
+TABLES = {
+    "flips": ("flip", "item_id", "subject", "question", "gold", "before", "after", "conf_before", "conf_after"),
+    "samples": ("item_id", "prompt", "output", "gold", "correct"),
+}
+"""Lists of a task's entry that are shown as tables, with their columns."""
+
+
+def show_summary(tracker: Tracker, summary: Mapping[str, Any], step: int) -> None:
+    """The summary in every sink: numbers, verdicts, tables (subjects, flips, samples), a reliability diagram."""
+    tracker.log(step, flatten_summary(summary))
+    tracker.summary(step, verdicts(summary))
+    for name, task in summary["tasks"].items():
+        for group in ("subject", "category"):
+            if found := task.get(f"by_{group}"):
+                tracker.table(step, f"eval/{name}/by_{group}", [{group: key, **entry} for key, entry in found.items()])
+        for kind, columns in TABLES.items():
+            if task.get(kind):
+                rows = [{column: row[column] for column in columns} for row in task[kind]]
+                tracker.table(step, f"eval/{name}/{kind}", rows)
+        if task.get("reliability") and tracker.sinks:
             from eval_hooks.report.png import reliability_figure
 
             tracker.figure(step, f"eval/{name}/reliability", reliability_figure(task["reliability"]))
-        if task.get("samples"):
-            keys = ("item_id", "prompt", "output", "gold", "correct")
-            tracker.table(step, f"eval/{name}/samples", [{key: s[key] for key in keys} for s in task["samples"]])

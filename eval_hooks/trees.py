@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from eval_hooks.forward import (
     Prefix,
+    Prefixes,
     Progress,
     Row,
     batches,
@@ -60,39 +61,49 @@ Way = Callable[[Any, Sequence[Tree], Prefix | None], list[Texts]]
 
 
 def each_tree(
-    model: Any, trees: Sequence[Tree], of: Callable[[Texts], T], batch_tokens: int, progress: Progress
+    model: Any,
+    trees: Sequence[Tree],
+    of: Callable[[Texts], T],
+    batch_tokens: int,
+    progress: Progress,
+    *,
+    only: Sequence[int] | None = None,
+    prefixes: Prefixes | None = None,
 ) -> list[T]:
-    """What `of` makes of each tree's texts, in the order of the trees, on every rank.
+    """What `of` makes of each tree's texts, in the order of the trees, on every rank; `only` some of them, if given.
 
     Batches go up to a token budget, and the ranks share them out; only a batch's logits are held at a time. The model
-    is left as it was.
+    is left as it was. `prefixes` that were run before are not run again; the weights have to be the same as then.
     """
     way: Way = together if takes_block_mask(model) else one_by_one
-    jobs = layout(trees, batch_tokens, share=way is together)
-    last: tuple[Sequence[int], Prefix | None] = ((), None)
+    jobs = layout(trees, batch_tokens, share=way is together, only=only)
+    kept = prefixes or Prefixes(room=0)
 
     def work(number: int) -> list[T]:
-        nonlocal last
-        job = jobs[number]
-        if job.prefix is not last[0]:
-            last = job.prefix, Prefix.of(model, job.prefix) if job.prefix else None
-        members = [trees[i] for i in job.members]
-        return [of(texts) for texts in way(model, members, last[1])]
+        members = [trees[i] for i in jobs[number].members]
+        return [of(texts) for texts in way(model, members, kept.of(model, jobs[number].prefix))]
 
     with scoring_mode(model), block_attention(model):
-        return shared_out(jobs, work, lambda: idle(model), progress)
+        return shared_out(jobs, work, lambda: idle(model), progress, ready=kept.ready)
 
 
-def layout(trees: Sequence[Tree], batch_tokens: int, share: bool = True) -> list[Job]:
-    """The trees in batches: each group after what it has in common, in order of appearance; then all others."""
+def layout(
+    trees: Sequence[Tree], batch_tokens: int, share: bool = True, only: Sequence[int] | None = None
+) -> list[Job]:
+    """The trees in batches: each group after what it has in common, in order of appearance; then all others.
+
+    What a group has in common is that of all its trees, also where `only` some of them are scored.
+    """
     named: dict[str, list[int]] = {}
     for i, tree in enumerate(trees):
         named.setdefault(tree.group if share else "", []).append(i)
-    rest = named.pop("", [])
+    wanted = set(range(len(trees)) if only is None else only)
+    rest = [i for i in named.pop("", []) if i in wanted]
     out: list[Job] = []
-    for members in named.values():
-        prefix = common_beginning([trees[i].shared[:-1] for i in members])
-        if len(members) > 1 and len(prefix) >= SHORTEST:
+    for group in named.values():
+        prefix = common_beginning([trees[i].shared[:-1] for i in group])
+        members = [i for i in group if i in wanted]
+        if len(group) > 1 and len(prefix) >= SHORTEST:
             out += _batches(trees, members, batch_tokens, share, prefix)
         else:
             rest += members

@@ -1,7 +1,7 @@
 """What the numbers of a recipe must be, by config class and key."""
 
 from data_mix.config import SourceSpec
-from eval_hooks.config import Budget, EvalConfig, TaskSpec
+from eval_hooks.config import Budget, EvalConfig, Kl, Lr, Replay, TaskSpec
 from launch.typed import Bound
 from trainers.recipe import LaunchSection
 
@@ -18,7 +18,17 @@ EVERY = Bound(
 BOUNDS: dict[type, dict[str, Bound]] = {
     SourceSpec: {"weight": ABOVE_0, "fraction": SHARE},
     TaskSpec: {"shots": NOT_NEGATIVE, "limit": COUNT, "max_new_tokens": COUNT, "batch_tokens": COUNT},
-    EvalConfig: {"every": EVERY, "margin": MARGIN, "samples": NOT_NEGATIVE},
-    Budget: {"accuracy_drop": SHARE, "ece_rise": SHARE},
+    EvalConfig: {"every": EVERY, "margin": MARGIN, "samples": NOT_NEGATIVE, "cost_limit": ABOVE_0},
+    Budget: {
+        "accuracy_drop": SHARE,
+        "ece_rise": SHARE,
+        "target_floor": SHARE,
+        "confidence": SHARE,
+        "patience": COUNT,
+        "most": COUNT,
+    },
+    Replay: {"share": SHARE},
+    Kl: {"weight": ABOVE_0},
+    Lr: {"factor": SHARE},
     LaunchSection: {"nproc": COUNT},
 }

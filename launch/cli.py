@@ -192,6 +192,24 @@ def report(run_dir: Annotated[Path, typer.Argument(help="A run folder.")]) -> No
 
 
 @app.command()
+def dashboard(
+    where: Annotated[str, typer.Argument(metavar="RUN_DIR|ENTITY/PROJECT", help="A run folder, or a W&B project.")],
+    print_: Annotated[bool, typer.Option("--print", help="Print the view as JSON and save nothing.")] = False,
+) -> None:
+    """Save a view of a run in W&B.
+
+    Target, retention, calibration, training and budget, each a section with the keys that were logged.
+
+    temper dashboard runs/quickstart
+    """
+    from eval_hooks.dashboard import save, spec
+    from launch.request import logged
+
+    found = logged(where)
+    typer.echo(spec(found) if print_ else save(found))
+
+
+@app.command()
 def fetch(name: Annotated[str, typer.Argument(help="An embedded model.")]) -> None:
     """Download an embedded model.
 

@@ -98,7 +98,7 @@ HABITS: dict[str, str] = {
     "wandb_mode": "write track.wandb.mode",
     "use_wandb": "write track.wandb: {mode: online}",
     "overwrite_output_dir": "leave it out: a used run folder gets a number; --run-dir names one",
-    "logging_dir": "leave it out: metrics.jsonl and W&B lie in the run folder",
+    "logging_dir": "leave it out: metrics.jsonl, W&B and TensorBoard lie in the run folder",
     "save_safetensors": "leave it out: checkpoints are safetensors",
     "num_processes": "write launch.nproc",
     "nproc_per_node": "write launch.nproc",
@@ -107,7 +107,7 @@ HABITS: dict[str, str] = {
 
 OWNED_TRAIN: dict[str, str] = {
     "output_dir": "the run folder is `--run-dir DIR`, else runs/<recipe's name>",
-    "report_to": "write track.wandb",
+    "report_to": "write track.wandb or track.tensorboard",
     "deepspeed": "write it as a section of its own: `deepspeed: zero2`",
     "run_name": "write track.wandb.name, or `--run-dir DIR`",
     "eval_strategy": "write eval.every",
@@ -140,8 +140,3 @@ OWNED_ADAPTER: dict[str, str] = {
     "runtime_config": "leave it out: peft does not save it",
 }
 """Fields of peft.LoraConfig that are not a recipe's to set."""
-
-NOT_YET = {
-    "eval.cost_limit": "leave it out; eval.every sets how often is measured",
-}
-"""Known names that nothing reads yet, and what to do meanwhile."""

@@ -19,7 +19,6 @@ def plan(recipe: Recipe | Pipeline, tables: Tables | None = None) -> str:
     if isinstance(recipe, Pipeline):
         return "\n\n".join(f"run {stage.name}\n{plan(stage.recipe, tables)}" for stage in recipe.stages)
     steps = recipe.train.get("max_steps", -1)
-    wandb = recipe.wandb
     lines: list[tuple[str, str]] = [
         ("recipe", f"{short(recipe.file)}, stage {recipe.stage}"),
         ("model", recipe.model.path + (f", {recipe.model.dtype}" if recipe.model.dtype != "auto" else "")),
@@ -28,9 +27,17 @@ def plan(recipe: Recipe | Pipeline, tables: Tables | None = None) -> str:
         *(("data", line) for line in _data(recipe)),
         ("train", ", ".join(_length(recipe, steps))),
         *(("eval", line) for line in _eval(recipe.eval, steps)),
-        ("track", f"metrics.jsonl, W&B {wandb.mode} in project {wandb.project}" if wandb else "metrics.jsonl"),
+        ("track", ", ".join(_tracked(recipe))),
     ]
     return "\n".join(f"{subject:<8}  {line}" for subject, line in lines)
+
+
+def _tracked(recipe: Recipe) -> Iterator[str]:
+    yield "metrics.jsonl"
+    if recipe.wandb:
+        yield f"W&B {recipe.wandb.mode} in project {recipe.wandb.project}"
+    if recipe.tensorboard:
+        yield "TensorBoard"
 
 
 def _pairs(values: Mapping[str, Any]) -> list[str]:

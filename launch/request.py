@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from eval_hooks.config import TaskSpec
+from eval_hooks.dashboard import Logged, of_folder, of_project
 from eval_hooks.files import checkpoints
 from launch import entries
 from launch.bounds import BOUNDS
@@ -86,3 +87,16 @@ def resumed_pipeline(
     if stage not in names:
         raise RecipeError(f"--resume {word}: the pipeline has no stage {stage!r}; there is: {', '.join(names)}")
     return folder, stage
+
+
+def logged(where: str, runs: Path = RUNS) -> Logged:
+    """What `temper dashboard` shows: a run folder's keys (it wins over a project of that name), or a W&B project's.
+
+    Raises RecipeError for anything else.
+    """
+    folder = find_run(where, runs)
+    if folder is not None:
+        return of_folder(folder)
+    if match := re.fullmatch(r"([\w.-]+)/([\w.-]+)", where):
+        return of_project(match[1], match[2])
+    raise RecipeError(f"{where!r}: no run folder here or under {runs}/, and no W&B project; write ENTITY/PROJECT")

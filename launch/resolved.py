@@ -31,7 +31,7 @@ def resolve(made: Mapping[str, Any]) -> dict[str, Any]:
         "train": {**plain(made["train"]), **batch},
         "deepspeed": plain(made["deepspeed"]),
         "eval": evaluation,
-        "track": {"wandb": plain(made["wandb"])},
+        "track": {"wandb": plain(made["wandb"]), "tensorboard": made["tensorboard"]},
         "launch": plain(made["launch"]),
     }
 

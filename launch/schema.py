@@ -20,7 +20,7 @@ from launch.entries import CHOICE_UNREAD, GENERATIVE_KEYS, SOURCE_READING
 from launch.fields import Field, fields_of
 from launch.habits import OWNED_TRAIN
 from launch.problems import RecipeError
-from launch.sections import GLOBAL_BATCH, adapter_fields
+from launch.sections import GLOBAL_BATCH, TENSORBOARD, adapter_fields
 from launch.tables import Tables, shipped
 from launch.typed import pattern, without_idle_text
 from trainers.recipe import AdapterSection, LaunchSection, ModelSection, WandbSection
@@ -111,7 +111,12 @@ def _sections(tables: Tables) -> dict[str, Schema]:
             "examples": list(tables.deepspeed),
         },
         "eval": _eval(tables),
-        "track": closed({"wandb": nullable(block(fields_of(WandbSection), "Where W&B keeps the run."))}),
+        "track": closed(
+            {
+                "wandb": nullable(block(fields_of(WandbSection), "Where W&B keeps the run.")),
+                TENSORBOARD.name: field_schema(TENSORBOARD),
+            }
+        ),
         "launch": block(fields_of(LaunchSection), "How the run is started."),
     }
 

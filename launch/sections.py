@@ -7,11 +7,11 @@ from pathlib import Path
 from typing import Any
 
 from data_mix.config import DataConfig
-from eval_hooks.config import EvalConfig
+from eval_hooks.config import Budget, EvalConfig, Replay
 from launch import entries
 from launch.bounds import COUNT
 from launch.fields import Field, fields_of
-from launch.habits import NOT_YET, OWNED_ADAPTER, OWNED_TRAIN
+from launch.habits import OWNED_ADAPTER, OWNED_TRAIN
 from launch.nodes import Node, plain
 from launch.problems import nearest, shown
 from launch.tables import Tables
@@ -26,6 +26,14 @@ GLOBAL_BATCH = Field(
     about="Rows per optimizer step over all ranks; gradient accumulation follows from it.",
 )
 """Our one key under `train:`."""
+TENSORBOARD = Field(
+    name="tensorboard",
+    hint=bool,
+    required=False,
+    default=False,
+    about="Also write TensorBoard's event files, into the run folder's tensorboard/.",
+)
+TRACKERS = ("wandb", TENSORBOARD.name)
 
 
 def section(tree: Node, name: str, report: Report) -> Node | None:
@@ -149,12 +157,32 @@ def evaluation(node: Node, tables: Tables, report: Report) -> Any:
             if spec is not INVALID
         ]
     _distinct(taken, report)
-    later = {key: child for key, child in node.value.items() if f"eval.{key}" in NOT_YET}
-    for key, child in later.items():
-        if child.value is not None:
-            report.add(f"eval.{key}", child, f"not available yet; {NOT_YET[f'eval.{key}']}")
-    whole = {role: INVALID if any(spec is INVALID for spec in specs) else specs for role, specs in sides.items()}
-    return build(EvalConfig, entries.without(node, (*sides, *later)), "eval", report, known=tuple(sides), given=whole)
+    whole: dict[str, Any] = {
+        role: INVALID if any(spec is INVALID for spec in specs) else specs for role, specs in sides.items()
+    }
+    if isinstance(getattr(node.value.get("budget"), "value", None), dict):
+        whole["budget"] = budget(node.value["budget"], tables, report)
+    config = build(EvalConfig, entries.without(node, whole), "eval", report, known=tuple(whole), given=whole)
+    if config is not INVALID and config.cost_limit is not None and config.order == "full":
+        limit = node.value["cost_limit"]
+        report.add("eval.cost_limit", limit, "only an evaluation in waves can end early; add eval.order: waves")
+    return config
+
+
+def budget(node: Node, tables: Tables, report: Report) -> Any:
+    """The eval.budget section as a Budget, or INVALID; its replay is an entry of data.train, with a share."""
+    path, given = "eval.budget", {}
+    child = node.value.get("replay")
+    if child is not None and isinstance(child.value, dict):
+        share = entries.part(child, {"share": "share"})
+        entry = entries.without(child, ("share", *entries.UNWEIGHED))
+        entry.value.setdefault("name", Node(value="replay", place=child.place, raw="replay"))
+        spec = entries.source(entry, f"{path}.replay", tables, report)
+        given["replay"] = build(Replay, share, f"{path}.replay", report, given={"source": spec})
+    found = build(Budget, entries.without(node, given), path, report, known=tuple(given), given=given)
+    if found is not INVALID and found.action == "replay" and found.replay is None:
+        report.add(f"{path}.action", node.value["action"], "replay: of what? Add replay: {source: NAME, share: 0.25}")
+    return found
 
 
 def _written(node: Node, key: str) -> bool:
@@ -200,11 +228,19 @@ def deepspeed(node: Node | None, tables: Tables, report: Report) -> Path | None:
     return Path(node.value)
 
 
+def tensorboard(node: Node, report: Report) -> Any:
+    """Whether the track section wants TensorBoard's files, or INVALID."""
+    child = node.value.get(TENSORBOARD.name)
+    if child is None or child.value is None:
+        return TENSORBOARD.default
+    return convert(TENSORBOARD.hint, child, join("track", TENSORBOARD.name), report)
+
+
 def wandb(node: Node, report: Report) -> Any:
-    """W&B's part of the track section; None where nothing is tracked but metrics.jsonl."""
+    """W&B's part of the track section; None where W&B is not wanted."""
     for key, child in node.value.items():
-        if key != "wandb":
-            report.unknown("track", key, child, ["wandb"])
+        if key not in TRACKERS:
+            report.unknown("track", key, child, TRACKERS)
     child = node.value.get("wandb")
     if child is None or child.value is None:
         return None

@@ -9,7 +9,7 @@ from eval_hooks.config import Budget, EvalConfig
 from launch import entries, sections
 from launch.bounds import BOUNDS
 from launch.fields import Field, fields_of
-from launch.habits import HABITS, NOT_YET, OWNED_TRAIN
+from launch.habits import HABITS, OWNED_TRAIN
 from launch.nodes import Node, plain
 from launch.problems import Problem, RecipeError, nearest, shown
 from launch.resolved import resolve
@@ -55,6 +55,7 @@ def validate(tree: Node, file: Path, text: str, overrides: Sequence[str] = (), t
         "deepspeed": sections.deepspeed(tree.value.get("deepspeed"), tables, report),
         "eval": section("eval", lambda node: sections.evaluation(node, tables, report)),
         "wandb": section("track", lambda node: sections.wandb(node, report)),
+        "tensorboard": section("track", lambda node: sections.tensorboard(node, report)),
         "launch": section("launch", lambda node: build(LaunchSection, node, "launch", report)),
     }
     if report.problems:
@@ -91,9 +92,7 @@ def _arguments(tree: Node, stage: str, tables: Tables) -> type:
 
 def _unknown_sections(tree: Node, report: Report) -> None:
     for name, node in tree.value.items():
-        if name in NOT_YET:
-            report.add(name, node, f"not available yet; {NOT_YET[name]}")
-        elif name not in (*SECTIONS, "plugins"):
+        if name not in (*SECTIONS, "plugins"):
             report.unknown("", name, node, SECTIONS)
 
 

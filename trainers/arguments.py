@@ -50,14 +50,13 @@ def training_arguments(recipe: Recipe) -> Any:
         "logging_steps": 1,
         "per_device_train_batch_size": MICRO_BATCH,
         "dataloader_pin_memory": on_gpu,
-        "save_total_limit": 2,
     }
     if "gradient_checkpointing" in values:
         defaults.pop("activation_checkpointing")
     for key, value in {**METHODS[recipe.method.name].defaults, **defaults}.items():
         values.setdefault(key, value)
     values |= METHODS[recipe.method.name].trl
-    values |= {"output_dir": "checkpoints", "report_to": "none"}
+    values |= {"output_dir": "checkpoints", "report_to": "none", "save_total_limit": None}  # `keeping` deletes
     values |= {"eval_strategy": "no", **STAGES[recipe.stage].fixed}
     if values.get("packing"):
         values["packing_strategy"] = "bfd"  # rows come packed; TRL then lays them out without padding, with positions
@@ -65,6 +64,8 @@ def training_arguments(recipe: Recipe) -> Any:
         if clash := {"max_steps", "num_train_epochs"} & recipe.train.keys():
             raise TrainError(f"train.{clash.pop()}: data.until_tokens says how long the run is; remove one of the two")
         values["num_train_epochs"] = 1
+    if values.get("fsdp"):
+        raise TrainError("train.fsdp: not supported, since measuring under it is untested; write deepspeed: zero3")
     if recipe.deepspeed:
         values["deepspeed"] = str(recipe.deepspeed)
     if recipe.global_batch_size is not None:

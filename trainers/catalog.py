@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from data_mix.forms import FORMS, Form
+from trainers.anchor import Texts, own_texts, retained_texts
 from trainers.dpo import simpo
 from trainers.dpo import trl_losses as dpo_losses
 from trainers.method import Method, NoOptions, Source
@@ -27,6 +28,8 @@ class Stage:
     default_method: str
     fixed: Mapping[str, Any] = field(default_factory=dict)
     """Arguments that the suite sets itself."""
+    anchor: Texts | str = own_texts
+    """The texts of a batch on which a pull towards the start model acts, or the argument by which TRL has one."""
     check: Callable[[Method[Any, Any], Any, Any], None] = lambda method, config, rows: None
     """(method, its config, train rows) -> nothing, or TrainError for what the rows lack; before the model is loaded."""
 
@@ -125,6 +128,7 @@ STAGES: dict[str, Stage] = {
         trainer=_rlvr_trainer,
         form=FORMS["prompts"],
         check=_rlvr_check,
+        anchor="beta",
         default_method="grpo",
     ),
     "unlearn": Stage(
@@ -133,6 +137,7 @@ STAGES: dict[str, Stage] = {
         trainer=_unlearn_trainer,
         form=FORMS["sides"],
         check=_unlearn_check,
+        anchor=retained_texts,
         default_method="npo",
     ),
 }

@@ -3,13 +3,13 @@
 import re
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from data_mix.build import Mix, read_source
 from data_mix.forms import PairRow
 from data_mix.render import TokenRow
 from eval_hooks.callback import CheckpointEval
-from eval_hooks.config import TaskSpec
+from eval_hooks.config import Action, TaskSpec
 from eval_hooks.items import GenerateItem, LossItem
 from eval_hooks.known import Known
 from eval_hooks.preference import PairItem
@@ -25,7 +25,7 @@ def checkpoint_eval(recipe: Recipe, mix: Mix) -> CheckpointEval:
     """The callback that measures at step 0, every `eval.every` and at the end; its items are loaded and checked."""
     section = recipe.eval
     return CheckpointEval(
-        target=section.target,
+        tasks=section.target,
         retain=section.retain,
         every=section.every,
         rows={spec.name or spec.task: source_rows(spec) for spec in (*section.target, *section.retain) if spec.rows},
@@ -36,10 +36,13 @@ def checkpoint_eval(recipe: Recipe, mix: Mix) -> CheckpointEval:
         judges=JUDGES,
         margin=section.margin,
         budget=section.budget,
+        order=section.order,
+        cost_limit=section.cost_limit,
         on_error=section.on_error,
         samples=section.samples,
         template_kwargs=recipe.model.chat_template_kwargs,
         known=known_start(recipe),
+        carried_out=get_args(Action),
     )
 
 

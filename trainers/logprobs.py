@@ -4,6 +4,7 @@ All are fp32. The log-probabilities of given tokens come from trl's fused head, 
 tiles: no (batch x length x vocabulary) tensor exists. Where a whole distribution is compared, rows are taken in pieces.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -91,16 +92,34 @@ def kl_from_reference(model: Any, reference: "Reference", tokens: Tokens, total:
 
     Prompt and padding rows do not count (the public code averages over them too, card 00).
     """
+    inputs = {"input_ids": tokens.input_ids, "attention_mask": tokens.attention_mask}
+    where = tokens.labels[:, 1:] != -100
+    return _kl_sum_over(model, reference, inputs, where) / (where.sum().clamp(min=1) if total is None else total)
+
+
+def kl_over(model: Any, reference: "Reference", inputs: Mapping[str, "Tensor"]) -> "Tensor":
+    """KL(reference || model) of the next token, mean over all texts' places: ().
+
+    `inputs` are input_ids (B, T), and attention_mask, or position_ids that begin anew with each text of a row.
+    """
+    import torch
+
+    where = torch.ones_like(inputs["input_ids"][:, 1:], dtype=torch.bool)
+    if "attention_mask" in inputs:
+        where &= inputs["attention_mask"][:, 1:] == 1
+    if "position_ids" in inputs:
+        where &= inputs["position_ids"][:, 1:] != 0
+    return _kl_sum_over(model, reference, inputs, where) / where.sum().clamp(min=1)
+
+
+def _kl_sum_over(model: Any, reference: "Reference", inputs: Mapping[str, "Tensor"], where: "Tensor") -> "Tensor":
     from torch.utils.checkpoint import checkpoint
 
-    inputs = {"input_ids": tokens.input_ids, "attention_mask": tokens.attention_mask, "use_cache": False}
-    where = tokens.labels[:, 1:] != -100
     with reference as start:
-        before = start(**inputs).logits[:, :-1][where]  # (N, V)
-    now = model(**inputs).logits[:, :-1][where]
+        before = start(**inputs, use_cache=False).logits[:, :-1][where]  # (N, V)
+    now = model(**inputs, use_cache=False).logits[:, :-1][where]
     pieces = zip(before.split(ROWS_AT_ONCE), now.split(ROWS_AT_ONCE), strict=True)
-    kl = sum(checkpoint(kl_sum, p, q, use_reentrant=False) for p, q in pieces)
-    return kl / (where.sum().clamp(min=1) if total is None else total)
+    return sum(checkpoint(kl_sum, p, q, use_reentrant=False) for p, q in pieces)
 
 
 def kl_sum(p_logits: "Tensor", q_logits: "Tensor") -> "Tensor":  # (N, V), (N, V) -> ()

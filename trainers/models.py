@@ -179,7 +179,7 @@ def starting_point(section: ModelSection) -> ModelSection:
             tokenizer = load_tokenizer(section)
             model = load_model(replace(section, dtype="auto"), tokenizer)
             scratch = folder.with_name(folder.name + ".part")
-            model.should_save_on_this_rank = lambda _: True  # whoever has the lock: transformers lets rank 0 alone write
+            model.should_save_on_this_rank = lambda _: True  # else rank 0 alone would write
             model.save_pretrained(scratch)
             tokenizer.save_pretrained(scratch)
             scratch.rename(folder)

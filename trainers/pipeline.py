@@ -4,7 +4,6 @@ Retention is paired with the start of the first run that is asked to keep a task
 every run is; a target with the start of its own run. Items are rendered with the first base's chat template.
 """
 
-import gc
 import json
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
@@ -14,11 +13,33 @@ from pathlib import Path
 from typing import Any
 
 from eval_hooks.ranks import from_writer
+from eval_hooks.sinks import require_tensorboard
 from trainers import TrainError, announce
 from trainers.arguments import rank
 from trainers.recipe import Pipeline, PipelineStage
-from trainers.run import DONE, FAILED, STATES, Run, carry_out, last_checkpoint, prepare, show_end, wandb_dir
-from trainers.rundir import Place, check_free, environment, give_back, set_status, take, write_json, write_recipe
+from trainers.run import (
+    DONE,
+    FAILED,
+    STATES,
+    Run,
+    carry_out,
+    forget_the_last_fit,
+    last_checkpoint,
+    prepare,
+    show_end,
+    wandb_dir,
+)
+from trainers.rundir import (
+    Place,
+    check_free,
+    environment,
+    give_back,
+    set_aside,
+    set_status,
+    take,
+    write_json,
+    write_recipe,
+)
 
 
 def train_pipeline(
@@ -40,7 +61,7 @@ def train_pipeline(
         write_json(root / "environment.json", environment())
         set_status(root, "running")
         if again:
-            set_aside(root, pipeline, again)
+            restart_at(root, pipeline, again)
     from_writer(None)  # everybody waits until it is
     return _stages(pipeline, root, first, resume)
 
@@ -66,8 +87,10 @@ def _stages(pipeline: Pipeline, root: Path, first: Run, resume: bool) -> int:
             with _told(root, stage.name, main, begun=bool(begins[-1])):
                 run = first if number == 0 else prepare(starting_from(stage, start).recipe)
                 code = carry_out(run, place, resume and last_checkpoint(folder) is not None, wandb_run)
+                if main and code == DONE and steps_of(folder) < _status(folder)["steps"]:
+                    set_aside(root, f"after-the-best-of-{stage.name}", begins[-1] + steps_of(folder))
                 del run
-            _forget_the_last_run()
+            forget_the_last_fit()
             if code != DONE:
                 break
         begins.append(begins[-1] + from_writer(steps_of(folder) if main else 0))
@@ -101,6 +124,8 @@ def check(pipeline: Pipeline) -> None:
     from trainers.evaluation import checkpoint_eval
     from trainers.models import load_tokenizer
 
+    if any(stage.recipe.tensorboard for stage in pipeline.stages):
+        require_tensorboard()
     base = pipeline.stages[0].recipe.model.path
     for stage in pipeline.stages[1:]:
         recipe = starting_from(stage, base).recipe
@@ -127,8 +152,8 @@ def finished(folder: Path) -> bool:
 
 
 def steps_of(folder: Path) -> int:
-    """Optimizer steps of a stage that is done."""
-    return int(_status(folder)["steps"])
+    """Optimizer steps of a stage that is done, up to what the next one starts from."""
+    return int(_status(folder).get("recommended") or _status(folder)["steps"])
 
 
 def _status(folder: Path) -> dict[str, Any]:
@@ -137,10 +162,12 @@ def _status(folder: Path) -> dict[str, Any]:
 
 
 def recommended(folder: Path) -> str:
-    """The checkpoint that the next stage starts from: the newest whole one.
+    """The checkpoint that the next stage starts from: the best one where the recipe says what that is, else the newest.
 
     Raises TrainError for a stage that saved none.
     """
+    if (folder / "best").is_dir():
+        return str((folder / "best").resolve())
     newest = last_checkpoint(folder)
     if newest is None:
         raise TrainError(f"{folder}: no checkpoint for the next stage to start from; leave save_strategy: no out")
@@ -168,16 +195,17 @@ def note_stages(root: Path, pipeline: Pipeline) -> None:
     """pipeline.json: which steps are which stage's, for the report."""
     rows, begin = [], 0
     for number, stage in enumerate(pipeline.stages):
-        status = _status(stage_folder(root, number, stage.name))
-        if "steps" not in status:
+        folder = stage_folder(root, number, stage.name)
+        if "steps" not in _status(folder):
             break
+        end = begin + steps_of(folder)
         rows.append({"name": stage.name, "stage": stage.recipe.stage, "method": stage.recipe.method.name,
-                     "begin": begin, "end": begin + status["steps"]})  # fmt: skip
-        begin += status["steps"]
+                     "begin": begin, "end": end})  # fmt: skip
+        begin = end
     write_json(root / "pipeline.json", {"stages": rows})
 
 
-def set_aside(root: Path, pipeline: Pipeline, name: str) -> None:
+def restart_at(root: Path, pipeline: Pipeline, name: str) -> None:
     """Move what stage `name` and the later ones left behind into `aside/`, so that they start anew.
 
     Raises TrainError for a stage that is not there, or one whose predecessors are not done.
@@ -192,36 +220,9 @@ def set_aside(root: Path, pipeline: Pipeline, name: str) -> None:
         if not finished(folder):
             raise TrainError(f"--resume: stage {names[number]} before {name} is not done; --resume alone goes on there")
         begin += steps_of(folder)
-    aside = root / "aside" / str(len(list(root.glob("aside/*"))) + 1)
+    aside = set_aside(root, name, begin)
     for number in range(at, len(names)):
         folder = stage_folder(root, number, names[number])
         if folder.is_dir():
             (aside / "stages").mkdir(parents=True, exist_ok=True)
             shutil.move(folder, aside / "stages" / folder.name)
-    for folder in root.glob("evals/step-*"):
-        if int(folder.name.removeprefix("step-")) > begin:
-            (aside / "evals").mkdir(parents=True, exist_ok=True)
-            shutil.move(folder, aside / "evals" / folder.name)
-    _cut_metrics(root, aside, begin)
-
-
-def _cut_metrics(root: Path, aside: Path, begin: int) -> None:
-    """metrics.jsonl up to a step; the whole of it is kept aside."""
-    file = root / "metrics.jsonl"
-    if not file.is_file():
-        return
-    aside.mkdir(parents=True, exist_ok=True)
-    lines = file.read_text("utf-8").splitlines(keepends=True)
-    shutil.move(file, aside / file.name)
-    file.write_text("".join(line for line in lines if json.loads(line)["step"] <= begin), "utf-8")
-
-
-def _forget_the_last_run() -> None:
-    """Free the model's memory, and accelerate's and transformers' memory of how it was trained."""
-    from accelerate.state import AcceleratorState, GradientState
-    from transformers.integrations.deepspeed import unset_hf_deepspeed_config
-
-    gc.collect()
-    AcceleratorState._reset_state(reset_partial_state=False)
-    GradientState._reset_state()
-    unset_hf_deepspeed_config()

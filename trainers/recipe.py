@@ -99,6 +99,8 @@ class Recipe:
     """The DeepSpeed JSON, resolved."""
     eval: EvalConfig = field(default_factory=EvalConfig)
     wandb: WandbSection | None = None
+    tensorboard: bool = False
+    """Whether TensorBoard's files are written as well."""
     launch: LaunchSection = field(default_factory=LaunchSection)
     resolved: Mapping[str, Any] = field(default_factory=dict)
     """The same as plain data: what recipe.resolved.json and W&B's config hold."""

@@ -55,10 +55,13 @@ def _train(modules: Sequence[Any]) -> None:
 
 
 def reference_for(bound: "Bound", trainer: Any, copy: Any) -> Reference | None:
-    """The reference of a trainer that has its model: the policy without its adapter, else the copy, placed."""
+    """The reference that a trainer's method asks for, once the trainer has its model."""
     kind = bound.method.reference(bound.config) if bound.method.reference else "none"
-    if kind == "none":
-        return None
+    return None if kind == "none" else start_of(trainer, copy)
+
+
+def start_of(trainer: Any, copy: Any) -> Reference:
+    """The start of a trainer that has its model: the policy without its adapter, else the copy, placed."""
     if copy is None:
         return Reference(lambda: trainer.model_wrapped, trainer.model)
     from trainers.logprobs import ready

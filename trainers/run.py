@@ -1,21 +1,26 @@
 """A run, top to bottom: tokenizer, data, folder, model, method, trainer, evaluation, report."""
 
+import gc
 import traceback
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from data_mix import DataError
 from eval_hooks import EvalError
 from eval_hooks.files import checkpoints
-from eval_hooks.ranks import from_writer
+from eval_hooks.ranks import from_writer, on_writer
+from eval_hooks.sinks import require_tensorboard
 from eval_hooks.track import Tracker
-from trainers import TrainError, announce
+from trainers import TrainError, actions, announce
 from trainers.arguments import rank, starts_deepspeed, take_one_gpu, training_arguments
 from trainers.catalog import METHODS, STAGES
+from trainers.keeping import Keeping, check_roll_back, check_rule, disk, rule_of, say_best
 from trainers.recipe import Recipe
 from trainers.rundir import Place, check_free, environment, give_back, set_status, take, write_json, write_recipe
+from trainers.tracking import LogTrain, start_wandb
 
 if TYPE_CHECKING:
     from data_mix.build import Mix
@@ -60,6 +65,8 @@ def prepare(recipe: Recipe) -> Run:
     from trainers.models import load_tokenizer, starting_point
     from trainers.signals import StopOnSignal
 
+    if recipe.tensorboard:
+        require_tensorboard()
     take_one_gpu(recipe)
     recipe = replace(recipe, model=starting_point(recipe.model))
     tokenizer = load_tokenizer(recipe.model)
@@ -67,6 +74,8 @@ def prepare(recipe: Recipe) -> Run:
     measure = checkpoint_eval(recipe, mix)
     starts_deepspeed(recipe)
     arguments = training_arguments(recipe)
+    check_roll_back(recipe, arguments)
+    check_rule(recipe)
     return Run(
         recipe=recipe,
         tokenizer=tokenizer,
@@ -112,20 +121,75 @@ def _guarded(run: Run, place: Place, resume: bool, wandb_run: Any) -> int:
 
 
 def _train(run: Run, place: Place, resume: bool, wandb_run: Any) -> int:
+    main, newest = rank() == 0, last_checkpoint(place.folder) if resume else None
+    taken = from_writer(actions.read(place.folder) if main and resume else [])
+    run = _as_acted(run, taken)
+    if main:
+        wandb_run = wandb_run or start_wandb(run.recipe, place.root, run.resolved)
+        run.measure.tracker = Tracker(place.root, wandb_run, place.offset, run.recipe.tensorboard)
+        run.measure.on_summary = say_at_start
+    while True:
+        run.measure.go_on(len(taken))
+        steps = _fit(run, place, newest, taken)
+        due = run.measure.due
+        if run.signals.code or due is None:
+            break
+        done = from_writer(on_writer(partial(actions.carry_out, due, place)))
+        assert done is not None
+        taken = [*taken, done]
+        _say(run, done)
+        run, newest = _as_acted(run, taken), checkpoint_at(place.folder, done.back_to)
+        if main:
+            write_json(place.folder / "data.manifest.json", run.mix.manifest)
+        forget_the_last_fit()
+    if run.signals.code:
+        text = "stopped by a signal; --resume goes on"
+        return _ended(place.folder, main, "interrupted", run.signals.code, text)
+    code = STOPPED_BY_BUDGET if run.measure.stopped else DONE
+    if main:
+        rule = rule_of(run.recipe)
+        last: dict[str, Any] = {"last_good": actions.last_good(place)} if run.measure.stopped else {}
+        last |= {"recommended": say_best(place, rule)} if rule else {}
+        where, reason = wandb_dir(wandb_run), run.measure.stopped
+        set_status(place.folder, STATES[code], code, reason=reason, wandb_dir=where, steps=steps, **last)
+        if place.alone:
+            show_end(place.folder, wandb_run)
+    return code
+
+
+def _as_acted(run: Run, taken: Sequence[actions.Taken]) -> Run:
+    """The run with what its budget's actions changed: the mix, or an argument."""
+    from trainers.data import build_mix
+
+    rows = {name: entry["rows"] for name, entry in run.mix.manifest["train"].items()}
+    recipe = actions.recipe_after(run.recipe, taken, rows)
+    if recipe.data != run.recipe.data:
+        run = replace(run, mix=build_mix(recipe, run.tokenizer, show=rank() == 0))
+    for name in recipe.train.keys() - run.recipe.train.keys():
+        setattr(run.arguments, name, recipe.train[name])
+    return run
+
+
+def _fit(run: Run, place: Place, newest: str | None, taken: Sequence[actions.Taken]) -> int:
+    """Set a trainer up, and train from a checkpoint or the start to the end, or to where the budget or a signal stops.
+
+    Returns the step reached.
+    """
     import transformers
 
     from trainers.adapters import lora_config
+    from trainers.anchor import anchor
     from trainers.models import check_precision, load_model
     from trainers.moments import Bound, Moments
-    from trainers.reference import reference_copy
-    from trainers.tracking import LogTrain, start_wandb
+    from trainers.reference import frozen_copy, reference_copy, start_of
 
-    main, recipe = rank() == 0, run.recipe
+    recipe = run.recipe
     transformers.set_seed(run.arguments.seed)
     model = load_model(recipe.model, run.tokenizer, quantised=recipe.adapter.kind == "qlora")
     check_precision(recipe, model)
-    method = METHODS[recipe.method.name]
+    method, texts = METHODS[recipe.method.name], actions.anchored(recipe, taken)
     bound = Bound(method=method, config=recipe.method.config)
+    start = frozen_copy(recipe.model, run.tokenizer) if texts and recipe.adapter.kind == "none" else None
     trainer = (method.trainer or STAGES[recipe.stage].trainer)()(
         bound=bound,
         model=model,
@@ -135,45 +199,51 @@ def _train(run: Run, place: Place, resume: bool, wandb_run: Any) -> int:
         peft_config=lora_config(recipe.adapter, run.tokenizer, recipe.model, model),
         **reference_copy(recipe, run.tokenizer),
     )
-    newest = last_checkpoint(place.folder) if resume else None
-    trainer.add_callback(run.measure)
-    if main:
+    if texts:
+        anchor(trainer, start_of(trainer, start), recipe.eval.budget.kl.weight, texts)
+    if rank() == 0:
         announce_model(trainer.model, recipe)
-        wandb_run = wandb_run or start_wandb(recipe, place.root, run.resolved)
-        run.measure.tracker = Tracker(place.root, wandb_run, offset=place.offset)
-        run.measure.on_summary = say_doubts
+        announce(f"disk      {disk(recipe, trainer.model, place.folder)}")
+        assert run.measure.tracker is not None
         trainer.add_callback(LogTrain(run.measure.tracker))
-    trainer.add_callback(run.signals)
-    trainer.add_callback(Moments(bound, trainer, newest))
+    slowed = actions.slowed(recipe, taken, run.arguments.learning_rate)
+    keeping = Keeping(recipe, place)
+    for callback in (run.measure, run.signals, Moments(bound, trainer, newest), keeping, *([slowed] if slowed else [])):
+        trainer.add_callback(callback)
     try:
         trainer.train(resume_from_checkpoint=newest)
     finally:
         run.signals.give_back()
     trainer.save_state()
-    if run.signals.code:
-        text = "stopped by a signal; --resume goes on"
-        return _ended(place.folder, main, "interrupted", run.signals.code, text)
-    code = STOPPED_BY_BUDGET if run.measure.stopped else DONE
-    if main:
-        where, steps = wandb_dir(wandb_run), trainer.state.global_step
-        set_status(place.folder, STATES[code], code, reason=run.measure.stopped, wandb_dir=where, steps=steps)
-        if place.alone:
-            show_end(place.folder, wandb_run)
-    return code
+    if rank() == 0:
+        keeping.tidy()
+    return trainer.state.global_step
 
 
-def say_doubts(summary: Mapping[str, Any]) -> None:
-    """At step 0, before the run has cost anything: which numbers will not be able to show a loss."""
-    from eval_hooks.report.words import doubts
+def _say(run: Run, taken: actions.Taken) -> None:
+    """An action, where it is seen: on the screen, and in the numbers at the step that training goes on from."""
+    text = f"{taken.action} at step {taken.step}, on from step {taken.back_to}: {taken.reason}"
+    announce(f"budget    {text}")
+    if run.measure.tracker:
+        run.measure.tracker.log(taken.back_to, {"budget/action": taken.action, "budget/reason": text})
 
+
+def say_at_start(summary: Mapping[str, Any]) -> None:
+    """At step 0, before the run has cost anything: what measuring will take, and which numbers could show no loss."""
+    from eval_hooks.report.words import doubts, foreseen
+
+    if "foreseen" in summary:
+        announce(f"measuring {foreseen(summary['foreseen'])}")
     for name, task in summary["tasks"].items() if summary["step"] == 0 else ():
         for doubt in doubts(name, task):
             announce(f"beware    {doubt}")
 
 
 def wandb_dir(wandb_run: Any) -> str | None:
-    """The folder that `wandb sync` takes."""
-    return str(Path(wandb_run.dir).parent) if wandb_run is not None else None
+    """What `wandb sync` takes: the run's folder; of a resumed run all of them, in the order of their dates."""
+    if wandb_run is None:
+        return None
+    return " ".join(sorted(map(str, Path(wandb_run.dir).parents[1].glob(f"*run-*-{wandb_run.id}"))))
 
 
 def show_end(folder: Path, wandb_run: Any) -> None:
@@ -184,6 +254,22 @@ def show_end(folder: Path, wandb_run: Any) -> None:
         wandb_run.finish()
     write_report(folder)
     print_screen(folder)
+
+
+def checkpoint_at(folder: Path, step: int) -> str | None:
+    """The checkpoint of a step; None for the start."""
+    return str(checkpoints(folder)[step]) if step else None
+
+
+def forget_the_last_fit() -> None:
+    """Free the model's memory, and accelerate's and transformers' memory of how it was trained."""
+    from accelerate.state import AcceleratorState, GradientState
+    from transformers.integrations.deepspeed import unset_hf_deepspeed_config
+
+    gc.collect()
+    AcceleratorState._reset_state(reset_partial_state=False)
+    GradientState._reset_state()
+    unset_hf_deepspeed_config()
 
 
 def last_checkpoint(folder: Path) -> str | None:

@@ -76,6 +76,22 @@ def give_back(folder: Path) -> None:
         shutil.rmtree(folder)
 
 
+def set_aside(root: Path, why: str, step: int) -> Path:
+    """Move evaluations after a step into a folder under `aside/`, which is returned, and end metrics.jsonl there."""
+    aside = root / "aside" / f"{len(list(root.glob('aside/*'))) + 1}-{why}"
+    aside.mkdir(parents=True)
+    for folder in root.glob("evals/step-*"):
+        if int(folder.name.removeprefix("step-")) > step:
+            (aside / "evals").mkdir(exist_ok=True)
+            shutil.move(folder, aside / "evals" / folder.name)
+    file = root / "metrics.jsonl"
+    if file.is_file():
+        lines = file.read_text("utf-8").splitlines(keepends=True)
+        shutil.move(file, aside / file.name)
+        file.write_text("".join(line for line in lines if json.loads(line)["step"] <= step), "utf-8")
+    return aside
+
+
 def write_recipe(folder: Path, recipe: Recipe | Pipeline) -> None:
     """recipe.yaml as written, with the command line's overrides as a comment."""
     words = "".join(f"# {word}\n" for word in recipe.overrides)

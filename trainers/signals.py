@@ -24,18 +24,16 @@ class StopOnSignal(TrainerCallback):
         self.code = 0
         """Exit code of the signal that stopped the run; 0: none did."""
         self._arrived = 0
-        self._before: dict[int, Any] = {}
-
-    @property
-    def started(self) -> bool:
+        self.started = False
         """Whether the first step has begun: what fails before it is the request's fault, not the run's."""
-        return bool(self._before)
+        self._before: dict[int, Any] = {}
 
     def on_step_begin(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
         """Take the signals over at the first step."""
-        if not self.started:
+        self.started = True
+        if not self._before:
             self._before = {number: signal.signal(number, self._note) for number in CODES}
 
     def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
@@ -49,6 +47,7 @@ class StopOnSignal(TrainerCallback):
         """Let signals do again what they did before the first step."""
         for number, handler in self._before.items():
             signal.signal(number, handler)
+        self._before = {}
 
     def _note(self, number: int, frame: FrameType | None) -> None:
         if self._arrived and number == signal.SIGINT:

@@ -1,5 +1,6 @@
 """What the Trainer logs, into metrics.jsonl and W&B under its own names."""
 
+import json
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -9,12 +10,14 @@ from transformers import TrainerCallback, TrainerControl, TrainerState, Training
 
 from eval_hooks.track import Tracker
 from trainers.recipe import Pipeline, Recipe
+from trainers.rundir import write_json
 
 
 def start_wandb(recipe: Recipe | Pipeline, folder: Path, config: Mapping[str, Any]) -> Any:
     """A W&B run in the run folder: offline unless the recipe or WANDB_MODE says otherwise; None where tracking is off.
 
-    WANDB_* variables win, as wandb's users expect.
+    A resumed run goes on in the W&B run that the folder's wandb.json names. WANDB_* variables win, as wandb's users
+    expect.
     """
     section = recipe.wandb
     if section is None:
@@ -24,7 +27,11 @@ def start_wandb(recipe: Recipe | Pipeline, folder: Path, config: Mapping[str, An
     mode = os.environ.get("WANDB_MODE") or section.mode
     if mode == "disabled":
         return None
-    return wandb.init(
+    file = folder / "wandb.json"
+    there = json.loads(file.read_text("utf-8"))["id"] if file.is_file() else None
+    run = wandb.init(
+        id=os.environ.get("WANDB_RUN_ID") or there,
+        resume="allow" if there else None,
         project=os.environ.get("WANDB_PROJECT") or section.project,
         entity=os.environ.get("WANDB_ENTITY") or section.entity,
         group=os.environ.get("WANDB_RUN_GROUP") or section.group,
@@ -35,6 +42,8 @@ def start_wandb(recipe: Recipe | Pipeline, folder: Path, config: Mapping[str, An
         config=dict(config),
         settings=wandb.Settings(quiet=True, console="off"),
     )
+    write_json(file, {"id": run.id, "entity": run.entity, "project": run.project})
+    return run
 
 
 class LogTrain(TrainerCallback):

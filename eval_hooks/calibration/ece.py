@@ -44,27 +44,34 @@ def ece(conf: np.ndarray, correct: np.ndarray, bins: int = BINS, equal_mass: boo
 
 
 def ece_debiased(conf: np.ndarray, correct: np.ndarray, bins: int = BINS) -> float:
-    """ECE over equal-width bins less its expected excess, at least 0.
+    """ECE over equal-width bins less its expected excess, at least 0."""
+    bin_of = width_bins(conf, bins)
+    right = np.bincount(bin_of, weights=correct, minlength=bins)
+    return float(debiased(*gap_sums(conf, correct, bin_of, bins), right))
+
+
+def debiased(counts: np.ndarray, sums: np.ndarray, right: np.ndarray) -> np.ndarray:
+    """The same from each bin's items, sum of (correct - conf), and right items: (..., bins) -> (...).
 
     The excess is E|gap + e| - |gap| summed over bins by weight, e normal with the variance of a bin's accuracy: the
     folded normal's mean in place of resampling.
     """
-    bin_of = width_bins(conf, bins)
-    counts, sums = gap_sums(conf, correct, bin_of, bins)
-    some = counts > 0
-    n, gap = counts[some], np.abs(sums[some] / counts[some])
-    accuracy = np.bincount(bin_of, weights=correct, minlength=bins)[some] / n
+    n = np.maximum(counts, 1)
+    gap, accuracy = np.abs(sums / n), right / n
     sd = np.sqrt(accuracy * (1 - accuracy) / n)
     ratio = np.divide(gap, sd, out=np.full_like(gap, np.inf), where=sd > 0)
     expected = np.where(sd > 0, 2 * sd * norm.pdf(ratio) + gap * (1 - 2 * norm.cdf(-ratio)), gap)
-    return float(max(0.0, (n * (2 * gap - expected)).sum() / len(conf)))
+    return np.maximum(0.0, (counts * (2 * gap - expected)).sum(-1) / counts.sum(-1))
 
 
 def rms_ce(conf: np.ndarray, correct: np.ndarray, bins: int = BINS) -> float:
     """Root of the weighted mean of the squared gaps (Hendrycks et al. 2019, arXiv:1812.04606), equal-mass bins."""
-    counts, sums = gap_sums(conf, correct, mass_bins(conf, bins), bins)
-    some = counts > 0
-    return float(np.sqrt((counts[some] * (sums[some] / counts[some]) ** 2).sum() / len(conf)))
+    return float(root_mean_square(*gap_sums(conf, correct, mass_bins(conf, bins), bins)))
+
+
+def root_mean_square(counts: np.ndarray, sums: np.ndarray) -> np.ndarray:
+    """The same from each bin's items and sum of (correct - conf): (..., bins) -> (...)."""
+    return np.sqrt((sums**2 / np.maximum(counts, 1)).sum(-1) / counts.sum(-1))
 
 
 def classwise_ece(p: np.ndarray, gold: np.ndarray, bins: int = BINS) -> float:
@@ -81,9 +88,15 @@ def smooth_ece(conf: np.ndarray, correct: np.ndarray) -> float:
 
 def mce(conf: np.ndarray, correct: np.ndarray, bins: int = BINS, fewest: int = 1) -> float | None:
     """Largest gap over equal-width bins with at least `fewest` items; None where no bin has them."""
-    counts, sums = gap_sums(conf, correct, width_bins(conf, bins), bins)
+    found = float(largest_gap(*gap_sums(conf, correct, width_bins(conf, bins), bins), fewest))
+    return None if np.isnan(found) else found
+
+
+def largest_gap(counts: np.ndarray, sums: np.ndarray, fewest: int) -> np.ndarray:
+    """The same from each bin's items and sum of (correct - conf): (..., bins) -> (...), NaN for None."""
     enough = counts >= fewest
-    return float(np.abs(sums[enough] / counts[enough]).max()) if enough.any() else None
+    gaps = np.where(enough, np.abs(sums) / np.maximum(counts, 1), 0.0).max(-1)
+    return np.where(enough.any(-1), gaps, np.nan)
 
 
 def reliability(conf: np.ndarray, correct: np.ndarray, bins: int = BINS) -> list[dict[str, Any]]:

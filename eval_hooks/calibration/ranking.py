@@ -6,6 +6,11 @@ AUROC, and the area under the risk-coverage curve (Geifman et al. 2019, arXiv:18
 import numpy as np
 from scipy.stats import rankdata
 
+COVERAGES = (0.5, 0.8, 0.9)
+"""Shares of items, the most confident ones, whose accuracy is reported."""
+RISK = 0.05
+"""Error rate at which coverage is reported."""
+
 
 def auroc(conf: np.ndarray, correct: np.ndarray) -> float | None:
     """P(conf of a right item > conf of a wrong one) + half the ties; None if all are right or all wrong."""

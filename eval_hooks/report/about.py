@@ -95,7 +95,7 @@ def rewards(run: RunView) -> Iterator[Draw]:
         shown = {key: key.removeprefix("train/rewards/").removesuffix("/mean") for key in each}
         _lines(axis, run, {"train/reward": "reward", **shown})
         for name, task in run.last["tasks"].items():
-            if task["role"] == "target" and task["status"] == "ok":
+            if task["role"] == "target" and task["status"] != "failed":
                 points = run.curve(f"eval/{name}/accuracy")
                 axis.plot(*zip(*points, strict=True), "s--", ms=5, color="black", label=f"held-out {name}: right")
         finish(axis, "Reward in training, and held-out accuracy", "step", "")

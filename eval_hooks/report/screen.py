@@ -10,8 +10,23 @@ from rich.panel import Panel
 from rich.table import Table
 
 from eval_hooks.files import checkpoints
-from eval_hooks.report.view import RunView, StageTable, read_run, stage_table
-from eval_hooks.report.words import calibrated, doubts, held_out, kept, percent, points, question, reached, recalled
+from eval_hooks.report.view import RunView, StageTable, over_checkpoints, read_run, stage_table
+from eval_hooks.report.words import (
+    at_temperature,
+    calibrated,
+    debiased,
+    doubts,
+    flipped,
+    held_out,
+    items,
+    kept,
+    percent,
+    points,
+    question,
+    reached,
+    recalled,
+    surviving,
+)
 
 COLOURS = {"dropped": "red", "gained": "green", "kept": "green", "undecided": "yellow"}
 
@@ -62,7 +77,7 @@ def last_screen(run: RunView) -> Panel:
 
 def _tasks(run: RunView, role: str) -> Iterator[tuple[str, Any, Any]]:
     for name, after in run.last["tasks"].items():
-        if after["role"] == role and after["status"] == "ok":
+        if after["role"] == role and after["status"] != "failed":
             yield name, run.before(name), after
 
 
@@ -84,6 +99,11 @@ def _recall(before: Any, after: Any) -> str:
     return f"\n[dim]{'; '.join(recalled(before, after))}[/dim]" if after["kind"] == "recall" else ""
 
 
+def _looks(run: RunView, name: str) -> str:
+    said = surviving(over_checkpoints(run, name))
+    return f"\n{said}" if said else ""
+
+
 def _losses(run: RunView) -> Iterator[tuple[str, str]]:
     for name, after in run.last.get("validation", {}).items():
         if before := run.held_out_before(name):
@@ -101,9 +121,10 @@ def _retained(run: RunView) -> Iterator[tuple[str, str]]:
             "Knowledge kept?",
             (
                 f"[{colour}]{kept(change)}[/{colour}]\n"
-                f"{name} {percent(before.get('accuracy'))} -> {percent(after['accuracy'])}, n = {after['n']}\n"
-                f"lost {change['lost']}, gained {change['gained']}, McNemar p = {change['mcnemar_p']:.3g}; "
-                f"a change of {100 * change['minimum_detectable']:.1f} points could be seen{_recall(before, after)}"
+                f"{name} {percent(before.get('accuracy'))} -> {percent(after['accuracy'])}, {items(after)}\n"
+                f"{flipped(change)}; a change of {100 * change['minimum_detectable']:.1f} points could be seen"
+                f"{_looks(run, name)}"
+                f"{_recall(before, after)}"
             ),
         )
 
@@ -112,7 +133,9 @@ def _calibration(run: RunView) -> Iterator[tuple[str, str]]:
     for name, before, after in _tasks(run, "retain"):
         if after.get("calibration") and before.get("calibration"):
             auroc = after["calibration"]["auroc"]
-            tail = f"; AUROC {auroc['value']:.2f}" if auroc["value"] is not None else ""
+            tail = f"; {debiased(before['calibration'], after['calibration'])}"
+            tail += f"; AUROC {auroc['value']:.2f}" if auroc["value"] is not None else ""
+            tail += f"\n[dim]{fitted}[/dim]" if (fitted := at_temperature(after)) else ""
             rise = (after["retention"] or {}).get("ece_rise")
             yield (
                 "Still calibrated?",

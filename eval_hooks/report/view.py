@@ -7,6 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from eval_hooks.errors import EvalError
+from eval_hooks.retention.flips import paired_change
+from eval_hooks.retention.subjects import holm
 
 Summary = Mapping[str, Any]
 
@@ -90,6 +92,13 @@ def paired_changes(run: RunView, name: str) -> list[tuple[int, Mapping[str, Any]
             if paired and paired["baseline_step"] == found[-1][1]["baseline_step"]] if found[-1][1] else []  # fmt: skip
 
 
+def over_checkpoints(run: RunView, name: str) -> list[tuple[int, Mapping[str, Any], float]]:
+    """(step, retention, McNemar's p after Holm over all these checkpoints) of a task's paired evaluations."""
+    changes = paired_changes(run, name)
+    adjusted = holm([retention["mcnemar_p"] for _, retention in changes])
+    return [(step, retention, p) for (step, retention), p in zip(changes, adjusted, strict=True)]
+
+
 @dataclass(frozen=True, kw_only=True)
 class StageTable:
     """A pipeline's tasks at the seams of its runs."""
@@ -118,6 +127,34 @@ def flips(task: Mapping[str, Any]) -> list[tuple[str, Mapping[str, Any]]]:
     """Subjects with flips, those that lost most on balance first."""
     changed = [(name, entry) for name, entry in task["by_subject"].items() if entry["lost"] or entry["gained"]]
     return sorted(changed, key=lambda item: (item[1]["gained"] - item[1]["lost"], item[0]))
+
+
+@dataclass(frozen=True, kw_only=True)
+class GroupChange:
+    """A category of subjects before and after."""
+
+    name: str
+    entry: Mapping[str, Any]
+    """n, accuracy, lost, gained, p_holm over the categories."""
+    change: Mapping[str, Any]
+    left: float
+    """Where the interval begins on an axis from 0 to 100 with no change at 50, shared by the categories."""
+    right: float
+    middle: float
+
+
+def categories(task: Mapping[str, Any]) -> list[GroupChange]:
+    """How each category of subjects changed, with its paired interval; empty for a task without a base."""
+    if not task.get("by_category") or not task.get("retention"):
+        return []
+    found = [(name, e, paired_change(e["lost"], e["gained"], e["n"])) for name, e in task["by_category"].items()]
+    changes = [(name, entry, change.as_dict()) for name, entry, change in found]
+    widest = max(abs(change[end]) for _, _, change in changes for end in ("low", "high"))
+    return [
+        GroupChange(name=name, entry=entry, change=change, left=50 + 50 * change["low"] / widest,
+                    right=50 + 50 * change["high"] / widest, middle=50 + 50 * change["value"] / widest)
+        for name, entry, change in changes
+    ]  # fmt: skip
 
 
 def _text(file: Path) -> str:

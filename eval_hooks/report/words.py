@@ -1,6 +1,6 @@
 """Numbers and verdicts in plain words; the screen, the page and the picture all say it with these."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 E = Mapping[str, Any]
@@ -45,6 +45,44 @@ def kept(retention: Mapping[str, Any] | None) -> str:
     }[retention["verdict"]]
 
 
+def items(task: Mapping[str, Any]) -> str:
+    """How many were scored, and where not all were, why no more."""
+    if task["n"] == task["of"]:
+        return f"n = {task['n']}"
+    return f"n = {task['n']} of {task['of']}, in {task['waves']['looks']} waves: {task['waves']['end']}"
+
+
+def foreseen(entry: Mapping[str, Any]) -> str:
+    """How long the evaluations that follow step 0 will take, at most."""
+    n, minutes = entry["evaluations"], entry["seconds"] / 60
+    return f"{n} more evaluation{'s' if n > 1 else ''}, about {minutes:.1f} minutes in all"
+
+
+def flipped(retention: Mapping[str, Any]) -> str:
+    """Items lost and gained, and whether that could be chance; from a part of the items both are estimates."""
+    p = retention["mcnemar_p"]
+    tail = "of all items, estimated" if p is None else f"McNemar p = {p:.3g}"
+    noise = retention.get("noise_flips")
+    if noise is not None:
+        tail += f" (noise of the arithmetic: {noise} items differ when the base is scored twice)"
+    return f"lost {retention['lost']}, gained {retention['gained']}, {tail}"
+
+
+LEVEL = 0.05
+"""Of all tests of a task together."""
+
+
+def surviving(looks: Sequence[tuple[int, Mapping[str, Any], float]]) -> str:
+    """Which checkpoints' changes are real although there was more than one look; empty for one."""
+    if len(looks) < 2:
+        return ""
+    real = [(step, paired["gained"] - paired["lost"]) for step, paired, p in looks if p < LEVEL]
+    lost, gained = ([str(step) for step, net in real if net * sign > 0] for sign in (-1, 1))
+    sides = {"lost": lost, "gained": gained}
+    said = "; ".join(f"{word} at step {', '.join(steps)}" for word, steps in sides.items() if steps)
+    return f"over all {len(looks)} checkpoints (Holm): {said or 'no change is proven at any'}"
+
+
 QUESTIONS = {"up": "Target up?", "down": "Forgotten?"}
 
 
@@ -81,7 +119,7 @@ def held_out(name: str, before: Mapping[str, Any], after: Mapping[str, Any]) -> 
 
 def doubts(name: str, task: Mapping[str, Any]) -> list[str]:
     """What makes a multiple-choice number of a base unfit to show a loss: mostly a wrong template or variant."""
-    if task.get("status") != "ok" or task.get("kind") != "choice":
+    if task.get("status", "failed") == "failed" or task.get("kind") != "choice":
         return []
     found, chance, mass = task["accuracy"], task["chance"], task["letter_mass"]
     out = []
@@ -122,6 +160,22 @@ def recalled(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[str]:
 def value(estimate: E) -> str:
     """0.83, without its interval."""
     return "not measured" if estimate["value"] is None else f"{estimate['value']:.2f}"
+
+
+def debiased(before: Mapping[str, E], after: Mapping[str, E]) -> str:
+    """ECE without what noise adds to it, from two calibrations: it stands beside the plain one."""
+    return f"debiased {before['ece_debiased']['value']:.3f} -> {after['ece_debiased']['value']:.3f}"
+
+
+def at_temperature(task: Mapping[str, Any]) -> str:
+    """What one temperature would change; empty where none was fitted."""
+    now = task["calibration"]
+    if (fitted := now["temperature"])["value"] is None:
+        return ""
+    changes = [f"{name} {now[key]['value']:.3f} -> {now[f'{key}_after_temperature']['value']:.3f}"
+               for name, key in (("ECE", "ece"), ("NLL", "nll"))]  # fmt: skip
+    said = [f"with temperature {number(fitted)}", f"fitted on {fitted['n']} items of {task['temperature_split']}"]
+    return f"{', '.join(said + [fitted['reason']] if fitted['reason'] else said)}: {', '.join(changes)}"
 
 
 def calibrated(before: E, after: E, rise: E | None) -> str:

@@ -5,10 +5,10 @@ import pyarrow as pa
 
 from eval_hooks.errors import EvalError
 from eval_hooks.estimate import Estimate, missing
-from eval_hooks.intervals import Z, bootstrap, bootstrap_mean, wilson
-from eval_hooks.retention.flips import e_value, mcnemar_exact
+from eval_hooks.intervals import Z, bootstrap, bootstrap_mean, ratio, wilson
+from eval_hooks.retention.flips import e_value, e_value_drop, mcnemar_exact
 from eval_hooks.retention.subjects import clustered_mean
-from eval_hooks.table import column, kind_of
+from eval_hooks.table import column, kind_of, noise_of
 
 POWER_80 = 2.80
 """z(97.5 %) + z(80 %)."""
@@ -41,11 +41,10 @@ def chance_corrected(before: np.ndarray, after: np.ndarray, chance: float) -> Es
     if base <= chance + 2 * np.sqrt(base * (1 - base) / n):
         return missing(f"base accuracy {base:.3f} is not clearly above chance {chance:.3f}", n)
 
-    def ratio(index: np.ndarray) -> float | None:
-        below = before[index].mean() - chance
-        return float((after[index].mean() - chance) / below) if below > 0 else None
+    def kept(counts: np.ndarray) -> dict[str, np.ndarray]:
+        return {"kept": ratio(counts @ after / n - chance, counts @ before / n - chance)}
 
-    return bootstrap(ratio, n)
+    return bootstrap({"kept": float((after.mean() - chance) / (base - chance))}, kept, n)["kept"]
 
 
 def verdict(delta: Estimate, margin: float) -> str:
@@ -104,8 +103,10 @@ def retention(
         "delta_clustered": _by_subjects(after, b.astype(float) - a.astype(float)).as_dict(),
         "mcnemar_p": mcnemar_exact(lost, gained),
         "e_value": e_value(lost, gained),
+        "e_value_drop": e_value_drop(lost, gained),
         "chance_corrected": chance_corrected(a, b, chance).as_dict(),
         "delta_logp_gold": logp.as_dict(),
+        "noise_flips": noise_of(before),
         "minimum_detectable": minimum_detectable(lost + gained, len(a)),
         "margin": margin,
         "verdict": verdict(delta, margin),

@@ -133,6 +133,18 @@ def change(x: Sequence[np.ndarray], sizes: np.ndarray) -> Change:
     )
 
 
+def mean_of_all(x: Sequence[np.ndarray], sizes: np.ndarray) -> tuple[float, float]:
+    """(mean over all items, its standard error) of any number of the items scored, by stratum.
+
+    s_h^2 is the sample variance; where one item was scored, that of all of them.
+    """
+    n, weight = np.array([len(values) for values in x]), sizes / sizes.sum()
+    everywhere = np.concatenate(x).var(ddof=1)
+    spread = np.array([values.var(ddof=1) if len(values) > 1 else everywhere for values in x])
+    variance = (weight**2 * (1 - n / sizes) * spread / n).sum()
+    return float((weight * [values.mean() for values in x]).sum()), float(np.sqrt(variance))
+
+
 Decision = Literal["excluded", "proven", "undecided"]
 
 

@@ -13,7 +13,7 @@ from typing import Any
 
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from eval_hooks.config import TaskSpec
+from eval_hooks.config import TaskSpec, Variant
 from eval_hooks.encode import Encoded, encode
 from eval_hooks.scoring import score
 from eval_hooks.tasks.mmlu import load
@@ -28,12 +28,10 @@ LETTERS = (" A", " B", " C", " D")
 def main() -> None:
     """Both ways once; lm-eval takes minutes, so its time is not a best of several."""
     each, batch = (int(word) for word in [*sys.argv[1:], *("40", "1")[len(sys.argv) - 1 :]])
-    data = Path(os.environ.get("TEMPER_DATA") or Path(__file__).parents[3] / "shared" / "data")
     folder = fetch("smollm2-135m-instruct")
     model = AutoModelForCausalLM.from_pretrained(folder, dtype="float32").eval()
     tokenizer = AutoTokenizer.from_pretrained(folder)
-    spec = TaskSpec(task="mmlu", variant="lm_eval", shots=5, path=str(data / "mmlu"), subjects=SUBJECTS,
-                    limit=each * len(SUBJECTS))  # fmt: skip
+    spec = spec_of("lm_eval", 5, SUBJECTS, each * len(SUBJECTS))
     items = list(encode(load(spec), spec, tokenizer, 8192, {}))
     print(f"MMLU, 5 shots, {len(items)} items of {len(SUBJECTS)} subjects, SmolLM2-135M fp32, {machine()}")
 
@@ -50,6 +48,12 @@ def main() -> None:
     print(
         f"  {other / mine:.1f}x as fast; predictions alike {same} of {len(items)}, log-probabilities within {far:.1e}"
     )
+
+
+def spec_of(variant: Variant, shots: int, subjects: tuple[str, ...] = (), limit: int | None = None) -> TaskSpec:
+    """MMLU as it lies in the shared data."""
+    data = Path(os.environ.get("TEMPER_DATA") or Path(__file__).parents[3] / "shared" / "data")
+    return TaskSpec(task="mmlu", variant=variant, shots=shots, path=str(data / "mmlu"), subjects=subjects, limit=limit)
 
 
 def timed(model: Any, run: Callable[[], Sequence[Sequence[float]]]) -> tuple[Sequence[Sequence[float]], int, float]:

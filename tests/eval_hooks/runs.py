@@ -6,11 +6,26 @@ from pathlib import Path
 
 import pyarrow as pa
 
+from eval_hooks.items import ChoiceItem
+from eval_hooks.retention.reading import flips_to_read
 from eval_hooks.summary import summarise_task
-from eval_hooks.table import write_table
+from eval_hooks.table import kind_of, write_table
 from tests.eval_hooks.tables import answers, random_choices
 
 NASTY = "<script>alert('x')</script>"
+
+
+def questions(table: pa.Table) -> dict[str, ChoiceItem]:
+    """Questions with four options for the items of a choice table."""
+    if kind_of(table) != "choice":
+        return {}
+    words = tuple(f"option {word}" for word in ("one", "two", "three", "four"))
+    return {
+        row["item_id"]: ChoiceItem(
+            item_id=row["item_id"], subject=row["subject"], question=f"{NASTY} {row['item_id']}?", choices=words, gold=0
+        )
+        for row in table.to_pylist()
+    }
 
 
 def evaluation(
@@ -26,7 +41,8 @@ def evaluation(
             prompt_hash=hash_,
             first_prompt=f"Question: {NASTY}",
         )
-        tasks[name] = {**entry, "seconds": 1.0}
+        flips = flips_to_read(base[name], table, questions(table)) if base else []
+        tasks[name] = {**entry, "seconds": 1.0, "flips": flips}
         write_table(table, folder / f"{name}.parquet")
     summary = {
         "step": step,

@@ -20,9 +20,9 @@ from eval_hooks.calibration.ece import (
     smooth_ece,
 )
 from eval_hooks.calibration.nll import clipped, nll
+from eval_hooks.calibration.numbers import calibration, ece_rise
 from eval_hooks.calibration.ranking import accuracy_at, aurc, auroc, coverage_at, e_aurc
 from eval_hooks.calibration.temperature import fit_temperature, scaled
-from eval_hooks.summary import calibration, ece_rise
 from eval_hooks.table import probabilities
 from tests.eval_hooks.tables import random_choices
 

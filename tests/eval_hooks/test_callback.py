@@ -1,19 +1,23 @@
 """CheckpointEval in somebody else's trainer: a bare transformers.Trainer and trl.SFTTrainer, without a recipe."""
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import pytest
 import torch
 from datasets import Dataset
 from transformers import Trainer, TrainingArguments
 
 from eval_hooks import CheckpointEval
-from eval_hooks.config import Budget
+from eval_hooks.config import Budget, TaskSpec
 from eval_hooks.errors import EvalError
 from eval_hooks.items import LossItem
-from eval_hooks.table import read_table
+from eval_hooks.ready import load_items
+from eval_hooks.table import read_table, write_table
+from eval_hooks.track import Tracker
 from tests.conftest import tiny_llama
 
 POCKET = {"task": "pocket", "variant": "olmes_cf", "shots": 0, "limit": 30}
@@ -36,6 +40,19 @@ def bare(tokenizer: Any, tmp_path: Path, callback: CheckpointEval, steps: int = 
     arguments = TrainingArguments(output_dir=str(tmp_path / "out"), max_steps=steps, **{**QUIET, **more})
     rows = Dataset.from_dict({"input_ids": ids, "labels": ids})
     return Trainer(tiny_llama(), arguments, train_dataset=rows, processing_class=tokenizer, callbacks=[callback])
+
+
+def all_right(run: Path) -> Callable[[dict[str, Any]], None]:
+    """Rewrites the base's table of the pocket bank, once it is there, so that every item was right."""
+
+    def rewrite(summary: dict[str, Any]) -> None:
+        if summary["step"] == 0:
+            path = run / "evals" / "step-0" / "pocket.parquet"
+            table = read_table(path)
+            place = table.column_names.index("correct")
+            write_table(table.set_column(place, "correct", pa.array([True] * table.num_rows)), path)
+
+    return rewrite
 
 
 def test_in_a_bare_trainer(tokenizer: Any, tmp_path: Path) -> None:
@@ -85,31 +102,37 @@ def test_measuring_changes_no_weight_and_no_random_number(tokenizer: Any, tmp_pa
     assert all(torch.equal(a, b) for a, b in zip(*ends, strict=True))
 
 
+class Listening:
+    """A W&B run that remembers whom it called."""
+
+    def __init__(self) -> None:
+        self.alerts: list[tuple[str, str]] = []
+        self.summary: dict[str, Any] = {}
+
+    def define_metric(self, *args: Any, **kwargs: Any) -> None: ...
+
+    def log(self, values: Any) -> None: ...
+
+    def alert(self, title: str, text: str, level: Any) -> None:
+        self.alerts.append((title, text))
+
+
 def test_a_budget_stops_the_run_where_a_loss_is_proven(tokenizer: Any, tmp_path: Path) -> None:
     """A base that always answers A loses all when trained to the opposite; here: the items it had right are taken away.
 
     The base's table is rewritten so that every item was right before: the loss at step 1 is then beyond doubt.
     """
+    listening = Listening()
     callback = CheckpointEval(
-        retain=[POCKET], every=1, out=tmp_path / "run", budget=Budget(accuracy_drop=0.05, action="stop")
-    )
+        retain=[POCKET], every=1, out=tmp_path / "run", budget={"accuracy_drop": 0.05, "action": "stop"},
+        tracker=Tracker(tmp_path / "run", listening),
+    )  # fmt: skip
     trainer = bare(tokenizer, tmp_path, callback, steps=5)
-
-    def all_right(summary: dict[str, Any]) -> None:
-        if summary["step"] == 0:
-            import pyarrow as pa
-
-            from eval_hooks.table import write_table
-
-            path = tmp_path / "run" / "evals" / "step-0" / "pocket.parquet"
-            table = read_table(path)
-            place = table.column_names.index("correct")
-            write_table(table.set_column(place, "correct", pa.array([True] * table.num_rows)), path)
-
-    callback.on_summary = all_right
+    callback.on_summary = all_right(tmp_path / "run")
     trainer.train()
     assert callback.stopped and "pocket: accuracy fell by more than 0.05" in callback.stopped
     assert trainer.state.global_step == 1
+    assert listening.alerts == [("budget crossed", callback.stopped)]
 
 
 def test_a_task_that_breaks_is_a_failed_row_and_the_run_goes_on(tokenizer: Any, tmp_path: Path) -> None:
@@ -150,13 +173,129 @@ def test_a_head_of_zeros_gives_all_ties_and_the_share_of_gold_a(tokenizer: Any, 
         assert entry["calibration"]["brier"]["value"] == pytest.approx(0.75)  # 3/4^2 + 3 (1/4)^2
 
 
+def test_a_head_of_zeros_prefers_the_cloze_option_with_the_fewest_tokens_a_character(
+    tokenizer: Any, tmp_path: Path
+) -> None:
+    """Every token costs ln V, so the score of an option is its tokens by its characters, and nothing else."""
+    callback = CheckpointEval(retain=[POCKET], out=tmp_path / "run")
+    trainer = bare(tokenizer, tmp_path, callback, steps=1, learning_rate=0.0)
+    with torch.no_grad():
+        trainer.model.lm_head.weight.zero_()
+    trainer.train()
+    found = read_table(tmp_path / "run" / "evals" / "step-0" / "pocket.parquet").column("pred").to_pylist()
+    for item, pred in zip(load_items(TaskSpec(**POCKET)).items, found, strict=True):
+        cost = [len(tokenizer(f" {choice}")["input_ids"]) / len(choice) for choice in item.choices]
+        assert pred == cost.index(min(cost)), item
+
+
+def test_a_random_model_guesses_and_its_calibration_error_is_what_its_confidence_claims_too_much(
+    tokenizer: Any, tmp_path: Path
+) -> None:
+    """Accuracy in the binomial band of 25 % (3.3 sd of 228 items: .095), ECE within it of |mean confidence - .25|."""
+    callback = CheckpointEval(retain=[{"task": "pocket", "shots": 0, "limit": 228}], out=tmp_path / "run")
+    bare(tokenizer, tmp_path, callback, steps=1, learning_rate=0.0).train()
+    entry = summaries(tmp_path / "run")[0]["tasks"]["pocket"]
+    table = read_table(tmp_path / "run" / "evals" / "step-0" / "pocket.parquet")
+    confidence = sum(table.column("conf").to_pylist()) / 228
+    assert entry["accuracy"]["value"] == pytest.approx(0.25, abs=0.095)
+    assert entry["calibration"]["ece"]["value"] == pytest.approx(abs(confidence - 0.25), abs=0.095)
+    assert entry["calibration"]["temperature"]["value"] is None
+
+
 def test_what_cannot_be_asked_is_refused_at_once() -> None:
     with pytest.raises(EvalError, match="keys are those of"):
         CheckpointEval(retain=[{"task": "pocket", "shot": 0}])
     with pytest.raises(EvalError, match="two tasks are called"):
-        CheckpointEval(retain=["pocket", "pocket"])
+        CheckpointEval(tasks=["pocket"], retain=["pocket"])
+
+
+@pytest.mark.parametrize(
+    ("budget", "said"),
+    [
+        ({"accuracy_dorp": 0.02}, "no such key: accuracy_dorp; there are: accuracy_drop"),
+        ({"action": "roll_forward"}, "'roll_forward': alone the callback can report, stop"),
+        ({"accuracy_drop": 2}, "accuracy_drop 2: must be a share"),
+        ({"ece_rise": "0.02"}, "ece_rise '0.02': must be a share"),
+    ],
+)
+def test_a_budget_is_a_plain_mapping_and_a_wrong_one_is_refused(budget: dict[str, Any], said: str) -> None:
+    given = {"accuracy_drop": 0.02, "action": "stop"}
+    assert CheckpointEval(budget=given).budget == Budget(accuracy_drop=0.02, action="stop")
+    with pytest.raises(EvalError, match=said):
+        CheckpointEval(budget={**given, **budget})
+
+
+def test_a_trainer_without_a_tokenizer_is_told_what_to_pass(tmp_path: Path) -> None:
+    with pytest.raises(EvalError, match="pass processing_class="):
+        bare(None, tmp_path, CheckpointEval(retain=[POCKET], out=tmp_path / "run")).train()
 
 
 @pytest.mark.parametrize(("every", "period"), [(None, None), (30, 30), (0.5, 30), ("epoch", None), (0.001, 1)])
 def test_when(every: Any, period: int | None) -> None:
     assert CheckpointEval(every=every).period(60) == period
+
+
+def test_in_half_precision_the_base_is_scored_twice_and_the_noise_stands_beside_the_flips(
+    tokenizer: Any, tmp_path: Path
+) -> None:
+    """In fp32 there is no such number; under bf16 autocast it is the base's, at every later step, and on the screen."""
+    from eval_hooks.report.words import flipped
+
+    for name, more in (("full", {}), ("half", {"bf16": True})):
+        callback = CheckpointEval(retain=[POCKET], out=tmp_path / name)
+        bare(tokenizer, tmp_path, callback, steps=1, **more).train()
+    kept = {name: summaries(tmp_path / name)[1]["tasks"]["pocket"]["retention"] for name in ("full", "half")}
+    assert kept["full"]["noise_flips"] is None and "noise" not in flipped(kept["full"])
+    assert 0 <= kept["half"]["noise_flips"] <= 30 and "when the base is scored twice" in flipped(kept["half"])
+
+
+def resumed(tokenizer: Any, folder: Path, **tasks: Any) -> Trainer:
+    """A run of 4 steps, stopped after 2 with a checkpoint; the trainer that goes on with it, measuring `tasks`."""
+    saving = {"save_strategy": "steps", "save_steps": 2}
+    bare(tokenizer, folder, CheckpointEval(**tasks, out=folder / "run"), steps=2, **saving).train()
+    return bare(tokenizer, folder, CheckpointEval(**tasks, out=folder / "run"), **saving)
+
+
+def test_a_resumed_run_is_paired_with_the_baseline_on_disk(tokenizer: Any, tmp_path: Path) -> None:
+    trainer = resumed(tokenizer, tmp_path, retain=[POCKET])
+    table = tmp_path / "run" / "evals" / "step-0" / "pocket.parquet"
+    before = table.stat().st_mtime_ns
+    trainer.train(resume_from_checkpoint=True)
+    assert table.stat().st_mtime_ns == before
+    assert summaries(tmp_path / "run")[4]["tasks"]["pocket"]["retention"]["baseline_step"] == 0
+
+
+@pytest.mark.parametrize("lost", ["evals/step-0/pocket.parquet", "evals/step-0/summary.json"])
+def test_a_resumed_run_without_its_baseline_is_refused_before_a_step(tokenizer: Any, tmp_path: Path, lost: str) -> None:
+    trainer = resumed(tokenizer, tmp_path, retain=[POCKET])
+    (tmp_path / "run" / lost).unlink()
+    with pytest.raises(EvalError, match=r"resumed at step 2 without its baseline: .*step-0 \(pocket\).*start anew"):
+        trainer.train(resume_from_checkpoint=True)
+    assert sorted(summaries(tmp_path / "run")) == ([0, 2] if "pocket" in lost else [2])
+
+
+def test_a_task_that_is_new_in_a_resumed_run_has_no_baseline(tokenizer: Any, tmp_path: Path) -> None:
+    trainer = resumed(tokenizer, tmp_path, retain=[POCKET])
+    callback = CheckpointEval(retain=[POCKET, {**POCKET, "name": "more"}], out=tmp_path / "run")
+    trainer.callback_handler.callbacks[-1] = callback
+    with pytest.raises(EvalError, match=r"step-0 \(more\)"):
+        trainer.train(resume_from_checkpoint=True)
+
+
+def test_a_resumed_run_that_retains_nothing_needs_no_baseline(tokenizer: Any, tmp_path: Path) -> None:
+    import shutil
+
+    trainer = resumed(tokenizer, tmp_path, target=[POCKET])
+    shutil.rmtree(tmp_path / "run" / "evals" / "step-0")
+    trainer.train(resume_from_checkpoint=True)
+    assert summaries(tmp_path / "run")[4]["tasks"]["pocket"]["retention"] is None
+
+
+def test_a_task_that_failed_at_step_0_does_not_end_a_resumed_run(tokenizer: Any, tmp_path: Path) -> None:
+    trainer = resumed(tokenizer, tmp_path, retain=[POCKET])
+    file = tmp_path / "run" / "evals" / "step-0" / "summary.json"
+    summary = json.loads(file.read_text())
+    summary["tasks"]["pocket"]["status"] = "failed"
+    file.write_text(json.dumps(summary))
+    trainer.train(resume_from_checkpoint=True)
+    assert summaries(tmp_path / "run")[4]["tasks"]["pocket"]["retention"] is None

@@ -10,7 +10,7 @@ from transformers import AutoTokenizer, Gemma2Config, Gemma2ForCausalLM, LlamaFo
 from eval_hooks import EvalError
 from eval_hooks.config import TaskSpec, Variant
 from eval_hooks.encode import encode
-from eval_hooks.forward import block_attention, scoring_mode, takes_block_mask
+from eval_hooks.forward import Prefixes, block_attention, scoring_mode, takes_block_mask
 from eval_hooks.items import ChoiceItem, ChoiceSet
 from eval_hooks.scoring import Scores, score, scores_of
 from eval_hooks.trees import layout, one_by_one
@@ -97,6 +97,21 @@ def test_questions_ride_on_their_subjects_examples(tokenizer: Any, variant: Vari
         for a, b in zip(scored, alone, strict=True):
             assert a.logp == pytest.approx(b.logp, abs=2e-4)
         run.clear()
+
+
+@pytest.mark.parametrize(("room", "runs"), [(10**9, 1), (0, 2)])
+def test_items_in_waves_score_as_all_at_once_and_run_their_examples_once_where_there_is_room(
+    tokenizer: Any, tiny: LlamaForCausalLM, room: int, runs: int
+) -> None:
+    """Also where one item of a subject is asked alone: what is shared is what all of the subject's items begin with."""
+    encoded = encode(MANY, TaskSpec(task="mmlu", variant="olmes_cf", shots=2), tokenizer, 2048)
+    at_once, run = score(tiny, encoded, 10_000), []
+    tiny.register_forward_pre_hook(lambda m, args, kwargs: run.append(kwargs["input_ids"].shape[1]), with_kwargs=True)
+    prefixes, waves = Prefixes(room), ([0, 2, 6], [1, 3, 4, 5, 7, 8, 9, 10, 11])
+    for wave in waves:
+        for i, scores in zip(wave, score(tiny, encoded, 10_000, only=wave, prefixes=prefixes), strict=True):
+            assert scores.logp == pytest.approx(at_once[i].logp, abs=1e-5)
+    assert len(run) == 4 + 2 * runs
 
 
 def test_a_changed_question_does_not_reach_the_others_of_its_subject(tokenizer: Any, tiny: LlamaForCausalLM) -> None:

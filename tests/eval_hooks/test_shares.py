@@ -23,10 +23,12 @@ def test_every_job_is_somebodys_and_nobody_has_much_more(costs: list[int], ranks
 
 
 def test_calls_by_hand() -> None:
-    """Two jobs after one prefix, one after another, one after none: 4 calls and 2 prefixes; a share may begin inside."""
+    """Two jobs after one prefix, one after another, one after none; a share may begin inside; one prefix may be ready."""
     a, b = [1, 2], [1, 2]
     jobs = [Job(cost=1, members=[], prefix=prefix) for prefix in (a, a, b, ())]
-    assert [calls(jobs, mine) for mine in (range(4), range(2), range(1, 3), range(3, 4), range(0))] == [6, 3, 4, 1, 0]
+    shares = (range(4), range(2), range(1, 3), range(3, 4), range(0))
+    assert [calls(jobs, mine) for mine in shares] == [[2, 1, 2, 1], [2, 1], [2, 2], [1], []]
+    assert [calls(jobs, mine, ready=lambda prefix: prefix is a) for mine in shares[:2]] == [[1, 1, 2, 1], [1, 1]]
 
 
 def test_alone_one_does_everything_in_order_and_hears_of_every_item() -> None:
@@ -51,6 +53,7 @@ import torch, torch.distributed as dist
 from transformers import AutoTokenizer
 from eval_hooks.config import TaskSpec
 from eval_hooks.encode import encode
+from eval_hooks.forward import Prefixes
 from eval_hooks.generate import continuations
 from eval_hooks.items import LossItem
 from eval_hooks.losses import token_losses
@@ -66,6 +69,9 @@ model.register_forward_pre_hook(lambda *_: calls.append(1))
 encoded = encode(MANY, TaskSpec(task="mmlu", variant="olmes_cf", shots=2), tokenizer, 2048)
 found = {"choice": [list(s.logp) for s in score(model, encoded, 60)]}
 found["calls"] = len(calls)
+kept, waves = Prefixes(10**9), (range(0, len(encoded), 2), range(1, len(encoded), 2))
+found["waves"] = [[list(s.logp) for s in score(model, encoded, 60, only=wave, prefixes=kept)] for wave in waves]
+found["calls of waves"] = len(calls)
 rows = [LossItem(item_id=str(i), input_ids=range(5, 9 + i), labels=(-100, *range(6, 9 + i))) for i in range(7)]
 found["loss"] = token_losses(model, rows, 20)
 prompts = [[5, 6, 7 + i] for i in range(5)]
@@ -85,8 +91,8 @@ def test_two_processes_give_the_numbers_of_one_to_the_last_digit(tmp_path: Path,
         processes(tmp_path, SCRIPT, n, str(tmp_path), str(smollm2), str(n))
     one, first, second = (json.loads((tmp_path / f"{name}.json").read_text()) for name in ("1-0", "2-0", "2-1"))
     assert first == second
-    assert one.pop("calls") > first.pop("calls")
-    assert first == one and set(one) == {"choice", "loss", "written False", "written True"}
+    assert all(one.pop(name) > first.pop(name) for name in ("calls", "calls of waves"))
+    assert first == one and set(one) == {"choice", "waves", "loss", "written False", "written True"}
 
 
 FAILS = """

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from eval_hooks.errors import EvalError
-from eval_hooks.summary import chance, failed_task, macro, summarise_loss, summarise_task
-from eval_hooks.table import choice_table, loss_table, option_probabilities, read_table, write_table
+from eval_hooks.summary import failed_task, macro, summarise_loss, summarise_task
+from eval_hooks.table import chance, choice_table, loss_table, option_probabilities, read_table, write_table
 from tests.eval_hooks.tables import answers, choices, random_choices
 
 

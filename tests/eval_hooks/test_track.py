@@ -1,14 +1,15 @@
 """metrics.jsonl and W&B carry the same keys; a W&B that is down ends nothing."""
 
 import json
-import struct
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from eval_hooks.errors import EvalError
+from eval_hooks.sinks import require_tensorboard
 from eval_hooks.track import Tracker, show_summary
+from tests.eval_hooks.offline import offline
 from tests.eval_hooks.runs import run_folder
 
 
@@ -47,39 +48,79 @@ def test_a_picture_or_table_that_cannot_be_made_ends_nothing_either(tmp_path: Pa
     tracker.table(1, "eval/x/by_subject", [])
 
 
-def records(file: Path) -> Iterator[bytes]:
-    """Records of W&B's offline file: LevelDB's log format after a header of 7 bytes, in blocks of 32 KiB."""
-    data, at, whole = file.read_bytes(), 7, b""
-    while at + 7 <= len(data):
-        left = 32768 - at % 32768
-        if left < 7:
-            at += left
-            continue
-        _, length, kind = struct.unpack("<IHB", data[at : at + 7])
-        whole += data[at + 7 : at + 7 + length]
-        at += 7 + length
-        if kind in (1, 4):
-            yield whole
-            whole = b""
+def test_tensorboard_has_the_same_keys_and_the_picture(tmp_path: Path) -> None:
+    """Read back by TensorBoard itself; a pipeline's second run, with an offset, goes on in the same folder."""
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    summary = json.loads((run_folder(tmp_path / "run", skill=-1.0) / "evals/step-20/summary.json").read_text())
+    show_summary(Tracker(tmp_path / "out", tensorboard=True), summary, 20)
+    Tracker(tmp_path / "out", offset=20, tensorboard=True).log(5, {"train/loss": 1.5, "a": float("nan")})
+    read = EventAccumulator(str(tmp_path / "out" / "tensorboard")).Reload()
+    first, second = lines(tmp_path / "out")
+    assert set(read.Tags()["scalars"]) == {*first, "train/loss"} - {"step", "time"}
+    for key in first.keys() - {"step", "time"}:
+        (event,) = read.Scalars(key)
+        assert event.step == 20 and event.value == pytest.approx(first[key], rel=1e-6)
+    assert [(event.step, event.value) for event in read.Scalars("train/loss")] == [(second["step"], 1.5)]
+    (picture,) = read.Images("eval/pocket/reliability")
+    assert picture.step == 20 and picture.encoded_image_string.startswith(b"\x89PNG")
+    words = {tag.removesuffix("/text_summary") for tag in read.Tags()["tensors"]}
+    assert {"eval/pocket/retention/verdict", "eval/pocket/flips", "eval/sql/samples"} <= words
+
+
+def test_a_missing_tensorboard_is_named_with_its_remedy(monkeypatch: pytest.MonkeyPatch) -> None:
+    require_tensorboard()
+    monkeypatch.setattr("eval_hooks.sinks.find_spec", lambda name: None)
+    with pytest.raises(EvalError, match=r"pip install 'tempering\[tensorboard\]'"):
+        require_tensorboard()
+
+
+class Listening:
+    """A W&B run that remembers which axes it was told."""
+
+    def __init__(self) -> None:
+        self.axes: list[tuple[Any, ...]] = []
+
+    def define_metric(self, name: str, step_metric: str | None = None) -> None:
+        self.axes.append((name, step_metric))
+
+
+def test_somebody_elses_run_keeps_its_own_axes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import wandb
+
+    own, theirs = Listening(), Listening()
+    Tracker(tmp_path, own)
+    monkeypatch.setattr(wandb, "run", theirs)
+    Tracker(tmp_path)
+    x = "train/global_step"
+    assert own.axes == [(x, None), ("*", x)]
+    assert theirs.axes == [(x, None), ("eval/*", x), ("val/*", x), ("budget/*", x)]
 
 
 def test_the_same_keys_are_in_wandbs_own_offline_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     import wandb
-    from wandb.proto import wandb_internal_pb2
 
     monkeypatch.setenv("WANDB_SILENT", "true")
     run = wandb.init(project="t", mode="offline", dir=str(tmp_path), settings=wandb.Settings(console="off"))
-    summary = json.loads((run_folder(tmp_path / "run") / "evals" / "step-20" / "summary.json").read_text())
-    show_summary(Tracker(tmp_path / "out", run), summary, summary["step"])
+    folder = run_folder(tmp_path / "run", skill=-1.0)
+    tracker = Tracker(tmp_path / "out", run)
+    for step in (0, 20):
+        show_summary(tracker, json.loads((folder / f"evals/step-{step}/summary.json").read_text()), step)
+    tracker.alert("budget crossed", "pocket: accuracy fell")
     run.finish()
     wandb.teardown()  # waits for the process that writes the file
-    keys: set[str] = set()
-    for record in records(next(tmp_path.glob("wandb/offline-run-*/*.wandb"))):
-        parsed = wandb_internal_pb2.Record()
-        parsed.ParseFromString(record)
-        names = [item.key or "/".join(item.nested_key) for item in parsed.history.item]
-        keys |= {name.removesuffix("/_type") for name in names}
+    found = offline(tmp_path)
+    keys = {key.removesuffix("/_type") for row in found.history for key in row}
     numbers = {key for line in lines(tmp_path / "out") for key in line} - {"step", "time"}
     assert numbers <= keys
     assert {"eval/pocket/accuracy", "eval/pocket/retention/delta", "eval/pocket/calibration/ece"} <= keys
-    assert {"eval/pocket/by_subject", "eval/pocket/reliability", "eval/sql/samples", "train/global_step"} <= keys
+    assert {"eval/pocket/by_subject", "eval/pocket/reliability", "eval/sql/samples", "eval/sql/flips"} <= keys
+    assert [row["_step"] for row in found.history] == list(range(len(found.history)))
+    says = [found.summary[f"eval/pocket/{key}"] for key in ("role", "status", "retention/verdict")]
+    assert says == ["retain", "ok", "dropped"]
+    assert found.summary["eval/pocket/retention/says"].startswith("dropped: ")
+    assert found.alerts == [("budget crossed", "pocket: accuracy fell")]
+    (path,) = {row["eval/pocket/flips/path"] for row in found.history if "eval/pocket/flips/path" in row}
+    table = json.loads((found.folder / "files" / path).read_text())
+    first = dict(zip(table["columns"], table["data"][0], strict=True))
+    assert first["flip"] == "lost" and first["question"].endswith("?") and first["conf_after"] > 0.25

@@ -60,7 +60,8 @@ def test_help_imports_nothing_heavy() -> None:
 def test_alone_it_shows_help_and_each_command_has_an_example() -> None:
     alone = temper()
     assert alone.returncode == 0
-    for command in ("train", "data", "eval", "compare", "variance", "report", "fetch", "schema", "list", "doctor"):
+    commands = "train data eval compare variance report dashboard fetch schema list doctor"
+    for command in commands.split():
         assert f"\n  {command} " in alone.stdout
         shown = CliRunner().invoke(app, [command, "--help"], prog_name="temper")
         assert shown.exit_code == 0
@@ -88,11 +89,14 @@ def test_the_words_that_typer_cannot_take_are_arranged(typed: list[str], taken: 
 
 
 def test_a_dry_run_prints_the_plan_and_trains_nothing() -> None:
-    done = CliRunner().invoke(app, ["train", "quickstart", "train.max_steps=10", "eval.every=0.5", "--dry-run"])
+    done = CliRunner().invoke(
+        app, ["train", "quickstart", "train.max_steps=10", "eval.every=0.5", "track.tensorboard=true", "--dry-run"]
+    )
     assert done.exit_code == 0
     assert "10 steps, 8 rows a step" in done.output
     assert "at steps 0, 5, 10" in done.output
     assert "target sql" in done.output
+    assert "metrics.jsonl, W&B offline in project tempering, TensorBoard" in done.output
     assert "retain pocket" in done.output
 
 
@@ -232,3 +236,25 @@ def test_resume_means_a_run_folders_newest_checkpoint(tmp_path: Path) -> None:
         with pytest.raises(RecipeError) as caught:
             resumed_folder(word, run_dir, runs)
         assert part in str(caught.value)
+
+
+def test_a_dashboard_is_printed_for_a_run_folder_and_refused_where_there_is_none(tmp_path: Path) -> None:
+    folder = run_folder(tmp_path / "run", skill=-1.0)
+    shown = CliRunner().invoke(app, ["dashboard", str(folder), "--print"])
+    assert shown.exit_code == 0
+    names = [part["name"] for part in json.loads(shown.output)["section"]["panelBankConfig"]["sections"]]
+    assert names == ["Target", "Retention", "Calibration", "Training"]
+    none = CliRunner().invoke(app, ["dashboard", "nothing-there"])
+    assert none.exit_code == 2
+    assert "no run folder" in none.output and "ENTITY/PROJECT" in none.output
+
+
+def test_a_dashboard_without_a_login_ends_with_2_and_the_way_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("WANDB_API_KEY", raising=False)
+    monkeypatch.setenv("NETRC", str(tmp_path / "none"))
+    for where in (str(run_folder(tmp_path / "run")), "me/mine"):
+        done = CliRunner().invoke(app, ["dashboard", where])
+        assert done.exit_code == 2
+        assert "wandb login" in done.output and "--print" in done.output

@@ -36,7 +36,7 @@ def test_a_whole_recipe_is_typed(recipe: Write, tables: Tables) -> None:
     assert made.eval.target[0].rows.config == Numbers(n=5, split="test")
     assert made.eval.target[0].split == "test"
     assert made.eval.retain[0].name == "quiz"
-    assert made.wandb is None
+    assert made.wandb is None and made.tensorboard is False
 
 
 def test_a_recipe_without_a_method_takes_the_stages_own(recipe: Write, tables: Tables) -> None:
@@ -122,9 +122,15 @@ ONE_WRONG_WORD = [
     ("eval.margin=1", ["eval.margin: 1", "below 1"]),
     ("eval.budget.accuracy_drop=2", ["eval.budget.accuracy_drop: 2", "between 0 and 1"]),
     ("eval.budget.ece_rise=0", ["eval.budget.ece_rise: 0", "between 0 and 1"]),
-    ("eval.budget.action=halt", ["eval.budget.action: 'halt'", "report or stop is due"]),
+    ("eval.budget.action=halt", ["eval.budget.action: 'halt'", "report, stop, roll_back"]),
+    ("eval.budget={action: replay}", ["eval.budget.action: replay: of what?"]),
+    ("eval.budget={action: replay, replay: {source: sqll}}", ["eval.budget.replay.source: 'sqll'", "numbers"]),
+    ("eval.budget={action: replay, replay: {source: numbers, n: 4, share: 1}}", ["eval.budget.replay.share: 1", "between"]),
+    ("eval.budget={lr: {factor: 2}}", ["eval.budget.lr.factor: 2", "between 0 and 1"]),
+    ("eval.budget={patience: 0}", ["eval.budget.patience: 0", "1 or more"]),
     ("eval.budget=0.02", ["eval.budget: 0.02", "a map is due"]),
-    ("eval.cost_limit=0.1", ["eval.cost_limit: not available yet"]),
+    ("eval.cost_limit=0.1", ["eval.cost_limit: only an evaluation in waves", "eval.order: waves"]),
+    ("eval.order=wave", ["eval.order", "waves"]),
     ("eval.retain.0.task=quizz", ["eval.retain.0.task: 'quizz'", "did you mean 'quiz'?"]),
     ("eval.retain.0.shots=-1", ["eval.retain.0.shots: -1", "0 or more"]),
     ("eval.retain.0.limit=0", ["eval.retain.0.limit: 0", "1 or more"]),
@@ -137,6 +143,8 @@ ONE_WRONG_WORD = [
     ("eval.retain=[{task: quiz, name: sums}]", ["eval.retain.0.name", "'sums'", "eval.target.0"]),
     ("eval.retain=[quiz]", ["eval.retain.0: 'quiz'", "write {task: NAME}"]),
     ("track.wnadb={}", ["track.wnadb", "did you mean 'wandb'?"]),
+    ("track.tensorbord=true", ["track.tensorbord", "did you mean 'tensorboard'?"]),
+    ("track.tensorboard=soon", ["track.tensorboard: 'soon'"]),
     ("track.wandb.mode=ofline", ["track.wandb.mode: 'ofline'", "did you mean 'offline'?"]),
     ("launch.nproc=0", ["launch.nproc: 0", "1 or more"]),
     ("launch.nproc=all", ["launch.nproc: 'all'", "a whole number or auto is due"]),
@@ -288,6 +296,7 @@ def test_the_resolved_recipe_is_complete_json_and_loads_as_the_same_recipe(recip
         "data.validation=[{from: train, fraction: 0.1}]",
         "adapter={kind: lora, r: 4}",
         "track.wandb={tags: [a]}",
+        "track.tensorboard=true",
         "deepspeed=zero1",
     ]
     first = load(recipe(), [*words, "train.global_batch_size=8"], tables)

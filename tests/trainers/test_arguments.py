@@ -36,8 +36,8 @@ def test_a_batch_that_does_not_divide_names_the_nearest_that_does(
 
 
 def test_what_the_recipe_says_wins_over_what_is_filled(recipe: Load) -> None:
-    plain, said = training_arguments(recipe()), training_arguments(recipe("train.save_total_limit=5"))
-    assert (plain.save_total_limit, said.save_total_limit) == (2, 5)
+    plain, said = training_arguments(recipe()), training_arguments(recipe("train.logging_steps=5"))
+    assert (plain.logging_steps, said.logging_steps) == (1, 5)
     assert plain.report_to == [] and plain.eval_strategy == "no"
 
 

@@ -151,7 +151,7 @@ def test_a_pipeline_restarts_at_any_stage_and_sets_aside_what_was_there(pipeline
     assert train_pipeline(again, run_dir=root, resume=True, again="forget") == 0
     old, new = (Path(run) / "stages/2-forget/checkpoints/checkpoint-2" for run in ("before", root))
     assert any(not torch.equal(value, weights(new)[key]) for key, value in weights(old).items())
-    kept = weights(root / "aside/1/stages/2-forget/checkpoints/checkpoint-2")
+    kept = weights(root / "aside/1-forget/stages/2-forget/checkpoints/checkpoint-2")
     assert all(torch.equal(value, kept[key]) for key, value in weights(old).items())
     steps = [json.loads(line)["step"] for line in (root / "metrics.jsonl").read_text().splitlines()
              if "train/loss" in line]  # fmt: skip

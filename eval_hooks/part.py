@@ -1,0 +1,199 @@
+"""The entry of a task of which only a part was scored: every number is of all items, each scored one weighted.
+
+A mean over items is the base's, which is known exactly, plus the weighted mean change; its interval is far narrower
+than that of the sample's own mean (difference estimator: Cochran, Sampling Techniques, section 7.3). So are the sums of
+ECE's bins. AUROC and AURC are no means: item weights N_h / n_h. Their intervals resample items within strata.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from eval_hooks.calibration.brier import brier, brier_top_label
+from eval_hooks.calibration.ece import BINS, ece, width_bins
+from eval_hooks.calibration.nll import nll
+from eval_hooks.estimate import Estimate, missing
+from eval_hooks.intervals import Z
+from eval_hooks.retention import gold_logp, paired, verdict
+from eval_hooks.retention.flips import e_value, e_value_drop
+from eval_hooks.retention.strata import mean_of_all
+from eval_hooks.table import chance, column, noise_of, probabilities
+from eval_hooks.waves import LOOKS, Drawn
+
+RESAMPLES = 1000
+Z_80 = 0.8416212335729143
+"""80 % point of the normal distribution: the power of `minimum_detectable`."""
+Number = Callable[[np.ndarray], float | None]
+"""Weights of the scored items (n,) -> a number of all items."""
+
+
+def summarise_part(
+    table: pa.Table, drawn: Drawn, *, entry: dict[str, Any], margin: float, baseline_step: int
+) -> dict[str, Any]:
+    """The whole entry, from what holds of any choice task (`entry`). Raises EvalError for tables that are no pair."""
+    scored = drawn.items
+    before = drawn.before.take(scored)
+    paired(before, table)
+    right, guess = float(column(drawn.before, "correct").mean()), chance(drawn.before)
+    delta = _delta(drawn)
+    return {
+        **entry,
+        "status": "stopped_early",
+        "n": len(scored),
+        "of": len(drawn.stratum),
+        "waves": drawn.record(),
+        "by_subject": {},
+        "by_category": {},
+        "reliability": [],
+        "letter_mass": None,
+        "chance": guess,
+        "accuracy": _shifted(delta, right).as_dict(),
+        "accuracy_macro": missing("the items are drawn by margin, not by subject", len(scored)).as_dict(),
+        "retention": {**_retention(table, before, drawn, delta, right, guess), "margin": margin,
+                      "baseline_step": baseline_step, "verdict": verdict(delta, margin)},
+        "calibration": {
+            "ece": _resampled(moved_ece(drawn, before, table), drawn).as_dict(),
+            **{name: _resampled(_of(number, table), drawn).as_dict() for name, number in NUMBERS.items()},
+            "brier": _mean(drawn, brier, table, ("p", "gold")).as_dict(),
+            "brier_top_label": _mean(drawn, brier_top_label, table, ("conf", "correct")).as_dict(),
+            "nll": _mean(drawn, nll, table, ("p_gold",)).as_dict(),
+        },
+    }  # fmt: skip
+
+
+def _delta(drawn: Drawn) -> Estimate:
+    found = drawn.change()
+    low, high = found.interval(drawn.z)
+    return Estimate(
+        value=found.value, low=low, high=high, n=found.n,
+        method=f"stratified by the base's margin; holds at all of {LOOKS} looks, z = {drawn.z:.2f}",
+    )  # fmt: skip
+
+
+def _shifted(delta: Estimate, by: float) -> Estimate:
+    assert delta.value is not None and delta.low is not None and delta.high is not None
+    return Estimate(
+        value=by + delta.value, low=max(0.0, by + delta.low), high=min(1.0, by + delta.high), n=delta.n,
+        method=delta.method,
+    )  # fmt: skip
+
+
+def _retention(
+    table: pa.Table, before: pa.Table, drawn: Drawn, delta: Estimate, right: float, guess: float
+) -> dict[str, Any]:
+    a, b = column(before, "correct").astype(bool), column(table, "correct").astype(bool)
+    weights, found = drawn.weights(), drawn.change()
+    lost, gained = int((a & ~b).sum()), int((~a & b).sum())
+    logp = gold_logp(table) - gold_logp(before)
+    ece_now = moved_ece(drawn, before, table)
+    ece_then = ece(column(drawn.before, "conf"), column(drawn.before, "correct").astype(float))
+    drawn_by = "the items are drawn by margin"
+    return {
+        "lost": round(float(weights[a & ~b].sum())),
+        "gained": round(float(weights[~a & b].sum())),
+        "delta": delta.as_dict(),
+        "delta_clustered": missing(drawn_by, len(a)).as_dict(),
+        "mcnemar_p": None,
+        "e_value": e_value(lost, gained),
+        "e_value_drop": e_value_drop(lost, gained),
+        "chance_corrected": _ratio(delta, right, guess, len(drawn.stratum)).as_dict(),
+        "delta_logp_gold": _estimate(drawn, logp, 0.0).as_dict(),
+        "ece_rise": _resampled(lambda weight: ece_now(weight) - ece_then, drawn).as_dict(),
+        "noise_flips": noise_of(drawn.before),
+        "minimum_detectable": (drawn.z + Z_80) * found.se,
+    }
+
+
+def _ratio(delta: Estimate, right: float, guess: float, n: int) -> Estimate:
+    """(accuracy - chance) / (base's - chance): a straight line in the change, since the base is known."""
+    if right <= guess + 2 * np.sqrt(right * (1 - right) / n):
+        return missing(f"base accuracy {right:.3f} is not clearly above chance {guess:.3f}", delta.n)
+    value, low, high = (1 + float(part or 0.0) / (right - guess) for part in (delta.value, delta.low, delta.high))
+    return Estimate(value=value, low=low, high=high, n=delta.n, method=delta.method)
+
+
+def _mean(drawn: Drawn, each: Callable[..., np.ndarray], table: pa.Table, names: tuple[str, ...]) -> Estimate:
+    """The mean over all items of a number of each item."""
+
+    def of(one: pa.Table) -> np.ndarray:
+        take = {"p": probabilities, "correct": lambda t: column(t, "correct").astype(float)}
+        return each(*(take[name](one) if name in take else column(one, name) for name in names))
+
+    base = of(drawn.before)
+    return _estimate(drawn, of(table) - base[drawn.items], float(base.mean()))
+
+
+def _estimate(drawn: Drawn, change: np.ndarray, base: float) -> Estimate:
+    mean, se = mean_of_all(drawn.by_stratum(change), drawn.sizes)
+    return Estimate(
+        value=base + mean, low=base + mean - Z * se, high=base + mean + Z * se, n=len(change),
+        method="the base's, plus the change stratified by its margin",
+    )  # fmt: skip
+
+
+def _of(number: Callable[[np.ndarray, np.ndarray, np.ndarray], float | None], table: pa.Table) -> Number:
+    """A weighted number of confidence and correctness as one of weights."""
+    conf, correct = column(table, "conf"), column(table, "correct").astype(float)
+    return lambda weight: number(conf, correct, weight)
+
+
+def _resampled(number: Number, drawn: Drawn, seed: int = 0) -> Estimate:
+    """A weighted number with a percentile interval over items resampled within strata."""
+    weights, n = drawn.weights(), len(drawn.items)
+    value = number(weights)
+    if value is None:
+        return missing("undefined on these items", n)
+    strata, rng, found = drawn.by_stratum(np.arange(n)), np.random.default_rng(seed), []
+    for _ in range(RESAMPLES):
+        index = np.concatenate([rng.choice(members, len(members)) for members in strata])
+        found.append(number(weights * np.bincount(index, minlength=n)))
+    low, high = np.quantile([one for one in found if one is not None], [0.025, 0.975])
+    return Estimate(
+        value=value, low=float(low), high=float(high), n=n,
+        method=f"weighted by stratum; bootstrap within strata, {RESAMPLES} resamples",
+    )  # fmt: skip
+
+
+def moved_ece(drawn: Drawn, before: pa.Table, after: pa.Table) -> Callable[[np.ndarray], float]:
+    """ECE over equal-width bins: each bin's sum of (correct - conf) is the base's plus the weighted change.
+
+    A small sample's own sums are mostly noise, of which ECE takes the absolute value; their changes are small.
+    """
+    change = _gaps(after) - _gaps(before)
+    base, n = _gaps(drawn.before).sum(axis=0), len(drawn.stratum)
+    return lambda weight: float(np.abs(base + weight @ change).sum() / n)
+
+
+def _gaps(table: pa.Table) -> np.ndarray:
+    """(correct - conf) of each item in the column of its bin, (n, BINS)."""
+    conf, correct = column(table, "conf"), column(table, "correct").astype(float)
+    out = np.zeros((len(conf), BINS))
+    out[np.arange(len(conf)), width_bins(conf)] = correct - conf
+    return out
+
+
+def weighted_auroc(conf: np.ndarray, correct: np.ndarray, weight: np.ndarray) -> float | None:
+    """`auroc`, an item counting `weight` times; None where all weight is on right ones, or on wrong ones."""
+    _, block = np.unique(conf, return_inverse=True)
+    right, wrong = (np.bincount(block, weights=weight * part) for part in (correct, 1 - correct))
+    pairs = right.sum() * wrong.sum()
+    return float((right * (np.cumsum(wrong) - wrong / 2)).sum() / pairs) if pairs else None
+
+
+def weighted_aurc(conf: np.ndarray, correct: np.ndarray, weight: np.ndarray) -> float:
+    """`aurc`, an item counting `weight` times: the mean over items of the error rate at their confidence and above.
+
+    Inside a block of ties errors are spread evenly, as there.
+    """
+    order = np.argsort(-conf, kind="stable")
+    _, block = np.unique(-conf[order], return_inverse=True)
+    w = weight[order]
+    wrong, size = (np.bincount(block, weights=part) for part in (w * (1.0 - correct[order]), w))
+    rate = np.divide(wrong, size, out=np.zeros_like(wrong), where=size > 0)[block]
+    there = w > 0
+    return float((w * np.cumsum(w * rate))[there] @ (1 / np.cumsum(w)[there]) / w.sum())
+
+
+NUMBERS = {"auroc": weighted_auroc, "aurc": weighted_aurc}

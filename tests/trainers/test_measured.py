@@ -1,0 +1,49 @@
+"""Measuring leaves training as it is: with and without evaluations a run has the same losses and weights, to the bit."""
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from eval_hooks import CheckpointEval, EvalError
+from tests.eval_hooks.test_callback import bare
+from tests.trainers.conftest import weights
+from tests.trainers.test_ranks import run
+from tests.trainers.test_sft import logged
+from trainers import TrainError
+from trainers.arguments import training_arguments
+
+WORDS = ["adapter={kind: lora, r: 2, lora_dropout: 0.2}", "train.optim=sgd", "train.learning_rate=0.1"]
+MEASURED = [
+    "eval.every=1",
+    "eval.order=waves",
+    "eval.retain=[{task: pocket, variant: olmes_cf, shots: 0, limit: 80}]",
+    "eval.target=[{task: sql, n: 3, max_new_tokens: 4}]",
+    "data.validation=[{from: train, fraction: 0.2}]",
+]
+BARE = ["eval.retain=[]", "data.validation=[{from: train, fraction: 0.2}]"]
+
+
+@pytest.mark.parametrize("checkpointing", [False, True], ids=["plain", "gradient checkpointing"])
+def test_two_ranks_of_zero_3_train_bit_for_bit_as_without_being_measured(
+    recipe_file: Path, checkpointing: bool
+) -> None:
+    """With dropout, a generative task, scoring in waves and a held-out loss at every step."""
+    words = [*WORDS, "deepspeed=zero3", f"train.activation_checkpointing={str(checkpointing).lower()}"]
+    with_, without = (run(recipe_file, name, [*words, *more], 2) for name, more in (("a", MEASURED), ("b", BARE)))
+    assert (with_ / "evals/step-2/sql.parquet").is_file() and not (without / "evals/step-2/sql.parquet").is_file()
+    assert logged(with_, "train/loss") == logged(without, "train/loss")
+    a, b = (weights(folder / "checkpoints" / "checkpoint-4") for folder in (with_, without))
+    assert a.keys() == b.keys() and all(torch.equal(a[name], b[name]) for name in a)
+
+
+def test_fsdp_is_refused_by_name(recipe, tokenizer, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+    """Nobody has tested that its sharded weights are gathered alike on all ranks while they are measured."""
+    with pytest.raises(TrainError, match=r"train.fsdp.*deepspeed: zero3"):
+        training_arguments(recipe("train.fsdp=full_shard"))
+    callback = CheckpointEval(retain=[{"task": "pocket", "shots": 0, "limit": 4}], out=tmp_path / "run")
+    trainer = bare(tokenizer, tmp_path, callback, steps=1)
+    trainer.args.fsdp = ["full_shard"]
+    with pytest.raises(EvalError, match="FSDP"):
+        callback.on_train_begin(trainer.args, trainer.state, trainer.control, model=trainer.model,
+                                processing_class=tokenizer)  # fmt: skip

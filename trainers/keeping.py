@@ -1,0 +1,158 @@
+"""Which checkpoints stay on disk, and which one is the best.
+
+Kept are the newest ones, to resume from; the best one's weights (`best` in the run folder points to it); where the
+budget rolls back, the newest that kept it. All else is deleted as the run goes on.
+"""
+
+import os
+import shutil
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any
+
+from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+
+from eval_hooks.catalog import TASKS
+from eval_hooks.config import Keep
+from eval_hooks.evaluate import summary_of
+from eval_hooks.files import checkpoints, evaluations
+from eval_hooks.keep import best, condition, known_keys
+from trainers import TrainError, announce
+from trainers.actions import last_good
+from trainers.recipe import Recipe
+from trainers.rundir import Place
+
+RESUMABLE = 2
+"""Checkpoints to resume from that are kept where `train.save_total_limit` says nothing."""
+RESUMING = ("optimizer.*", "scheduler.*", "rng_state*", "scaler.*", "global_step*", "latest", "trainer_state.json",
+            "training_args.bin", "zero_to_fp32.py", "method_state.pt")  # fmt: skip
+"""What a checkpoint has besides weights, configuration and tokenizer."""
+GB = 1e9
+
+
+def rule_of(recipe: Recipe) -> Keep | None:
+    """What makes a checkpoint the best one: eval.keep, else train.metric_for_best_model."""
+    if recipe.eval.keep is not None:
+        return recipe.eval.keep
+    key = recipe.train.get("metric_for_best_model")
+    return Keep(by=key, greater_is_better=recipe.train.get("greater_is_better")) if key else None
+
+
+class Keeping(TrainerCallback):
+    """After each checkpoint, and at the end, when the last one has been measured."""
+
+    def __init__(self, recipe: Recipe, place: Place) -> None:
+        self.place, self.rule = place, rule_of(recipe)
+        self.resumable: int | None = recipe.train.get("save_total_limit", RESUMABLE)
+        self.rolls_back = recipe.eval.budget.action == "roll_back"
+
+    def on_save(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
+        """The evaluation of this step came before."""
+        if state.is_world_process_zero:
+            self.tidy()
+
+    def tidy(self) -> None:
+        """Point `best` to the best checkpoint, and delete what nobody needs."""
+        there = checkpoints(self.place.folder)
+        chosen = best_step(self.rule, self.place) if self.rule else None
+        if chosen:
+            point(self.place.folder / "best", there[chosen])
+        whole = [step for step, folder in there.items() if (folder / "trainer_state.json").is_file()]
+        to_resume = set(whole if self.resumable is None else whole[-self.resumable :])
+        if self.rolls_back:
+            to_resume.add(last_good(self.place))
+        for step, folder in there.items():
+            if step in to_resume:
+                continue
+            if step == chosen:
+                leave_weights(folder)
+            else:
+                shutil.rmtree(folder)
+
+
+def best_step(rule: Keep, place: Place) -> int | None:
+    """The step of the best checkpoint that is there and was measured."""
+    measured, there = evaluations(place.root), checkpoints(place.folder)
+    found = best(rule, (summary_of(measured[place.offset + s]) for s in there if place.offset + s in measured))
+    return None if found is None else found - place.offset
+
+
+def point(link: Path, to: Path) -> None:
+    """Make or move a symbolic link, so that it always points somewhere."""
+    scratch = link.with_name(f".{link.name}-{os.getpid()}")
+    scratch.symlink_to(os.path.relpath(to, link.parent))
+    os.replace(scratch, link)
+
+
+def leave_weights(folder: Path) -> None:
+    """Remove what only resuming needs."""
+    for pattern in RESUMING:
+        for file in folder.glob(pattern):
+            if file.is_dir():
+                shutil.rmtree(file)
+            else:
+                file.unlink()
+
+
+def say_best(place: Place, rule: Keep) -> int | None:
+    """Tell which checkpoint is recommended, or that none holds."""
+    step = best_step(rule, place)
+    where = f"checkpoint-{step}, at {place.folder / 'best'}" if step else "none"
+    why = f"by {rule.by}" + (f", where {rule.subject_to}" if rule.subject_to else "")
+    announce(f"best      {where} ({why})")
+    return step
+
+
+def disk(recipe: Recipe, model: Any, folder: Path) -> str:
+    """What the checkpoints will take, in words. Raises TrainError where there is less room than that."""
+    trained = sum(p.numel() for p in model.parameters() if p.requires_grad)
+    saved = [p for p in model.parameters() if p.requires_grad or recipe.adapter.kind == "none"]
+    weights = sum(p.numel() * p.element_size() for p in saved)
+    whole = weights + 8 * trained  # Adam's two moments in fp32
+    limit = recipe.train.get("save_total_limit", RESUMABLE)
+    n = limit if limit is not None else "all"
+    extra = (1 if rule_of(recipe) else 0) * weights + (whole if recipe.eval.budget.action == "roll_back" else 0)
+    need, free = (limit + 1 if limit else 1) * whole + extra, shutil.disk_usage(folder).free
+    text = f"{n} checkpoints to resume from, {whole / GB:.2g} GB each; at most {need / GB:.2g} GB at a time"
+    if need > free:
+        raise TrainError(
+            f"{folder}: {text}, and {free / GB:.2g} GB are free; set train.save_total_limit: 1, or --run-dir on "
+            "another disk"
+        )
+    return f"{text}, {free / GB:.0f} GB free"
+
+
+def check_roll_back(recipe: Recipe, arguments: Any) -> None:
+    """Raise TrainError where a run could not roll back: it needs checkpoints at the steps that are measured."""
+    if recipe.eval.budget.action != "roll_back":
+        return
+    every = recipe.eval.every
+    as_epochs = every == "epoch" and arguments.save_strategy == "epoch"
+    as_steps = arguments.save_strategy == "steps" and arguments.save_steps == every
+    if every is None or not (as_epochs or as_steps):
+        raise TrainError(
+            f"eval.budget.action roll_back: needs a checkpoint wherever is measured (eval.every {every}), and "
+            f"train.save_strategy is {arguments.save_strategy}, save_steps {arguments.save_steps}; set eval.every, and "
+            "leave train.save_strategy and save_steps out"
+        )
+
+
+def check_rule(recipe: Recipe) -> None:
+    """Raise TrainError where the best checkpoint is to be chosen by a key that no evaluation of the recipe logs."""
+    rule = rule_of(recipe)
+    if rule is None:
+        return
+    tasks = {spec.name or spec.task: spec.task for spec in (*recipe.eval.target, *recipe.eval.retain)}
+    known = known_keys({name: TASKS[task].kind for name, task in tasks.items()}, _held_out(recipe))
+    keys = [rule.by, *([condition(rule.subject_to)[0]] if rule.subject_to else [])]
+    for key in keys:
+        if key not in known:
+            near = get_close_matches(key, known, n=3, cutoff=0.5)
+            raise TrainError(
+                f"eval.keep: no evaluation of this recipe logs {key!r}; near it: {', '.join(near) or 'nothing'} "
+                f"(tasks: {', '.join(tasks) or 'none'})"
+            )
+
+
+def _held_out(recipe: Recipe) -> list[str]:
+    return [spec.name for spec in recipe.data.validation]
