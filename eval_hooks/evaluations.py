@@ -33,6 +33,11 @@ class Evaluation:
         """The tasks that were measured on all of their items."""
         return {name: task for name, task in self.summary["tasks"].items() if task["status"] == "ok"}
 
+    def numbered(self) -> dict[str, Mapping[str, Any]]:
+        """Those, and the ones scored in waves, whose few items are weighted to stand for all."""
+        statuses = ("ok", "stopped_early")
+        return {name: task for name, task in self.summary["tasks"].items() if task["status"] in statuses}
+
     def table(self, task: str) -> pa.Table:
         """A task's per-item table. Raises EvalError where it is missing or broken."""
         return read_table(self.folder / f"{task}.parquet")

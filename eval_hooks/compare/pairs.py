@@ -4,14 +4,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
+from eval_hooks.calibration.numbers import ece_rise
 from eval_hooks.config import MARGIN
 from eval_hooks.errors import EvalError
 from eval_hooks.evaluations import Evaluation
 from eval_hooks.retention import retention
 from eval_hooks.retention.power import items_needed
 from eval_hooks.retention.subjects import holm
-from eval_hooks.summary import chance, ece_rise
-from eval_hooks.table import kind_of
+from eval_hooks.table import chance, kind_of
 
 LEVEL = 0.05
 """A difference is told where Holm's p is below."""

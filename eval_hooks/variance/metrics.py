@@ -10,8 +10,7 @@ import pyarrow as pa
 
 from eval_hooks.calibration.nll import nll
 from eval_hooks.retention import gold_logp
-from eval_hooks.summary import chance
-from eval_hooks.table import RECALL_METRICS, column, kind_of
+from eval_hooks.table import RECALL_METRICS, chance, column, kind_of
 
 
 @dataclass(frozen=True, kw_only=True)

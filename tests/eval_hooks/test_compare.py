@@ -283,6 +283,7 @@ def test_a_task_that_only_one_has_is_named(tmp_path: Path, shown: Any) -> None:
     result, text = shown(f"{run}:0", run)
     assert result.tasks == ("pocket",)
     assert "B is not compared on sql: not all of its items were scored" in text
+    assert "not in the plane" not in text  # the weighted change stands for all items
 
 
 def test_no_shared_task_is_refused(tmp_path: Path, shown: Any) -> None:
