@@ -258,3 +258,21 @@ def test_a_dashboard_without_a_login_ends_with_2_and_the_way_out(
         done = CliRunner().invoke(app, ["dashboard", where])
         assert done.exit_code == 2
         assert "wandb login" in done.output and "--print" in done.output
+
+
+def test_lm_evals_tasks_are_named_after_a_colon_and_have_keys_of_their_own() -> None:
+    words = ["include_path=./tasks", "metric=acc_norm", "fewshot_as_multiturn=false"]
+    _, spec = evaluation("tiny", "lm_eval:arc_easy", {"shots": 0, "limit": 3}, words)
+    assert (spec.task, spec.called, spec.shots, spec.limit) == ("lm_eval:arc_easy", "arc_easy", 0, 3)
+    assert (spec.include_path, spec.metric, spec.fewshot_as_multiturn) == (
+        str(Path("tasks").resolve()),
+        "acc_norm",
+        False,
+    )
+    assert evaluation("tiny", "lm_eval:arc_easy", {})[1].shots is None
+    with pytest.raises(RecipeError) as caught:
+        evaluation("tiny", "lm_eval:arc_easy", {"variant": "olmes_cf", "path": "./x"}, ["splt=test"])
+    assert {problem.path for problem in caught.value.problems} == {"task.variant", "task.path", "task.splt"}
+    for task, more in (("lm_eval", {}), ("mmlu:anatomy", {}), ("pocket", {"metric": "acc"})):
+        with pytest.raises(RecipeError, match="lm_eval:NAME|scores options and does not read it"):
+            evaluation("tiny", task, {}, [f"{key}={value}" for key, value in more.items()])
