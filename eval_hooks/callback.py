@@ -8,6 +8,7 @@ trainer.add_callback(CheckpointEval(retain=[pocket], every=100, budget={"accurac
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal, get_args, get_type_hints
 
@@ -22,6 +23,7 @@ from eval_hooks.errors import EvalError
 from eval_hooks.evaluate import HeldOut, Pass, evaluate, has_base, note, summary_of
 from eval_hooks.files import beside_checkpoint, evaluations
 from eval_hooks.forward import Progress, no_progress
+from eval_hooks.gather import whole_weights
 from eval_hooks.known import Known
 from eval_hooks.ranks import from_writer
 from eval_hooks.ready import Reader, Ready, load_items, reader_of, ready
@@ -223,6 +225,7 @@ class CheckpointEval(TrainerCallback):
             seam=self.fill or (self.offset > 0 and step == 0),
             known=self.known if step == 0 else None,
             twice=step == 0,
+            whole=partial(whole_weights, optimizer=kwargs.get("optimizer")),
             looks=looks,
             last=self.out / "evals" / f"step-{last['step']}" if last else None,
             cost=self.cost,

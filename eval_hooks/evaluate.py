@@ -6,7 +6,7 @@ Every task scored into a per-item table, every table summarised, all of it on di
 import json
 import time
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -61,6 +61,8 @@ class Pass:
     """Where the model is a start that may have been measured before."""
     twice: bool = False
     """In half precision choice tasks are scored a second time in other batches: what differs is the noise floor."""
+    whole: Callable[[Any], AbstractContextManager[None]] = nullcontext
+    """Entered with the model around a task that generates: gathers weights that are sharded."""
     looks: Looks | None = None
     """Choice tasks to retain are scored in waves, up to a decision."""
     last: Path | None = None
@@ -123,7 +125,8 @@ def _tasks(
         begin, there = time.monotonic(), earlier.get(task.name)
         if there and there["status"] == "ok" and there["prompt_hash"] == task.prompt_hash:
             continue  # the same weights were asked the same, at the end of the run before
-        entry = _task_entry(run, task, model, reader, step, bar)
+        with run.whole(model) if task.generates else nullcontext():
+            entry = _task_entry(run, task, model, reader, step, bar)
         out[task.name] = {**entry, "seconds": round(time.monotonic() - begin, 3)}
     return out
 

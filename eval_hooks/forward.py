@@ -123,14 +123,13 @@ class Prefixes:
         return prefix
 
 
-def spare_room(model: Any) -> int:
-    """A quarter of the memory that is free where the model is, in bytes."""
+def free_memory(model: Any) -> int:
+    """Bytes that are free where the model is."""
     import psutil
     import torch
 
-    if model.device.type == "cuda":
-        return int(torch.cuda.mem_get_info(model.device)[0]) // 4
-    return int(psutil.virtual_memory().available) // 4
+    on_gpu = model.device.type == "cuda"
+    return int(torch.cuda.mem_get_info(model.device)[0]) if on_gpu else int(psutil.virtual_memory().available)
 
 
 def block_mask(

@@ -40,6 +40,11 @@ class Ready:
         """How tables, keys and pictures call it."""
         return self.spec.called
 
+    @property
+    def generates(self) -> bool:
+        """Whether it may have the model write."""
+        return bool(self.prompts or self.harness)
+
     def __len__(self) -> int:
         return len(self.choices) + len(self.prompts) + (self.harness.documents if self.harness else 0)
 

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from eval_hooks.forward import Prefixes, Progress, spare_room
+from eval_hooks.forward import Prefixes, Progress, free_memory
 from eval_hooks.measure import choice_rows
 from eval_hooks.ranks import from_writer
 from eval_hooks.ready import Ready
@@ -153,7 +153,7 @@ def _rates(last: Mapping[str, Any] | None, groups: int) -> np.ndarray:
 def in_waves(task: Ready, model: Any, drawn: Drawn | None, progress: Progress) -> pa.Table:
     """The table of the items that were scored, on every rank; `drawn` is the writing rank's, None elsewhere."""
     found: dict[int, pa.Table] = {}
-    prefixes = Prefixes(spare_room(model))
+    prefixes = Prefixes(free_memory(model) // 4)
     while (wave := from_writer(drawn.next() if drawn else None)) is not None:
         table = choice_table(choice_rows(task, model, progress, only=wave, prefixes=prefixes))
         found |= {item: table.slice(row, 1) for row, item in enumerate(wave)}

@@ -63,7 +63,7 @@ def test_the_keys_that_evaluations_log_are_known() -> None:
 
 
 def names(folder: Path) -> list[str]:
-    return sorted(file.name for file in folder.glob("checkpoints/*"))
+    return sorted(file.name for file in folder.glob("checkpoints/checkpoint-*"))
 
 
 def test_two_to_resume_from_and_the_weights_of_the_best(recipe: Load) -> None:
