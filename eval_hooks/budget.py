@@ -23,7 +23,7 @@ def crossed(budget: Budget, summary: Mapping[str, Any]) -> list[str]:
         if task.get("status") == "failed":
             continue
         if task.get("role") == "target":
-            high = bound(task["accuracy"], "high", budget.confidence) if task.get("goal", "up") == "up" else None
+            high = bound(task.get("accuracy"), "high", budget.confidence) if task.get("goal", "up") == "up" else None
             if budget.target_floor is not None and high is not None and high < budget.target_floor and summary["step"]:
                 reasons.append(f"{name}: accuracy is under {budget.target_floor:g} (at most {high:.4f})")
             continue

@@ -155,7 +155,7 @@ def test_a_budget_stops_the_run_where_a_loss_is_proven(tokenizer: Any, tmp_path:
     trainer.train()
     assert callback.stopped and "pocket: accuracy fell by more than 0.05" in callback.stopped
     assert trainer.state.global_step == 1
-    assert listening.alerts == [("budget crossed", callback.stopped)]
+    assert listening.alerts == [("budget crossed", f"{callback.stopped}; action: stop")]
 
 
 def test_a_task_that_breaks_is_a_failed_row_and_the_run_goes_on(tokenizer: Any, tmp_path: Path) -> None:
@@ -308,7 +308,7 @@ def test_a_task_that_is_new_in_a_resumed_run_has_no_baseline(tokenizer: Any, tmp
 def test_a_resumed_run_that_retains_nothing_needs_no_baseline(tokenizer: Any, tmp_path: Path) -> None:
     import shutil
 
-    trainer = resumed(tokenizer, tmp_path, target=[POCKET])
+    trainer = resumed(tokenizer, tmp_path, tasks=[POCKET])
     shutil.rmtree(tmp_path / "run" / "evals" / "step-0")
     trainer.train(resume_from_checkpoint=True)
     assert summaries(tmp_path / "run")[4]["tasks"]["pocket"]["retention"] is None

@@ -49,7 +49,9 @@ def test_nothing_that_was_logged_is_forgotten_and_nothing_else_is_shown(tmp_path
     assert left == {
         "budget/reason",
         "eval/pocket/retention/e_value",
+        "eval/pocket/retention/e_value_drop",
         "eval/sql/retention/e_value",
+        "eval/sql/retention/e_value_drop",
         "eval/sql/hit_limit",
     }
 

@@ -171,7 +171,7 @@ def test_a_base_is_scored_once_for_all_runs_from_it(recipe: Load, monkeypatch: p
         ("again", ("train.learning_rate=1e-3",), 1),
         ("spoilt", (), 2),
         ("fewer", ("eval.retain.0.limit=19",), 2),
-        ("bf16", ("train.bf16=true",), 2),
+        ("bf16", ("train.bf16=true",), 3),  # the base twice: the noise floor
         ("other", ("model.path=first:1",), 2),
         ("warm", ("adapter.init_lora_weights=false",), 2),
     ):

@@ -101,8 +101,9 @@ def watch_once(folder: Path, *words: str) -> int:
 
 def untimed(value: Any) -> Any:
     """Without the keys that say how long something took."""
+    timing = ("time", "seconds", "seconds_saved", "cost", "foreseen")
     if isinstance(value, dict):
-        return {k: untimed(v) for k, v in value.items() if k != "time" and k.rpartition("/")[2] != "seconds"}
+        return {k: untimed(v) for k, v in value.items() if k.rpartition("/")[2] not in timing}
     return [untimed(item) for item in value] if isinstance(value, list) else value
 
 
