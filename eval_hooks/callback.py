@@ -24,6 +24,7 @@ from eval_hooks.evaluate import HeldOut, Pass, evaluate, has_base, note, summary
 from eval_hooks.files import beside_checkpoint, evaluations
 from eval_hooks.forward import Progress, no_progress
 from eval_hooks.gather import whole_weights
+from eval_hooks.generate import check_writes
 from eval_hooks.known import Known
 from eval_hooks.ranks import from_writer
 from eval_hooks.ready import Reader, Ready, load_items, reader_of, ready
@@ -146,6 +147,7 @@ class CheckpointEval(TrainerCallback):
             ready(spec, role, self._reader, items, self.judges.get(spec.task))
             for (spec, role), items in zip(self.entries, self._items, strict=True)
         ]
+        check_writes(model, [task.name for task in self.tasks if task.generates])
         if self.tracker is None and state.is_world_process_zero:
             self.tracker = Tracker(self.out)
         self.cost = Cost(self.cost_limit, self._last(state, state.global_step).get("cost"))

@@ -10,6 +10,8 @@ if TYPE_CHECKING:
     import torch
 
 Progress = Callable[[int], None]
+LOGIT_BYTES = 64 * 2**20
+"""Logits that are held at a time while options are scored."""
 
 
 def no_progress(done: int) -> None:
@@ -228,18 +230,29 @@ def mask_dtype(model: Any) -> "torch.dtype":
     return torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else model.dtype
 
 
-def batches(sizes: Sequence[int], budget: int) -> Iterator[list[int]]:
-    """Consecutive indices up to a token budget; an item larger than the budget is a batch of its own."""
+def batches(
+    sizes: Sequence[int], budget: int, places: Sequence[int] | None = None, most: int = 0
+) -> Iterator[list[int]]:
+    """Consecutive indices up to a token budget; an item larger than the budget is a batch of its own.
+
+    `places` are the scored places of each item, of which a batch has at most so many, likewise.
+    """
     batch: list[int] = []
-    used = 0
+    used = scored = 0
     for index, size in enumerate(sizes):
-        if batch and used + size > budget:
+        more = places[index] if places else 0
+        if batch and (used + size > budget or scored + more > most):
             yield batch
-            batch, used = [], 0
+            batch, used, scored = [], 0, 0
         batch.append(index)
-        used += size
+        used, scored = used + size, scored + more
     if batch:
         yield batch
+
+
+def most_places(model: Any) -> int:
+    """Scored places of one pass, so that their fp32 logits take at most LOGIT_BYTES whatever the vocabulary."""
+    return max(1, LOGIT_BYTES // (4 * model.config.get_text_config().vocab_size))
 
 
 @contextmanager

@@ -117,6 +117,16 @@ def stop_ids(model: Any, tokenizer: Any) -> tuple[int, ...]:
     return tuple(sorted({int(i) for i in [*own, tokenizer.eos_token_id] if i is not None}))
 
 
+def check_writes(model: Any, tasks: Sequence[str]) -> None:
+    """Raise EvalError where a model that cannot write is asked these tasks, which need it."""
+    base = model.get_base_model() if hasattr(model, "get_base_model") else model
+    if tasks and not (hasattr(base, "can_generate") and base.can_generate()):
+        raise EvalError(
+            f"{', '.join(tasks)}: {type(base).__name__} cannot generate text, which they need; ask tasks with options, "
+            "or use a causal language model"
+        )
+
+
 @contextmanager
 def own_settings(
     model: Any, stops: tuple[int, ...], tokenizer: Any, max_new_tokens: int, sample: bool = False

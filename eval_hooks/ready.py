@@ -42,8 +42,11 @@ class Ready:
 
     @property
     def generates(self) -> bool:
-        """Whether it may have the model write."""
-        return bool(self.prompts or self.harness)
+        """Whether it has the model write."""
+        if self.harness:
+            return bool(self.harness.written)
+        row = row_of(self.spec.task)
+        return row.kind == "generate" or (row.kind == "recall" and row.writes)
 
     def __len__(self) -> int:
         return len(self.choices) + len(self.prompts) + (self.harness.documents if self.harness else 0)

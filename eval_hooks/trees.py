@@ -6,6 +6,7 @@ longest run of tokens that all of them begin with; whole prompts are tokenised a
 by itself need not be one. The layout is a function of the items alone, so it is the same at every checkpoint.
 """
 
+import sys
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
@@ -18,6 +19,7 @@ from eval_hooks.forward import (
     block_attention,
     idle,
     kept_logits,
+    most_places,
     scoring_mode,
     takes_block_mask,
 )
@@ -76,7 +78,7 @@ def each_tree(
     is left as it was. `prefixes` that were run before are not run again; the weights have to be the same as then.
     """
     way: Way = together if takes_block_mask(model) else one_by_one
-    jobs = layout(trees, batch_tokens, share=way is together, only=only)
+    jobs = layout(trees, batch_tokens, share=way is together, only=only, places=most_places(model))
     kept = prefixes or Prefixes(room=0)
 
     def work(number: int) -> list[T]:
@@ -88,11 +90,16 @@ def each_tree(
 
 
 def layout(
-    trees: Sequence[Tree], batch_tokens: int, share: bool = True, only: Sequence[int] | None = None
+    trees: Sequence[Tree],
+    batch_tokens: int,
+    share: bool = True,
+    only: Sequence[int] | None = None,
+    places: int = sys.maxsize,
 ) -> list[Job]:
     """The trees in batches: each group after what it has in common, in order of appearance; then all others.
 
-    What a group has in common is that of all its trees, also where `only` some of them are scored.
+    What a group has in common is that of all its trees, also where `only` some of them are scored. A batch has at most
+    so many scored `places`, or one tree.
     """
     named: dict[str, list[int]] = {}
     for i, tree in enumerate(trees):
@@ -104,16 +111,24 @@ def layout(
         prefix = common_beginning([trees[i].shared[:-1] for i in group])
         members = [i for i in group if i in wanted]
         if len(group) > 1 and len(prefix) >= SHORTEST:
-            out += _batches(trees, members, batch_tokens, share, prefix)
+            out += _batches(trees, members, batch_tokens, share, places, prefix)
         else:
             rest += members
-    return out + _batches(trees, sorted(rest), batch_tokens, share)
+    return out + _batches(trees, sorted(rest), batch_tokens, share, places)
 
 
 def _batches(
-    trees: Sequence[Tree], members: Sequence[int], batch_tokens: int, share: bool, prefix: Sequence[int] = ()
+    trees: Sequence[Tree],
+    members: Sequence[int],
+    batch_tokens: int,
+    share: bool,
+    places: int,
+    prefix: Sequence[int] = (),
 ) -> list[Job]:
     sizes = [trees[i].tokens - len(prefix) for i in members]
+    scored = [
+        1 + sum(n - 1 for n in trees[i].scored) for i in members
+    ]  # texts share the place before their first token
     return [
         Job(
             cost=sum(sizes[k] for k in batch) + (0 if number else len(prefix)),
@@ -121,7 +136,7 @@ def _batches(
             calls=1 if share else sum(len(trees[members[k]].branches) for k in batch),
             prefix=prefix,
         )
-        for number, batch in enumerate(batches(sizes, batch_tokens))
+        for number, batch in enumerate(batches(sizes, batch_tokens, scored, places))
     ]
 
 

@@ -12,6 +12,7 @@ from eval_hooks.callback import progress_bar
 from eval_hooks.config import TaskSpec
 from eval_hooks.evaluate import Pass
 from eval_hooks.evaluate import evaluate as measure
+from eval_hooks.generate import check_writes
 from eval_hooks.ready import load_items, reader_of, ready
 from eval_hooks.report.words import number, percent, unshared_words
 from trainers.evaluation import JUDGES, source_rows
@@ -34,6 +35,7 @@ def evaluate(*, model: ModelSection, tasks: Sequence[TaskSpec], out: Path | None
     prepared = [
         ready(spec, "target", reader, items, JUDGES.get(spec.task)) for spec, items in zip(tasks, asked, strict=True)
     ]
+    check_writes(loaded, [task.name for task in prepared if task.generates])
     with tempfile.TemporaryDirectory() as scratch:
         run = Pass(tasks=prepared, folder=out or Path(scratch), keep_going=False)
         summary = measure(run, loaded, reader, step_of(model.path), None, progress_bar)

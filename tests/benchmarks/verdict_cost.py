@@ -27,6 +27,9 @@ from trainers.fetch import fetch
 
 def main() -> None:
     """Print tokens of each way, and how often each was wrong."""
+    if len(sys.argv) < 3:
+        print(__doc__)
+        return
     folders, numbers = [Path(word) for word in sys.argv[1:3]], [float(word) for word in sys.argv[3:]]
     margin, reshuffles = [*numbers, *(0.01, 1000)[len(numbers) :]]
     before, after = (read_table(folder / "mmlu.parquet") for folder in folders)

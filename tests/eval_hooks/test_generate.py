@@ -7,8 +7,11 @@ import torch
 from transformers import GenerationConfig, LlamaForCausalLM
 
 from eval_hooks import EvalError
-from eval_hooks.generate import answers
+from eval_hooks.config import TaskSpec
+from eval_hooks.generate import answers, check_writes
 from eval_hooks.items import GenerateItem
+from eval_hooks.ready import load_items, reader_of, ready
+from tests.conftest import tiny_llama
 
 ITEMS = [
     GenerateItem(item_id=str(i), prompt=text, gold="")
@@ -64,3 +67,19 @@ def test_conversations_are_rendered_with_the_generation_prompt(tokenizer: Any, t
     tokenizer.chat_template = None
     with pytest.raises(EvalError, match="chat template"):
         answers(tiny, tokenizer, [item], 2)
+
+
+def test_a_model_that_cannot_write_is_refused_for_what_needs_it_and_only_for_that(tokenizer: Any) -> None:
+    from transformers import LlamaConfig, LlamaForSequenceClassification
+
+    small = {"hidden_size": 8, "intermediate_size": 8, "num_hidden_layers": 1, "num_attention_heads": 1}
+    judge = LlamaForSequenceClassification(LlamaConfig(vocab_size=64, **small))
+    with pytest.raises(EvalError, match="sql: LlamaForSequenceClassification cannot generate text"):
+        check_writes(judge, ["sql"])
+    check_writes(judge, [])
+    check_writes(tiny_llama(), ["sql"])
+    reader = reader_of(tiny_llama(), tokenizer, {})
+    rows = [{"prompt": "a", "answer": "b"}]
+    for task, rows_of, generates in (("pocket", None, False), ("sql", rows, True)):
+        spec = TaskSpec(task=task, shots=0, limit=2)
+        assert ready(spec, "target", reader, load_items(spec, rows_of)).generates is generates

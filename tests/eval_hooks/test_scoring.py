@@ -19,7 +19,7 @@ from eval_hooks.callback import silent_bar
 from eval_hooks.config import TaskSpec, Variant
 from eval_hooks.encode import encode
 from eval_hooks.evaluate import Pass, evaluate
-from eval_hooks.forward import Prefixes, block_attention, scoring_mode, takes_block_mask
+from eval_hooks.forward import Prefixes, batches, block_attention, scoring_mode, takes_block_mask
 from eval_hooks.items import ChoiceItem, ChoiceSet
 from eval_hooks.ready import reader_of, ready
 from eval_hooks.report.words import unshared_words
@@ -284,3 +284,22 @@ def test_smollm2_scores_real_questions_alike_shared_and_alone(smollm2: Path) -> 
     for a, b in zip(shared, alone, strict=True):
         assert a.logp == pytest.approx(b.logp, abs=1e-3)
     assert max(shared[0].logp) == shared[0].logp[0]  # Paris
+
+
+def test_batches_by_hand() -> None:
+    """Budgets of 10 tokens and 3 scored places; an item above either is a batch of its own."""
+    assert list(batches([4, 4, 4, 11, 2], 10)) == [[0, 1], [2], [3], [4]]
+    assert list(batches([1, 1, 1, 1], 10, [1, 2, 1, 9], 3)) == [[0, 1], [2], [3]]
+
+
+def test_logits_held_at_a_time_are_bounded_whatever_the_vocabulary(
+    tokenizer: Any, tiny: LlamaForCausalLM, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Room for the logits of three places: no pass has more unless one question does; the numbers are the same."""
+    encoded = encode(MANY, TaskSpec(task="mmlu", variant="lm_eval", shots=0), tokenizer, 2048)
+    plain, rows = score(tiny, encoded, 10_000), []
+    tiny.register_forward_hook(lambda m, args, out: rows.append(out.logits.shape[1]))
+    monkeypatch.setattr("eval_hooks.forward.LOGIT_BYTES", 3 * 4 * 49152)
+    for a, b in zip(score(tiny, encoded, 10_000), plain, strict=True):
+        assert a.logp == pytest.approx(b.logp, abs=1e-4)
+    assert max(rows) == 3 and sum(rows) == len(encoded)
