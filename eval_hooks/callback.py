@@ -267,9 +267,9 @@ class CheckpointEval(TrainerCallback):
 
     def _taken_before(self, state: TrainerState) -> int:
         """How often a resumed run's budget has acted."""
-        folders = [folder for step, folder in evaluations(self.out).items() if step <= self.offset + state.global_step]
-        done = (summary_of(folder).get("budget", {}).get("action") for folder in folders if state.global_step)
-        return sum(action == self.budget.action for action in done)
+        steps = range(self.offset + 1, self.offset + state.global_step + 1)
+        folders = [folder for step, folder in evaluations(self.out).items() if step in steps]
+        return sum(summary_of(folder).get("budget", {}).get("action") == self.budget.action for folder in folders)
 
     def _last(self, state: TrainerState, upto: int) -> dict[str, Any]:
         """The summary of this run's newest evaluation up to a step, on the writing rank; empty where there is none."""
@@ -281,7 +281,12 @@ class CheckpointEval(TrainerCallback):
     def _decide(
         self, summary: dict[str, Any], before: Mapping[str, Any], state: TrainerState, control: TrainerControl
     ) -> str | None:
-        """Judge the budget, note it in the summary, and do what is due; returns the action."""
+        """Judge the budget, note it in the summary, and do what is due; returns the action.
+
+        The start is no checkpoint of this run: what a pipeline's earlier runs lost is not undone by this one.
+        """
+        if state.global_step == 0:
+            return None
         more = state.global_step < state.max_steps
         entry = from_writer(judged(self.budget, crossed(self.budget, summary), before, self.taken, more))
         if not entry["crossed"]:

@@ -167,8 +167,9 @@ def _as_acted(run: Run, taken: Sequence[actions.Taken]) -> Run:
     recipe = actions.recipe_after(run.recipe, taken, rows)
     if recipe.data != run.recipe.data:
         run = replace(run, mix=build_mix(recipe, run.tokenizer, show=rank() == 0))
-    for name in recipe.train.keys() - run.recipe.train.keys():
-        setattr(run.arguments, name, recipe.train[name])
+    for name, value in recipe.train.items():
+        if value != run.recipe.train.get(name):
+            setattr(run.arguments, name, value)
     return run
 
 
@@ -219,6 +220,7 @@ def _fit(run: Run, place: Place, newest: str | None, taken: Sequence[actions.Tak
     finally:
         run.signals.give_back()
     trainer.save_state()
+    run.arguments.max_steps = trainer.state.max_steps  # also of a run in epochs, whose mix may grow when it goes on
     if rank() == 0:
         keeping.tidy()
     return trainer.state.global_step

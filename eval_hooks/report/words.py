@@ -1,7 +1,9 @@
 """Numbers and verdicts in plain words; the screen, the page and the picture all say it with these."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, get_args
+
+from eval_hooks.config import Variant
 
 E = Mapping[str, Any]
 
@@ -147,7 +149,9 @@ def doubts(name: str, task: Mapping[str, Any]) -> list[str]:
         out.append(f"{name}: {percent(found)} {than} guessing ({100 * chance:.0f} %), so a loss could not be seen")
     if mass is not None and mass < 0.5:
         out.append(f"{name}: only {100 * mass:.0f} % of the probability is on the letters; the model answers otherwise")
-    remedy = "try variant olmes_cf, or another chat_template setting"
+    ours = task.get("variant") in get_args(Variant)
+    other = "variant olmes_cf" if ours else "a task with its options in words"
+    remedy = f"try {other}, or another chat_template setting"
     return [*(f"{doubt}; {remedy}" for doubt in out), *short]
 
 

@@ -126,7 +126,8 @@ def test_replay_mixes_rows_in_from_then_on(recipe: Load, monkeypatch: pytest.Mon
     crossed_at(monkeypatch, 2)
     more = write_rows(tmp_path / "old.jsonl", 5)
     budget = f"eval.budget={{accuracy_drop: 0.02, action: replay, replay: {{source: jsonl, path: {more}, share: 0.5}}}}"
-    assert train(recipe(*EVERY_STEP, budget), run_dir=Path("runs/with")) == 0
+    epoch = ("train.max_steps=null", "train.num_train_epochs=1")  # 16 rows: 4 steps, also when the mix has 32
+    assert train(recipe(*EVERY_STEP, *epoch, budget), run_dir=Path("runs/with")) == 0
     monkeypatch.setattr("tests.trainers.test_actions.RUN", Path("runs/with"))
     assert same(weights(2), before)
     assert [step for step, _ in lines("train/loss")] == [1, 2, 3, 4]
