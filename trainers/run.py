@@ -147,16 +147,24 @@ def _train(run: Run, place: Place, resume: bool, wandb_run: Any) -> int:
     if run.signals.code:
         text = "stopped by a signal; --resume goes on"
         return _ended(place.folder, main, "interrupted", run.signals.code, text)
-    code = STOPPED_BY_BUDGET if run.measure.stopped else DONE
     if main:
-        rule = rule_of(run.recipe)
-        last: dict[str, Any] = {"last_good": actions.last_good(place)} if run.measure.stopped else {}
-        last |= {"recommended": say_best(place, rule)} if rule else {}
-        where, reason = wandb_dir(wandb_run), run.measure.stopped
-        set_status(place.folder, STATES[code], code, reason=reason, wandb_dir=where, steps=steps, **last)
-        if place.alone:
-            show_end(place.folder, wandb_run)
-    return code
+        _whole_end(run, place, wandb_run, steps)
+    return STOPPED_BY_BUDGET if run.measure.stopped else DONE
+
+
+def _whole_end(run: Run, place: Place, wandb_run: Any, steps: int) -> None:
+    """What the run came to, in status.json and on the screen: the checkpoint to ship, or the last one that was good."""
+    reason, rule = run.measure.stopped, rule_of(run.recipe)
+    code, found = STOPPED_BY_BUDGET if reason else DONE, dict[str, Any]()
+    if reason:
+        found["last_good"] = actions.last_good(place)
+        where = checkpoint_at(place.folder, found["last_good"]) or "none, only the start did"
+        announce(f"stopped   the last checkpoint that kept the budget: {where}")
+    if rule:
+        found["recommended"] = say_best(place, rule)
+    set_status(place.folder, STATES[code], code, reason=reason, wandb_dir=wandb_dir(wandb_run), steps=steps, **found)
+    if place.alone:
+        show_end(place.folder, wandb_run)
 
 
 def _as_acted(run: Run, taken: Sequence[actions.Taken]) -> Run:
