@@ -79,7 +79,7 @@ def test_two_ranks_equal_one(recipe_file: Path, case: str) -> None:
         (folder / file).write_text("".join(json.dumps(row) + "\n" for row in rows))
     words = [*CASES[case], *SGD]
     one = run(recipe_file, "one", words, 1)
-    for zero in ("zero2", "zero3"):
+    for zero in ("zero3",) if "lora" in case else ("zero2", "zero3"):  # a LoRA's optimizer has little to share out
         two = run(recipe_file, zero, [*words, f"deepspeed={zero}"], 2)
         for key in ("train/loss", KEYS.get(case.partition(" ")[0], "train/loss")):
             assert logged(two, key) == pytest.approx(logged(one, key), rel=1e-3, abs=1e-6), (zero, key)

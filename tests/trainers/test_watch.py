@@ -227,7 +227,11 @@ def command(folder: Path, *options: str) -> subprocess.Popen[str]:
     """`temper watch FOLDER` in a process of its own."""
     words = [sys.executable, "-m", "launch", "watch", str(folder), "--poll", "0.2", *options]
     env = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
-    return subprocess.Popen(words, cwd=folder.parent, env=env, stderr=subprocess.PIPE, text=True)
+
+    def hear() -> None:
+        signal.signal(signal.SIGINT, signal.SIG_DFL)  # a job in the background begins with it ignored
+
+    return subprocess.Popen(words, cwd=folder.parent, env=env, stderr=subprocess.PIPE, text=True, preexec_fn=hear)
 
 
 def test_two_watchers_at_once_measure_everything_once(copy: Callable[..., Any]) -> None:
