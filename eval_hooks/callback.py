@@ -20,8 +20,8 @@ from eval_hooks.catalog import Judge
 from eval_hooks.config import Action, Budget, Lr, Role, TaskSpec, kept_margin
 from eval_hooks.cost import Cost
 from eval_hooks.errors import EvalError
-from eval_hooks.evaluate import HeldOut, Pass, evaluate, has_base, note, summary_of
-from eval_hooks.files import beside_checkpoint, evaluations
+from eval_hooks.evaluate import HeldOut, Pass, evaluate, has_base, note
+from eval_hooks.files import beside_checkpoint, evaluations, summary_of
 from eval_hooks.forward import Progress, no_progress
 from eval_hooks.gather import whole_weights
 from eval_hooks.generate import check_writes

@@ -15,7 +15,7 @@ from eval_hooks.calibration.rescaled import calibration_file
 from eval_hooks.config import MARGIN
 from eval_hooks.cost import Cost
 from eval_hooks.errors import EvalError
-from eval_hooks.files import CALIBRATION, write_atomic
+from eval_hooks.files import CALIBRATION, summary_of, write_atomic
 from eval_hooks.forward import Progress, unshared
 from eval_hooks.items import LossItem
 from eval_hooks.known import Known
@@ -83,7 +83,7 @@ def evaluate(run: Pass, model: Any, reader: Reader, step: int, tokens: int | Non
     The ranks share the forward passes out; where `run.folder` is None nothing is summarised and the entries are empty.
     """
     begin = time.monotonic()
-    earlier = from_writer(_earlier(run.folder)) if run.seam else {}
+    earlier = from_writer(summary_of(run.folder) if run.folder else {}) if run.seam else {}
     with run.cost.measuring(run.counts):
         found = {
             "tasks": _tasks(run, model, reader, step, bar, earlier.get("tasks", {})),
@@ -112,11 +112,6 @@ def note(folder: Path, summary: Mapping[str, Any]) -> None:
     write_atomic(folder / "summary.json", json.dumps(summary, indent=1, ensure_ascii=False).encode())
 
 
-def summary_of(folder: Path) -> dict[str, Any]:
-    """An evaluation's summary."""
-    return json.loads((folder / "summary.json").read_text("utf-8"))
-
-
 def _tasks(
     run: Pass, model: Any, reader: Reader, step: int, bar: Bar, earlier: Mapping[str, Any]
 ) -> dict[str, dict[str, Any]]:
@@ -141,12 +136,6 @@ def _held_out(run: Pass, model: Any, reader: Reader, step: int, bar: Bar) -> dic
             write_table(table, run.folder / f"val.{name}.parquet")
             out[name] = _held_out_entry(table, before)
     return out
-
-
-def _earlier(folder: Path | None) -> dict[str, Any]:
-    """What was measured there before; {} where nothing was."""
-    file = folder / "summary.json" if folder else None
-    return json.loads(file.read_text("utf-8")) if file and file.is_file() else {}
 
 
 def _start_table(run: Pass, name: str) -> "pa.Table | None":
@@ -307,11 +296,11 @@ def _baseline(run: Pass, task: Ready) -> "tuple[pa.Table, int] | None":
 
 def has_base(folder: Path, name: str) -> bool:
     """Whether a task can be paired with an evaluation: its entry is there, and its table, unless it failed."""
-    entry = _earlier(folder).get("tasks", {}).get(name)
+    entry = summary_of(folder).get("tasks", {}).get(name)
     return entry is not None and (entry["status"] == "failed" or (folder / f"{name}.parquet").is_file())
 
 
 def known_entry(folder: Path, name: str) -> dict[str, Any] | None:
     """What a summary on disk says of a task that was measured."""
-    entry = _earlier(folder).get("tasks", {}).get(name)
+    entry = summary_of(folder).get("tasks", {}).get(name)
     return entry if entry and entry["status"] != "failed" else None

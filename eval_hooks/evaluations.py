@@ -1,6 +1,5 @@
 """Evaluations on disk, found by the names people give them: RUN_DIR, RUN_DIR:STEP, or a folder with summary.json."""
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,6 +8,7 @@ from typing import Any
 import pyarrow as pa
 
 from eval_hooks.errors import EvalError
+from eval_hooks.files import evaluations, summary_of
 from eval_hooks.table import read_table
 
 RUNS = Path("runs")
@@ -53,7 +53,7 @@ def find(name: str, runs: Path = RUNS) -> Evaluation:
     folder = _folder(root, runs)
     if wanted is None and (folder / "summary.json").is_file():
         return _read(folder)
-    steps = _steps(folder)
+    steps = evaluations(folder)
     if not steps:
         raise EvalError(f"{name}: no evaluation there; name a run folder, RUN_DIR:STEP, or a folder with summary.json")
     if wanted is not None and wanted not in steps:
@@ -63,7 +63,7 @@ def find(name: str, runs: Path = RUNS) -> Evaluation:
 
 def find_all(name: str, runs: Path = RUNS) -> tuple[Evaluation, ...]:
     """Every evaluation of a run folder, in order of step. Raises EvalError for a folder without any."""
-    steps = _steps(_folder(name, runs))
+    steps = evaluations(_folder(name, runs))
     if not steps:
         raise EvalError(f"{name}: no evaluation there (evals/step-*/summary.json); name a run folder")
     return tuple(_read(folder) for folder in steps.values())
@@ -73,12 +73,5 @@ def _folder(name: str, runs: Path) -> Path:
     return next((folder for folder in (Path(name), runs / name) if folder.is_dir()), Path(name))
 
 
-def _steps(root: Path) -> dict[int, Path]:
-    found = {
-        int(file.parent.name.removeprefix("step-")): file.parent for file in root.glob("evals/step-*/summary.json")
-    }
-    return dict(sorted(found.items()))
-
-
 def _read(folder: Path) -> Evaluation:
-    return Evaluation(folder=folder, summary=json.loads((folder / "summary.json").read_text("utf-8")))
+    return Evaluation(folder=folder, summary=summary_of(folder))

@@ -4,6 +4,7 @@ import json
 import os
 import tempfile
 from pathlib import Path
+from typing import Any
 
 from eval_hooks.errors import EvalError
 
@@ -21,6 +22,12 @@ def evaluations(run: Path) -> dict[int, Path]:
     """Step -> folder of every evaluation of a run folder that is on disk whole, in order of step."""
     found = {int(file.parent.name.removeprefix("step-")): file.parent for file in run.glob("evals/step-*/summary.json")}
     return dict(sorted(found.items()))
+
+
+def summary_of(folder: Path) -> dict[str, Any]:
+    """What an evaluation's summary.json says; {} where there is none."""
+    file = folder / "summary.json"
+    return json.loads(file.read_text("utf-8")) if file.is_file() else {}
 
 
 def whole_checkpoints(run: Path) -> dict[int, Path]:

@@ -12,8 +12,9 @@ import numpy as np
 import pyarrow as pa
 
 from eval_hooks.calibration.brier import brier, brier_top_label
-from eval_hooks.calibration.ece import BINS, ece, width_bins
+from eval_hooks.calibration.ece import ece, width_bins
 from eval_hooks.calibration.nll import nll
+from eval_hooks.calibration.resampled import spread
 from eval_hooks.estimate import Estimate, missing
 from eval_hooks.intervals import Z
 from eval_hooks.retention import gold_logp, paired, verdict
@@ -171,11 +172,9 @@ def moved_ece(drawn: Drawn, before: pa.Table, after: pa.Table) -> Callable[[np.n
 
 
 def _gaps(table: pa.Table) -> np.ndarray:
-    """(correct - conf) of each item in the column of its bin, (n, BINS)."""
-    conf, correct = column(table, "conf"), column(table, "correct").astype(float)
-    out = np.zeros((len(conf), BINS))
-    out[np.arange(len(conf)), width_bins(conf)] = correct - conf
-    return out
+    """(correct - conf) of each item in the column of its bin, (n, bins)."""
+    conf = column(table, "conf")
+    return spread(width_bins(conf), column(table, "correct").astype(float) - conf)
 
 
 def weighted_auroc(conf: np.ndarray, correct: np.ndarray, weight: np.ndarray) -> float | None:

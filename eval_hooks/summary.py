@@ -39,8 +39,7 @@ def summarise_task(
     """The entry of one task: accuracy, calibration, and retention where there is a baseline.
 
     `drawn` says how the items were drawn, where they were scored in waves; `validation` holds the items of the split
-    that a temperature is fitted on. Raises EvalError for tables that are no
-    pair.
+    that a temperature is fitted on. Raises EvalError for tables that are no pair.
     """
     kind = kind_of(table)
     entry: dict[str, Any] = {
@@ -81,23 +80,27 @@ def summarise_task(
         return entry
     if baseline is not None:
         entry["retention"]["ece_rise"] = ece_rise(baseline, table).as_dict()
-    conf = column(table, "conf")
+    return {**entry, **_of_options(table, baseline, validation, temperature_split)}
+
+
+def _of_options(
+    table: pa.Table, baseline: pa.Table | None, validation: pa.Table | None, temperature_split: str | None
+) -> dict[str, Any]:
+    """What only tables of options have: calibration, letters, subjects."""
+    conf, mass = column(table, "conf"), column(table, "letter_mass")
     numbers = {**calibration(table), **rescaled(table, validation, temperature_split)}
     return {
-        **entry,
         "chance": chance(table),
         "accuracy_macro": macro(table).as_dict(),
         "calibration": {name: e.as_dict() for name, e in numbers.items()},
         "temperature_split": temperature_split,
-        "brier_terms": vars(decompose(conf, correct)),
+        "brier_terms": vars(decompose(conf, marks(table))),
         "ties": int(column(table, "tie").sum()),
         "nll_clipped": clipped(column(table, "p_gold")),
-        "letter_mass": None
-        if table.column("letter_mass").null_count == n
-        else float(np.nanmean(column(table, "letter_mass"))),
+        "letter_mass": None if table.column("letter_mass").null_count == len(mass) else float(np.nanmean(mass)),
         "by_subject": by_group(table, baseline),
         "by_category": by_group(table, baseline, lambda subject: CATEGORY_OF.get(subject, "other subjects")),
-        "reliability": reliability(conf, correct),
+        "reliability": reliability(conf, marks(table)),
     }
 
 

@@ -25,7 +25,8 @@ def retained_texts(inputs: Mapping[str, Any]) -> dict[str, Any]:
 
 def anchor(trainer: Any, reference: "Reference", weight: float, texts: Texts) -> None:
     """Add the pull to a trainer's loss, and log it as `kl_to_start`: nats a token, averaged since the last line."""
-    plain = trainer.compute_loss
+    plain, log = trainer.compute_loss, trainer.log
+    values: list[float] = []
 
     def compute_loss(
         model: Any, inputs: dict[str, Any], return_outputs: bool = False, num_items_in_batch: Any = None
@@ -36,18 +37,14 @@ def anchor(trainer: Any, reference: "Reference", weight: float, texts: Texts) ->
             return found
         loss, *rest = found if return_outputs else (found,)
         kl = kl_over(model, reference, given)
-        trainer._metrics_of_anchor.append(trainer.accelerator.gather(kl.detach()).mean().item())
+        values.append(trainer.accelerator.gather(kl.detach()).mean().item())
         counted = trainer.model_accepts_loss_kwargs and num_items_in_batch is not None
         parts = trainer.current_gradient_accumulation_steps if counted else 1  # else Trainer divides
         loss = loss + weight * kl / parts
         return (loss, *rest) if return_outputs else loss
 
-    log = trainer.log
-
     def with_kl(logs: dict[str, float], *args: Any, **kwargs: Any) -> None:
-        values = trainer._metrics_of_anchor
         log({**logs, **({"kl_to_start": sum(values) / len(values)} if values else {})}, *args, **kwargs)
         values.clear()
 
-    trainer._metrics_of_anchor = []
     trainer.compute_loss, trainer.log = compute_loss, with_kl

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from data_mix import DataError
 from eval_hooks import EvalError
-from eval_hooks.files import checkpoints, whole_checkpoints
+from eval_hooks.files import checkpoints, evaluations, whole_checkpoints
 from eval_hooks.ranks import from_writer, on_writer
 from eval_hooks.sinks import require_tensorboard
 from eval_hooks.track import Tracker
@@ -269,7 +269,7 @@ def show_end(folder: Path, wandb_run: Any) -> None:
 
     if wandb_run is not None:
         wandb_run.finish()
-    if not any(folder.glob("evals/step-*/summary.json")):
+    if not evaluations(folder):
         announce(f"eval      left to a watcher: temper watch {folder}")
         return
     write_report(folder)

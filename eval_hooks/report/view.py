@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from eval_hooks.errors import EvalError
+from eval_hooks.files import evaluations, summary_of
 from eval_hooks.retention.flips import paired_change
 from eval_hooks.retention.subjects import holm
 
@@ -65,7 +66,7 @@ class RunView:
 
 def read_run(folder: Path) -> RunView:
     """Read a run folder. Raises EvalError for a folder without any evaluation."""
-    summaries = [json.loads(file.read_text("utf-8")) for file in Path(folder).glob("evals/step-*/summary.json")]
+    summaries = [summary_of(evaluation) for evaluation in evaluations(Path(folder)).values()]
     if not summaries:
         raise EvalError(
             f"{folder}: no run folder, or no evaluation in it yet (evals/step-*/summary.json); name the folder that "
@@ -73,7 +74,7 @@ def read_run(folder: Path) -> RunView:
         )
     return RunView(
         folder=Path(folder),
-        summaries=tuple(sorted(summaries, key=lambda summary: summary["step"])),
+        summaries=tuple(summaries),
         metrics=tuple(_lines(Path(folder) / "metrics.jsonl")),
         status=_json(Path(folder) / "status.json"),
         environment=_json(Path(folder) / "environment.json"),
