@@ -64,12 +64,14 @@ def known_keys(tasks: Mapping[str, str], held_out: Iterable[str]) -> list[str]:
     row = {"task": "", "subject": "", "variant": "", "shots": 0, "gold": 0, "chars": [1, 1], "letter_mass": 1.0,
            "prompt_tokens": 1}  # fmt: skip
     table = choice_table([{**row, "item_id": str(i), "logp": [-1.0, -2.0 * (i % 2)]} for i in range(4)])
-    kinds: dict[str, list[str]] = {
-        "choice": list(flatten_summary({"tasks": {"": summarise_task(table, role="", baseline=table)}})),
+    choice = list(flatten_summary({"tasks": {"": summarise_task(table, role="", baseline=table)}}))
+    kinds = {
+        "choice": choice,
+        "harness": choice,  # as far as its own kind goes, which is known once lm-eval is asked
         "generate": ["eval//accuracy", "eval//hit_limit"],
         "recall": ["eval//accuracy", *(f"eval//{name}" for name in RECALL_METRICS)],
     }
-    kept = [key for key in kinds["choice"] if key.startswith("eval//retention/")]
+    kept = [key for key in choice if key.startswith("eval//retention/")]
     names = [
         key.replace("eval//", f"eval/{name}/", 1)
         for name, kind in tasks.items()

@@ -21,7 +21,7 @@ def validation_spec(spec: TaskSpec) -> TaskSpec:
     if spec.temperature_split == "dev" and spec.shots:
         raise EvalError(f"{asked}: the dev rows are the shots themselves; name validation, or ask at shots: 0")
     folder = str(Path(spec.path).parent) if spec.path and Path(spec.path).is_file() else spec.path
-    name = f"{spec.name or spec.task}.validation"
+    name = f"{spec.called}.validation"
     return replace(spec, name=name, split=spec.temperature_split, path=folder, temperature_split=None)
 
 

@@ -46,7 +46,7 @@ def watched(name: str, words: Sequence[str] = (), runs: Path = RUNS) -> tuple[Pa
 
 def _tasks(recipe: Recipe | Pipeline) -> dict[str, TaskSpec]:
     """What is asked, by name; runs of a pipeline ask the same under the same name."""
-    return {spec.name or spec.task: spec for run in runs_of(recipe) for spec in (*run.eval.target, *run.eval.retain)}
+    return {spec.called: spec for run in runs_of(recipe) for spec in (*run.eval.target, *run.eval.retain)}
 
 
 def _check_names(name: str, own: Mapping[str, TaskSpec], asked: Mapping[str, TaskSpec]) -> None:

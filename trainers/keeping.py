@@ -12,10 +12,9 @@ from typing import Any
 
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
-from eval_hooks.catalog import TASKS
+from eval_hooks.catalog import row_of
 from eval_hooks.config import Keep
-from eval_hooks.evaluate import summary_of
-from eval_hooks.files import checkpoints, evaluations
+from eval_hooks.files import checkpoints, evaluations, summary_of, whole_checkpoints
 from eval_hooks.keep import best, condition, known_keys
 from trainers import TrainError, announce
 from trainers.actions import last_good
@@ -62,7 +61,7 @@ class Keeping(TrainerCallback):
         chosen = best_step(self.rule, self.place) if self.rule else None
         if chosen:
             point(self.place.folder / "best", there[chosen])
-        whole = [step for step, folder in there.items() if (folder / "trainer_state.json").is_file()]
+        whole = list(whole_checkpoints(self.place.folder))
         to_resume = set(whole if self.resumable is None else whole[-self.resumable :])
         if self.rolls_back:
             to_resume.add(last_good(self.place))
@@ -147,8 +146,8 @@ def check_rule(recipe: Recipe) -> None:
     rule = rule_of(recipe)
     if rule is None:
         return
-    tasks = {spec.name or spec.task: spec.task for spec in (*recipe.eval.target, *recipe.eval.retain)}
-    known = known_keys({name: TASKS[task].kind for name, task in tasks.items()}, _held_out(recipe))
+    tasks = {spec.called: row_of(spec.task).kind for spec in (*recipe.eval.target, *recipe.eval.retain)}
+    known = known_keys(tasks, [spec.name for spec in recipe.data.validation])
     keys = [rule.by, *([condition(rule.subject_to)[0]] if rule.subject_to else [])]
     for key in keys:
         if key not in known:
@@ -157,7 +156,3 @@ def check_rule(recipe: Recipe) -> None:
                 f"eval.keep: no evaluation of this recipe logs {key!r}; near it: {', '.join(near) or 'nothing'} "
                 f"(tasks: {', '.join(tasks) or 'none'})"
             )
-
-
-def _held_out(recipe: Recipe) -> list[str]:
-    return [spec.name for spec in recipe.data.validation]

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from eval_hooks.config import Budget
-from eval_hooks.files import checkpoints
+from eval_hooks.files import checkpoints, evaluations
 from trainers import TrainError
 from trainers.recipe import Pipeline, Recipe, runs_of
 from trainers.rundir import read_status, trains
@@ -32,11 +32,11 @@ def saved(root: Path) -> list[Path]:
 def first_screen(recipe: Recipe | Pipeline, root: Path) -> Iterator[str]:
     """What there is, what is asked, what is done first."""
     runs = runs_of(recipe)
-    there = len(list(root.glob("evals/step-*/summary.json")))
+    there = len(evaluations(root))
     state = read_status(root).get("state", "beginning")
     yield f"watch     {root}: {state}; checkpoints there: {len(saved(root))}, evaluations: {there}"
     asked = [
-        *(f"{role} {spec.name or spec.task}" for run in runs for role in ROLES for spec in getattr(run.eval, role)),
+        *(f"{role} {spec.called}" for run in runs for role in ROLES for spec in getattr(run.eval, role)),
         *(f"loss of {spec.name}" for run in runs for spec in run.data.validation),
     ]
     yield f"eval      {', '.join(dict.fromkeys(asked))}"

@@ -15,7 +15,7 @@ from data_mix import DataError
 from eval_hooks import CheckpointEval, EvalError
 from eval_hooks.callback import period_of
 from eval_hooks.evaluate import known_entry
-from eval_hooks.files import whole_checkpoints
+from eval_hooks.files import summary_of, whole_checkpoints
 from trainers import TrainError, announce
 from trainers.recipe import Recipe
 from trainers.rundir import Place, trains
@@ -52,11 +52,11 @@ class Watched:
 
     def done(self, step: int) -> bool:
         """Whether every task of a step has its numbers, or all has been done that can be."""
-        names = [spec.name or spec.task for spec, _ in self.measure.entries]
+        names = [spec.called for spec, _ in self.measure.entries]
         if step in self.tried or not (names or self.measure.held_out):
             return True
         folder = self.measure.folder(step)
-        held = _summary(folder).get("validation", {})
+        held = summary_of(folder).get("validation", {})
         return (folder / "summary.json").is_file() and (
             all(known_entry(folder, name) for name in names) and all(name in held for name in self.measure.held_out)
         )
@@ -173,8 +173,10 @@ def open_run(recipe: Recipe, place: Place) -> Watched:
             f"watch {place.folder}: the run computes in fp16, which needs a GPU; watch it where there is one"
         )
     tokenizer = load_tokenizer(recipe.model)
-    every = replace(recipe.eval, every=1, budget=replace(recipe.eval.budget, action="report"))
-    measure = checkpoint_eval(replace(recipe, eval=every), held_out_rows(recipe, place.folder, tokenizer))
+    whole = replace(  # in waves the alpha and the cost limit would be those of its own cadence and clock
+        recipe.eval, every=1, order="full", cost_limit=None, budget=replace(recipe.eval.budget, action="report")
+    )
+    measure = checkpoint_eval(replace(recipe, eval=whole), held_out_rows(recipe, place.folder, tokenizer))
     measure.out, measure.offset, measure.fill = place.root, place.offset, True
     measure.baselines = place.baselines
     measure.tokenizer, measure.template_kwargs = eval_tokenizer(place.root, tokenizer, recipe.model, main=True)
@@ -198,8 +200,3 @@ def held_out_rows(recipe: Recipe, folder: Path, tokenizer: Any) -> Mapping[str, 
     for name in parts.keys() - same.keys():
         announce(f"beware    the loss of {name} is left out: its rows are no longer those of the run")
     return {name: part.rows for name, part in same.items()}
-
-
-def _summary(folder: Path) -> Mapping[str, Any]:
-    file = folder / "summary.json"
-    return json.loads(file.read_text("utf-8")) if file.is_file() else {}

@@ -12,7 +12,7 @@ from eval_hooks.config import Keep
 from eval_hooks.keep import best, condition, greater, known_keys
 from tests.trainers.test_actions import crossed_at
 from trainers import TrainError
-from trainers.keeping import disk, leave_weights, point
+from trainers.keeping import check_rule, disk, leave_weights, point
 from trainers.models import load_model, load_tokenizer
 from trainers.recipe import Recipe
 from trainers.run import train
@@ -60,6 +60,12 @@ def test_the_keys_that_evaluations_log_are_known() -> None:
     assert {"eval/pocket/retention/delta_low", "eval/pocket/calibration/ece", "eval/sql/accuracy", "val/held/loss",
             "eval/sql/retention/delta", "eval/facts/em_value"} <= set(keys)  # fmt: skip
     assert "eval/sql/calibration/ece" not in keys
+
+
+def test_a_task_of_lm_evals_may_decide_under_its_own_name(recipe: Load) -> None:
+    check_rule(recipe("eval.retain=[{task: 'lm_eval:arc_easy'}]", "eval.keep={by: eval/arc_easy/accuracy}"))
+    with pytest.raises(TrainError, match="tasks: arc_easy"):
+        check_rule(recipe("eval.retain=[{task: 'lm_eval:arc_easy'}]", "eval.keep={by: eval/other/accuracy}"))
 
 
 def names(folder: Path) -> list[str]:

@@ -234,6 +234,13 @@ def command(folder: Path, *options: str) -> subprocess.Popen[str]:
     return subprocess.Popen(words, cwd=folder.parent, env=env, stderr=subprocess.PIPE, text=True, preexec_fn=hear)
 
 
+def test_what_the_run_measures_in_waves_a_watcher_measures_whole(copy: Callable[..., Any]) -> None:
+    whole, bare = copy("eval.order=waves", "eval.every=2", "eval.margin=0.3", "eval.retain.0.limit=80")
+    assert watch_once(bare) == 0
+    ends = [summaries(folder)["step-2"]["tasks"]["pocket"] for folder in (whole, bare)]
+    assert [(end["status"], end["n"] == end["of"]) for end in ends] == [("stopped_early", False), ("ok", True)]
+
+
 def test_two_watchers_at_once_measure_everything_once(copy: Callable[..., Any]) -> None:
     whole, bare = copy()
     watchers = [command(bare, "--once") for _ in range(2)]
