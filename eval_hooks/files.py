@@ -3,6 +3,7 @@
 import json
 import os
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,8 @@ from eval_hooks.errors import EvalError
 
 CALIBRATION = "calibration.json"
 """Fitted temperatures: in an evaluation's folder, and beside the checkpoint they belong to."""
+COMPLETE = "complete.json"
+"""A checkpoint's list of its files, written last."""
 
 
 def checkpoints(run: Path) -> dict[int, Path]:
@@ -31,20 +34,47 @@ def summary_of(folder: Path) -> dict[str, Any]:
 
 
 def whole_checkpoints(run: Path) -> dict[int, Path]:
-    """Those that are whole: transformers writes trainer_state.json last.
+    """Those that are whole and can be resumed from: every file that `complete.json` lists is there with its size."""
+    return {step: folder for step, folder in checkpoints(run).items() if is_whole(folder)}
 
-    After weights, optimizer, DeepSpeed's shards with their `latest`, and the random state (Trainer._save_checkpoint);
-    not in one piece, so it must also parse.
+
+def mark_whole(folder: Path, step: int, ranks: int) -> None:
+    """Write complete.json: the checkpoint's step, ranks and files with their sizes in bytes.
+
+    For the last one to write, when all ranks have: transformers writes a checkpoint file by file, and every rank its
+    own random state.
     """
-    return {step: folder for step, folder in checkpoints(run).items() if _saved_step(folder) == step}
+    files = {str(file.relative_to(folder)): file.stat().st_size for file in sorted(folder.rglob("*")) if file.is_file()}
+    for later in (COMPLETE, CALIBRATION):
+        files.pop(later, None)
+    write_json(folder / COMPLETE, {"step": step, "ranks": ranks, "files": files})
 
 
-def _saved_step(folder: Path) -> int | None:
-    """What trainer_state.json says; None where it is not there or not whole."""
+def completed(folder: Path) -> dict[str, Any]:
+    """What a checkpoint's complete.json says; {} where there is none, or none that can be read."""
     try:
-        return int(json.loads((folder / "trainer_state.json").read_text("utf-8"))["global_step"])
-    except (OSError, ValueError, KeyError):
+        found = json.loads((folder / COMPLETE).read_text("utf-8"))
+        return found if isinstance(found["files"], dict) else {}
+    except (OSError, ValueError, KeyError, TypeError):
+        return {}
+
+
+def is_whole(folder: Path) -> bool:
+    """Whether a checkpoint's files are all there, each as long as it was when it was saved."""
+    said = completed(folder)
+    return bool(said) and all(_size(folder / name) == size for name, size in said["files"].items())
+
+
+def _size(file: Path) -> int | None:
+    try:
+        return file.stat().st_size
+    except OSError:
         return None
+
+
+def write_json(path: Path, value: Mapping[str, Any]) -> None:
+    """A JSON file, whole or not at all."""
+    write_atomic(path, (json.dumps(value, indent=2, default=str, ensure_ascii=False) + "\n").encode())
 
 
 def write_atomic(path: Path, data: bytes) -> None:

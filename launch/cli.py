@@ -59,7 +59,10 @@ def train(
     ] = None,
     resume: Annotated[
         str | None,
-        typer.Option(metavar="[RUN:STEP]", help="Go on from the newest checkpoint; a pipeline: or at RUN:STAGE."),
+        typer.Option(
+            metavar="[RUN:STEP]",
+            help="Go on from the newest checkpoint; a new run from RUN:STEP; a pipeline at RUN:STAGE.",
+        ),
     ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Check the recipe and print the plan, no more.")] = False,
 ) -> None:
@@ -86,13 +89,11 @@ def train(
 
         folder, again = resumed_pipeline(resume, run_dir, [stage.name for stage in loaded.stages])
         raise typer.Exit(train_pipeline(loaded, run_dir=folder, resume=resume is not None, again=again))
+    from launch.request import forked
     from trainers.run import train as run
 
-    if resume is not None:
-        from launch.request import resumed_folder
-
-        run_dir = resumed_folder(resume, run_dir)
-    raise typer.Exit(run(loaded, run_dir=run_dir, resume=resume is not None))
+    origin = forked(resume) if resume else None
+    raise typer.Exit(run(loaded, run_dir=run_dir, resume=resume is not None and not origin, origin=origin))
 
 
 @app.command()

@@ -7,7 +7,6 @@ from typing import Any
 
 from eval_hooks.config import TaskSpec
 from eval_hooks.dashboard import Logged, of_folder, of_project
-from eval_hooks.files import checkpoints
 from launch import entries
 from launch.bounds import BOUNDS
 from launch.compose import tree_of
@@ -43,32 +42,22 @@ def evaluation(
     return section, spec
 
 
-def resumed_folder(word: str, run_dir: Path | None, runs: Path = RUNS) -> Path | None:
-    """The run folder that `--resume` means; None: the recipe's own.
+def forked(word: str, runs: Path = RUNS) -> tuple[Path, int] | None:
+    """(run folder, step) of `--resume RUN:STEP`, which a new run begins at; None for `--resume` alone.
 
-    RUN:STEP must name the newest checkpoint: going on from an older one would overwrite what was measured after it.
-    Raises RecipeError with the steps that are there.
+    Raises RecipeError for another form, or a run that is not there.
     """
     if word == NEWEST:
-        return run_dir
+        return None
     match = re.fullmatch(r"(.+):(\d+)", word)
     if match is None:
-        raise RecipeError(f"--resume {word!r}: write --resume alone for the newest checkpoint, or --resume RUN:STEP")
-    name, step = match[1], int(match[2])
-    folder = find_run(name, runs)
-    if folder is None:
-        raise RecipeError(f"--resume {word}: no run folder {name!r} here or under {runs}/")
-    if run_dir is not None and run_dir.resolve() != folder.resolve():
-        raise RecipeError(f"--resume {word}: --run-dir {run_dir} is another folder; leave --run-dir out")
-    steps = list(checkpoints(folder))
-    if not steps or step not in steps:
         raise RecipeError(
-            f"--resume {word}: no checkpoint at step {step}; there is: {', '.join(map(str, steps)) or 'none'}"
+            f"--resume {word!r}: write --resume alone to go on with the run, or --resume RUN:STEP for one from there"
         )
-    if step != steps[-1]:
-        advice = f"resume that, or start a new run with model.path={name}:{step}"
-        raise RecipeError(f"--resume {word}: the run's newest checkpoint is {steps[-1]}; {advice}")
-    return folder
+    folder = find_run(match[1], runs)
+    if folder is None:
+        raise RecipeError(f"--resume {word}: no run folder {match[1]!r} here or under {runs}/")
+    return folder, int(match[2])
 
 
 def resumed_pipeline(

@@ -15,10 +15,10 @@ from data_mix.config import DataConfig
 from eval_hooks.budget import slow
 from eval_hooks.callback import Due
 from eval_hooks.config import Action, Replay
-from eval_hooks.files import checkpoints, evaluations, summary_of
+from eval_hooks.files import checkpoints, evaluations, summary_of, write_json
 from trainers.catalog import STAGES
 from trainers.recipe import Recipe
-from trainers.rundir import Place, set_aside, write_json
+from trainers.rundir import Place, set_aside
 
 if TYPE_CHECKING:
     from transformers import TrainerCallback

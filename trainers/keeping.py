@@ -11,10 +11,12 @@ from pathlib import Path
 from typing import Any
 
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR
 
+from eval_hooks import ranks
 from eval_hooks.catalog import row_of
 from eval_hooks.config import Keep
-from eval_hooks.files import checkpoints, evaluations, summary_of, whole_checkpoints
+from eval_hooks.files import COMPLETE, checkpoints, evaluations, mark_whole, summary_of, whole_checkpoints
 from eval_hooks.keep import best, condition, known_keys
 from trainers import TrainError, announce
 from trainers.actions import last_good
@@ -24,7 +26,7 @@ from trainers.rundir import Place
 RESUMABLE = 2
 """Checkpoints to resume from that are kept where `train.save_total_limit` says nothing."""
 RESUMING = ("optimizer.*", "scheduler.*", "rng_state*", "scaler.*", "global_step*", "latest", "trainer_state.json",
-            "training_args.bin", "zero_to_fp32.py", "method_state.pt")  # fmt: skip
+            "training_args.bin", "zero_to_fp32.py", "zero_to_torch.py", "method_state.pt", COMPLETE)  # fmt: skip
 """What a checkpoint has besides weights, configuration and tokenizer."""
 GB = 1e9
 
@@ -40,6 +42,22 @@ def rule_of(recipe: Recipe) -> Keep | None:
 def resumable(recipe: Recipe) -> int | None:
     """How many checkpoints to resume from are kept; None: all, so also where watchers still have to measure them."""
     return recipe.train.get("save_total_limit", RESUMABLE if recipe.eval.live else None)
+
+
+class Complete(TrainerCallback):
+    """After all ranks have written what is theirs of a checkpoint, its list of files: from then on it is whole."""
+
+    def on_save(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
+        """The last to write, so the last of the callbacks that write into checkpoints."""
+        number, several = ranks.place()
+        ranks.from_all({number: None})
+        if state.is_world_process_zero:
+            mark_whole(checkpoint(args, state), state.global_step, several)
+
+
+def checkpoint(args: TrainingArguments, state: TrainerState) -> Path:
+    """Where transformers has saved the step that it is at."""
+    return Path(args.output_dir) / f"{PREFIX_CHECKPOINT_DIR}-{state.global_step}"
 
 
 class Keeping(TrainerCallback):

@@ -10,17 +10,19 @@ from typing import TYPE_CHECKING, Any
 
 from data_mix import DataError
 from eval_hooks import EvalError
-from eval_hooks.files import checkpoints, evaluations, whole_checkpoints
+from eval_hooks.files import checkpoints, evaluations, write_json
 from eval_hooks.ranks import from_writer, on_writer
 from eval_hooks.sinks import require_tensorboard
 from eval_hooks.track import Tracker
 from trainers import TrainError, actions, announce
 from trainers.arguments import rank, starts_deepspeed, take_one_gpu, training_arguments
 from trainers.catalog import METHODS, STAGES
+from trainers.changes import check_changes
 from trainers.eval_tokenizer import eval_tokenizer
-from trainers.keeping import Keeping, check_roll_back, check_rule, disk, rule_of, say_best
+from trainers.keeping import Complete, Keeping, check_roll_back, check_rule, disk, rule_of, say_best
 from trainers.recipe import Recipe
-from trainers.rundir import Place, check_free, environment, give_back, set_status, take, write_json, write_recipe
+from trainers.resume import check_fork, decided, fork, go_on, newest_step, note_start
+from trainers.rundir import Place, check_free, environment, give_back, set_status, take, write_recipe
 from trainers.tracking import LogTrain, start_wandb
 
 if TYPE_CHECKING:
@@ -33,15 +35,22 @@ STATES = {DONE: "done", STOPPED_BY_BUDGET: "stopped", FAILED: "failed"}
 """Exit code -> state of a run; any other code is a signal's: interrupted."""
 
 
-def train(recipe: Recipe, *, run_dir: Path | None = None, resume: bool = False) -> int:
-    """Run a recipe and return the exit code.
+def train(
+    recipe: Recipe, *, run_dir: Path | None = None, resume: bool = False, origin: tuple[Path, int] | None = None
+) -> int:
+    """Run a recipe and return the exit code; `origin` is another run's folder and the step to begin at.
 
     What a person did wrong travels as a ValueError of the package it was found in; then no run folder is left behind.
     """
     check_free(run_dir, resume)
+    if origin:
+        check_fork(*origin)
+        check_changes(origin[0], recipe)
     run = prepare(recipe)
     folder = from_writer(take(recipe, run_dir, resume) if rank() == 0 else Path())
-    return carry_out(run, Place(folder=folder, root=folder), resume)
+    if origin:
+        on_writer(partial(fork, *origin, folder))
+    return carry_out(run, Place(folder=folder, root=folder), resume or origin is not None)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -91,6 +100,7 @@ def prepare(recipe: Recipe) -> Run:
 def carry_out(run: Run, place: Place, resume: bool, wandb_run: Any = None) -> int:
     """Train where `place` says and return the exit code; W&B goes on with `wandb_run`, or starts."""
     folder, measure = place.folder, run.measure
+    changed = on_writer(partial(check_changes, folder, run.recipe)) if resume else None
     run.arguments.output_dir, run.arguments.run_name = str(folder / "checkpoints"), place.root.name
     measure.out, measure.offset, measure.baselines = place.root, place.offset, place.baselines
     measure.tokenizer, measure.template_kwargs = eval_tokenizer(
@@ -101,7 +111,7 @@ def carry_out(run: Run, place: Place, resume: bool, wandb_run: Any = None) -> in
         write_json(folder / "recipe.resolved.json", run.resolved)
         write_json(folder / "environment.json", environment())
         write_json(folder / "data.manifest.json", run.mix.manifest)
-        set_status(folder, "running")
+        note_start(folder, changed)
     return _guarded(run, place, resume, wandb_run)
 
 
@@ -123,14 +133,18 @@ def _guarded(run: Run, place: Place, resume: bool, wandb_run: Any) -> int:
 
 
 def _train(run: Run, place: Place, resume: bool, wandb_run: Any) -> int:
-    main, newest = rank() == 0, last_checkpoint(place.folder) if resume else None
-    taken = from_writer(actions.read(place.folder) if main and resume else [])
+    main = rank() == 0
+    step = from_writer(on_writer(partial(go_on, place)) if resume else 0)
+    assert step is not None
+    newest = checkpoint_at(place.folder, step)
+    taken, stopped = from_writer(on_writer(partial(decided, place, step)) or ([], None))
     run = _as_acted(run, taken)
     if main:
         wandb_run = wandb_run or start_wandb(run.recipe, place.root, run.resolved)
         run.measure.tracker = Tracker(place.root, wandb_run, place.offset, run.recipe.tensorboard)
         run.measure.on_summary = say_evaluation
-    while True:
+    steps, run.measure.stopped = step, stopped
+    while not stopped:
         run.measure.go_on(len(taken))
         steps = _fit(run, place, newest, taken)
         due = run.measure.due
@@ -220,7 +234,7 @@ def _fit(run: Run, place: Place, newest: str | None, taken: Sequence[actions.Tak
     slowed = actions.slowed(recipe, taken, run.arguments.learning_rate)
     keeping = Keeping(recipe, place)
     measure = [run.measure] if recipe.eval.live else []
-    own = [*measure, run.signals, Moments(bound, trainer, newest), keeping, *([slowed] if slowed else [])]
+    own = [*measure, run.signals, Moments(bound, trainer, newest), Complete(), keeping, *([slowed] if slowed else [])]
     for callback in own:
         trainer.add_callback(callback)
     try:
@@ -294,8 +308,7 @@ def forget_the_last_fit() -> None:
 
 def last_checkpoint(folder: Path) -> str | None:
     """The newest whole checkpoint of a run folder, or None."""
-    whole = list(whole_checkpoints(folder).values())
-    return str(whole[-1]) if whole else None
+    return checkpoint_at(folder, newest_step(folder))
 
 
 def announce_model(model: Any, recipe: Recipe) -> None:

@@ -7,7 +7,7 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -15,7 +15,7 @@ from typing import Any
 
 import psutil
 
-from eval_hooks.files import write_atomic
+from eval_hooks.files import write_atomic, write_json
 from trainers import TrainError
 from trainers.recipe import Pipeline, Recipe
 
@@ -86,10 +86,22 @@ def set_aside(root: Path, why: str, step: int) -> Path:
             shutil.move(folder, aside / "evals" / folder.name)
     file = root / "metrics.jsonl"
     if file.is_file():
-        lines = file.read_text("utf-8").splitlines(keepends=True)
+        lines = file.read_bytes().splitlines(keepends=True)
         shutil.move(file, aside / file.name)
-        file.write_text("".join(line for line in lines if json.loads(line)["step"] <= step), "utf-8")
+        write_atomic(file, b"".join(lines_upto(lines, step)))
     return aside
+
+
+def lines_upto(lines: Sequence[bytes], step: int) -> list[bytes]:
+    """The lines of a metrics.jsonl up to a step; a line that a full disk or a kill has torn is left out."""
+    return [line for line in lines if (at := _step_of(line)) is not None and at <= step]
+
+
+def _step_of(line: bytes) -> int | None:
+    try:
+        return int(json.loads(line)["step"])
+    except (ValueError, KeyError, TypeError):
+        return None
 
 
 def write_recipe(folder: Path, recipe: Recipe | Pipeline) -> None:
@@ -97,11 +109,6 @@ def write_recipe(folder: Path, recipe: Recipe | Pipeline) -> None:
     words = "".join(f"# {word}\n" for word in recipe.overrides)
     head = f"# {recipe.file}\n" + (f"# overrides on the command line:\n{words}" if words else "")
     write_atomic(folder / "recipe.yaml", (head + recipe.text).encode())
-
-
-def write_json(path: Path, value: Mapping[str, Any]) -> None:
-    """A JSON file, whole or not at all."""
-    write_atomic(path, (json.dumps(value, indent=2, default=str, ensure_ascii=False) + "\n").encode())
 
 
 def set_status(folder: Path, state: str, code: int | None = None, **more: Any) -> None:

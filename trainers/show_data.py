@@ -11,12 +11,13 @@ from data_mix.build import read
 from data_mix.forms import PairRow, PromptRow, SidedRow
 from data_mix.render import Dropped, TokenRow
 from data_mix.spans import Part
+from eval_hooks.files import write_json
 from trainers import TrainError, announce
 from trainers.catalog import STAGES
 from trainers.data import build_mix, rendering
 from trainers.models import load_tokenizer
 from trainers.recipe import Recipe
-from trainers.rundir import take, write_json
+from trainers.rundir import take
 
 
 def show(recipe: Recipe, *, rows: int = 3, source: str | None = None) -> None:

@@ -8,9 +8,10 @@ from typing import Any
 
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
+from eval_hooks.files import write_json
 from eval_hooks.track import Tracker
 from trainers.recipe import Pipeline, Recipe, runs_of
-from trainers.rundir import trains, write_json
+from trainers.rundir import trains
 
 
 def start_wandb(recipe: Recipe | Pipeline, folder: Path, config: Mapping[str, Any]) -> Any:

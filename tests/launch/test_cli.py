@@ -16,7 +16,7 @@ from data_mix import DataError
 from eval_hooks import EvalError
 from launch import RecipeError
 from launch.cli import app, arrange
-from launch.request import evaluation, resumed_folder
+from launch.request import evaluation, forked
 from launch.tables import Tables
 from tests.eval_hooks.runs import run_folder
 from trainers import TrainError
@@ -218,23 +218,14 @@ def test_runs_are_compared_and_their_seeds_spread_from_the_command_line(tmp_path
         assert CliRunner().invoke(app, words).exit_code == 2
 
 
-def test_resume_means_a_run_folders_newest_checkpoint(tmp_path: Path) -> None:
-    for step in (5, 30):
-        (tmp_path / "runs" / "q" / "checkpoints" / f"checkpoint-{step}").mkdir(parents=True)
+def test_resume_with_a_step_means_a_new_run_from_there(tmp_path: Path) -> None:
+    (tmp_path / "runs" / "q").mkdir(parents=True)
     runs = tmp_path / "runs"
-    assert resumed_folder("newest", None, runs) is None
-    assert resumed_folder("newest", Path("x"), runs) == Path("x")
-    assert resumed_folder("q:30", None, runs) == runs / "q"
-    assert resumed_folder(f"{runs}/q:30", runs / "q", runs) == runs / "q"
-    for word, run_dir, part in (
-        ("q:5", None, "newest checkpoint is 30"),
-        ("q:7", None, "there is: 5, 30"),
-        ("p:5", None, "no run folder 'p'"),
-        ("q", None, "RUN:STEP"),
-        ("q:30", tmp_path, "another folder"),
-    ):
+    assert forked("newest", runs) is None
+    assert forked("q:30", runs) == forked(f"{runs}/q:30", runs) == (runs / "q", 30)
+    for word, part in (("p:5", "no run folder 'p'"), ("q", "RUN:STEP")):
         with pytest.raises(RecipeError) as caught:
-            resumed_folder(word, run_dir, runs)
+            forked(word, runs)
         assert part in str(caught.value)
 
 

@@ -6,12 +6,13 @@ from pathlib import Path
 
 import pytest
 
+from eval_hooks.files import write_json
 from launch import RecipeError
 from launch.load import load, load_any
 from launch.recipes import names
 from launch.reread import read_back, watched
 from trainers.recipe import Pipeline, Recipe
-from trainers.rundir import write_json, write_recipe
+from trainers.rundir import write_recipe
 
 
 def folder_of(recipe: Recipe | Pipeline, folder: Path) -> Path:

@@ -8,10 +8,11 @@ from typing import Any
 import pytest
 import wandb
 
+from eval_hooks.files import write_json
 from eval_hooks.track import Tracker
 from tests.eval_hooks.offline import offline_runs
 from trainers.recipe import Recipe
-from trainers.rundir import set_status, write_json
+from trainers.rundir import set_status
 from trainers.tracking import join_wandb, start_wandb
 
 Load = Callable[..., Recipe]

@@ -170,15 +170,15 @@ def test_another_task_joins_what_is_there(copy: Callable[..., Any]) -> None:
 
 
 def test_a_checkpoint_counts_only_when_it_is_whole(copy: Callable[..., Any]) -> None:
-    """Without trainer_state.json, which is written last, or with half of it, a checkpoint is not touched; then it is."""
+    """Without complete.json, which is written last, or with half of a file, a checkpoint is not touched; then it is."""
     _, bare = copy(keep=[0, 1, 2])
-    states = [bare / f"checkpoints/checkpoint-{step}/trainer_state.json" for step in (3, 4)]
-    texts = [file.read_text() for file in states]
-    states[0].unlink()
-    states[1].write_text(texts[1][: len(texts[1]) // 2])
+    files = [bare / "checkpoints/checkpoint-3/complete.json", bare / "checkpoints/checkpoint-4/trainer_state.json"]
+    texts = [file.read_text() for file in files]
+    files[0].unlink()
+    files[1].write_text(texts[1][: len(texts[1]) // 2])
     assert watch_once(bare) == 0
     assert steps(bare) == [0, 1, 2]
-    for file, text in zip(states, texts, strict=True):
+    for file, text in zip(files, texts, strict=True):
         file.write_text(text)
     assert watch_once(bare) == 0
     assert steps(bare) == [0, 1, 2, 3, 4]

@@ -1,0 +1,165 @@
+"""Going on with a run: from where, with what set aside, with which changes, and as a run of its own."""
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from eval_hooks.files import COMPLETE, is_whole, mark_whole, whole_checkpoints, write_json
+from tests.trainers.conftest import weights
+from trainers import TrainError
+from trainers.recipe import Recipe
+from trainers.resume import link
+from trainers.run import train
+from trainers.rundir import lines_upto, read_status
+
+Load = Callable[..., Recipe]
+EACH = ("train.save_strategy=steps", "train.save_steps=1", "train.save_total_limit=9", "eval.every=1")
+
+
+@pytest.fixture
+def whole(recipe: Load) -> Path:
+    """An unbroken run of 4 steps, every checkpoint kept, every step measured."""
+    assert train(recipe(*EACH), run_dir=Path("whole")) == 0
+    return Path("whole")
+
+
+def lines(run: Path) -> list[dict[str, Any]]:
+    """metrics.jsonl without what clocks say."""
+    rows = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+    clocks = ("time", "seconds", "runtime", "per_second", "flos")
+    return [{key: value for key, value in row.items() if not key.endswith(clocks)} for row in rows]
+
+
+def curve(run: Path) -> list[tuple[int, float, float]]:
+    return [(row["step"], row["train/loss"], row["train/grad_norm"]) for row in lines(run) if "train/loss" in row]
+
+
+def same_weights(a: Path, b: Path) -> bool:
+    one, other = weights(a), weights(b)
+    return bool(one) and one.keys() == other.keys() and all(torch.equal(one[key], other[key]) for key in one)
+
+
+def test_a_checkpoint_is_whole_when_every_file_has_its_size(tmp_path: Path) -> None:
+    """Listed, cut short, gone, listed by a torn list: only the first is whole; a later calibration.json is no matter."""
+    folder = tmp_path / "checkpoints" / "checkpoint-5"
+    (folder / "global_step5").mkdir(parents=True)
+    for name in ("model.safetensors", "global_step5/shard.pt", "calibration.json"):
+        (folder / name).write_bytes(b"12345")
+    assert not is_whole(folder)
+    mark_whole(folder, 5, ranks=2)
+    (folder / "calibration.json").write_bytes(b"1234567")
+    assert list(whole_checkpoints(tmp_path)) == [5]
+    assert json.loads((folder / COMPLETE).read_text())["ranks"] == 2
+    shard, said = folder / "global_step5/shard.pt", (folder / COMPLETE).read_bytes()
+    for spoil in (
+        lambda: shard.write_bytes(b"1234"),
+        shard.unlink,
+        lambda: (shard.write_bytes(b"12345"), (folder / COMPLETE).write_bytes(said[:-9])),
+    ):
+        spoil()
+        assert not is_whole(folder)
+    (folder / COMPLETE).write_bytes(said)
+    assert is_whole(folder)
+
+
+def test_what_came_after_the_newest_whole_checkpoint_is_set_aside(
+    recipe: Load, whole: Path, capsys: pytest.CaptureFixture
+) -> None:
+    """Killed while checkpoint 4 was written: on from 3, the same numbers and weights, the half kept in aside/."""
+    shutil.copytree(whole, "half")
+    half = Path("half")
+    (half / "checkpoints/checkpoint-4" / COMPLETE).unlink()
+    capsys.readouterr()
+    assert train(recipe(*EACH), run_dir=half, resume=True) == 0
+    said = capsys.readouterr().err
+    assert "resume    from checkpoint-3" in said
+    (aside,) = (half / "aside").iterdir()
+    assert f"set aside in {aside}: checkpoint-4 (half written), the evaluation of step 4" in said
+    assert (aside / "checkpoint-4" / "model.safetensors").is_file() and (aside / "evals/step-4").is_dir()
+    assert same_weights(whole / "checkpoints/checkpoint-4", half / "checkpoints/checkpoint-4")
+    assert curve(half) == curve(whole) and len(curve(half)) == 4
+    assert [row["step"] for row in lines(half)] == [row["step"] for row in lines(whole)]
+    assert len(read_status(half)["resumed"]) == 1
+
+
+def test_without_a_checkpoint_a_resumed_run_starts(recipe: Load, whole: Path, capsys: pytest.CaptureFixture) -> None:
+    """Nothing there at all, and a folder whose run was killed before its first checkpoint: both are the whole run."""
+    shutil.copytree(whole, "early")
+    for step in range(1, 5):
+        shutil.rmtree(f"early/checkpoints/checkpoint-{step}")
+    for name in ("none", "early"):
+        capsys.readouterr()
+        assert train(recipe(*EACH), run_dir=Path(name), resume=True) == 0
+        assert "resume    from the start: there is no whole checkpoint yet" in capsys.readouterr().err
+        assert curve(Path(name)) == curve(whole)
+        assert same_weights(whole / "checkpoints/checkpoint-4", Path(name) / "checkpoints/checkpoint-4")
+
+
+def test_a_fork_is_a_run_of_its_own(recipe: Load, whole: Path, tmp_path: Path) -> None:
+    """From step 2 with another length: its own folder, what was measured up to there, a link to its origin."""
+    before = {file: file.stat().st_mtime_ns for file in whole.rglob("*") if file.is_file()}
+    more = recipe(*EACH, "train.max_steps=5", "track.wandb={mode: offline, project: p}")
+    assert train(more, origin=(whole, 2)) == 0
+    run = Path("runs/tiny")
+    assert read_status(run)["origin"] == "whole:2"
+    assert sorted(whole_checkpoints(run)) == [2, 3, 4, 5]
+    assert curve(run)[:4] == curve(whole)  # a constant rate: a longer run is the same up to there
+    assert {folder.name for folder in (run / "evals").iterdir()} == {f"step-{step}" for step in range(6)}
+    assert before == {file: file.stat().st_mtime_ns for file in whole.rglob("*") if file.is_file()}
+    assert json.loads((run / "wandb.json").read_text())["id"]
+
+
+def test_a_fork_that_cannot_be_says_why(recipe: Load, whole: Path) -> None:
+    for file in (whole / "checkpoints/checkpoint-2").glob("optimizer.*"):
+        file.unlink()
+    for step, part in ((7, "no checkpoint at step 7; whole ones: 1, 3, 4"), (2, "optimizer.pt is not there")):
+        with pytest.raises(TrainError, match=part):
+            train(recipe(*EACH), origin=(whole, step))
+    assert not Path("runs").exists()
+
+
+def test_a_changed_recipe_goes_on_or_is_refused(recipe: Load, whole: Path, capsys: pytest.CaptureFixture) -> None:
+    """More steps and other logging go on and are said; what would make it another run is refused, every key of it."""
+    with pytest.raises(TrainError) as caught:
+        train(recipe(*EACH, "train.learning_rate=1e-3", "train.seed=8"), run_dir=whole, resume=True)
+    assert "train.learning_rate: 0.01 -> 0.001; train.seed: 7 -> 8; put these back" in str(caught.value)
+    assert read_status(whole)["state"] == "done"
+    capsys.readouterr()
+    assert train(recipe(*EACH, "train.max_steps=5", "eval.every=5"), run_dir=whole, resume=True) == 0
+    said = capsys.readouterr().err
+    assert "changed   train.max_steps: 4 -> 5" in said and "changed   eval.every: 1 -> 5" in said
+    assert "eval.every: 1 -> 5" in read_status(whole)["resumed"][0]["changed"]
+    assert [step for step, *_ in curve(whole)] == [1, 2, 3, 4, 5]
+
+
+def test_a_budget_that_stopped_a_run_stops_it_again(recipe: Load, whole: Path) -> None:
+    """Killed between the decision at step 3 and the end of the run: resumed, it ends with code 3, untrained."""
+    shutil.rmtree(whole / "checkpoints/checkpoint-4")
+    file = whole / "evals/step-3/summary.json"
+    write_json(file, {**json.loads(file.read_text()), "budget": {"crossed": ["pocket fell"], "action": "stop"}})
+    assert train(recipe(*EACH), run_dir=whole, resume=True) == 3
+    assert (read_status(whole)["state"], read_status(whole)["reason"]) == ("stopped", "pocket fell")
+    assert sorted(whole_checkpoints(whole)) == [1, 2, 3] and (whole / "report.html").is_file()
+
+
+def test_lines_that_a_kill_has_torn_are_left_out() -> None:
+    there = [b'{"step": 1}\n', b'{"step": 3}\n', b'{"st\n', b'{"step": 2}']
+    assert lines_upto(there, 2) == [b'{"step": 1}\n', b'{"step": 2}']
+
+
+def test_a_link_is_a_copy_where_there_are_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "a").write_text("x")
+    link(str(tmp_path / "a"), str(tmp_path / "b"))
+    assert (tmp_path / "a").stat().st_nlink == 2
+
+    def refuse(*args: Any) -> None:
+        raise OSError(18, "Invalid cross-device link")
+
+    monkeypatch.setattr("os.link", refuse)
+    link(str(tmp_path / "a"), str(tmp_path / "c"))
+    assert (tmp_path / "c").read_text() == "x" and (tmp_path / "a").stat().st_nlink == 2
