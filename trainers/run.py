@@ -24,6 +24,7 @@ from trainers.recipe import Recipe
 from trainers.resume import check_fork, decided, fork, go_on, newest_step, note_start
 from trainers.rundir import Place, check_free, environment, give_back, set_status, take, write_recipe
 from trainers.tracking import LogTrain, start_wandb
+from trainers.universal import other_ranks
 
 if TYPE_CHECKING:
     from data_mix.build import Mix
@@ -232,9 +233,17 @@ def _fit(run: Run, place: Place, newest: str | None, taken: Sequence[actions.Tak
         assert run.measure.tracker is not None
         trainer.add_callback(LogTrain(run.measure.tracker))
     slowed = actions.slowed(recipe, taken, run.arguments.learning_rate)
+    mended = other_ranks(recipe, run.arguments, newest)
     keeping = Keeping(recipe, place)
     measure = [run.measure] if recipe.eval.live else []
-    own = [*measure, run.signals, Moments(bound, trainer, newest), Complete(), keeping, *([slowed] if slowed else [])]
+    own = [
+        *measure,
+        run.signals,
+        Moments(bound, trainer, newest),
+        Complete(),
+        keeping,
+        *(one for one in (slowed, mended) if one),
+    ]
     for callback in own:
         trainer.add_callback(callback)
     try:

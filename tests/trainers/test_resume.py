@@ -11,6 +11,7 @@ import torch
 
 from eval_hooks.files import COMPLETE, is_whole, mark_whole, whole_checkpoints, write_json
 from tests.trainers.conftest import weights
+from tests.trainers.test_ranks import LORA, run
 from trainers import TrainError
 from trainers.recipe import Recipe
 from trainers.resume import link
@@ -163,3 +164,33 @@ def test_a_link_is_a_copy_where_there_are_none(tmp_path: Path, monkeypatch: pyte
     monkeypatch.setattr("os.link", refuse)
     link(str(tmp_path / "a"), str(tmp_path / "c"))
     assert (tmp_path / "c").read_text() == "x" and (tmp_path / "a").stat().st_nlink == 2
+
+
+MATRIX = {"zero2": (2, 1), "zero3": (2, 1), "zero1": (1, 2), "zero3 up": (1, 2), "zero2 lora": (2, 1), "ddp": (2, 1)}
+CHEAP = ("zero3",)
+
+
+@pytest.mark.parametrize(
+    "case", [pytest.param(case, marks=() if case in CHEAP else pytest.mark.soak) for case in MATRIX]
+)
+def test_on_another_number_of_ranks_it_is_the_same_up_to_rounding(recipe_file: Path, case: str) -> None:
+    """AdamW with weight decay on some parameters, 2 steps on some ranks, 3 on others, beside all 5 unbroken.
+
+    Without what is mended after loading the loss of step 4 is off by 2.4e-4 (measured), the weights by more.
+    """
+    before, after = MATRIX[case]
+    zero, *more = case.split()
+    words = [*EACH, "eval.retain=[]", "eval.every=null", "train.max_steps=5", "train.weight_decay=0.1",
+             *([] if zero == "ddp" else [f"deepspeed={zero}"]), *(LORA if "lora" in more else [])]  # fmt: skip
+    one = run(recipe_file, "one", words, before)
+    shutil.copytree(one, "half")
+    for step in (3, 4, 5):
+        shutil.rmtree(f"half/checkpoints/checkpoint-{step}")
+    half = run(recipe_file, "half", [*words, "--resume"], after)
+    assert [step for step, *_ in curve(half)] == [1, 2, 3, 4, 5]
+    for unbroken, resumed in zip(curve(one), curve(half), strict=True):
+        assert resumed[1] == pytest.approx(unbroken[1], rel=1e-5), (resumed, unbroken)
+    a, b = (weights(folder / "checkpoints/checkpoint-5") for folder in (one, half))
+    for key in a.keys() & b.keys():
+        torch.testing.assert_close(b[key], a[key], rtol=1e-3, atol=1e-5)
+    assert not list(half.glob("checkpoints/*/*universal*"))
