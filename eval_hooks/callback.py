@@ -20,13 +20,13 @@ from eval_hooks.catalog import Judge
 from eval_hooks.config import Action, Budget, Lr, Role, TaskSpec, kept_margin
 from eval_hooks.cost import Cost
 from eval_hooks.errors import EvalError
-from eval_hooks.evaluate import HeldOut, Pass, evaluate, has_base, note
+from eval_hooks.evaluate import Bar, HeldOut, Pass, evaluate, has_base, note
 from eval_hooks.files import beside_checkpoint, evaluations, summary_of
 from eval_hooks.forward import Progress, no_progress
 from eval_hooks.gather import whole_weights
 from eval_hooks.generate import check_writes
 from eval_hooks.known import Known
-from eval_hooks.ranks import from_writer
+from eval_hooks.ranks import AbandonedError, from_writer, highest
 from eval_hooks.ready import Reader, Ready, load_items, reader_of, ready
 from eval_hooks.track import Tracker, show_summary
 from eval_hooks.waves import ALPHA, Looks
@@ -124,8 +124,8 @@ class CheckpointEval(TrainerCallback):
         self.taken = 0
         """How often the budget's action was taken."""
         self._reader: Reader | None = None
-        self.at_end = True
-        """Measure when training ends; a run that is stopped from outside switches it off."""
+        self.abandoned = False
+        """Set when the run is to end: what is being measured is broken off, and nothing more is."""
         self._last_step: int | None = None
 
     def go_on(self, taken: int) -> None:
@@ -164,6 +164,9 @@ class CheckpointEval(TrainerCallback):
                 "weights have changed since; copy it back, make it from the base with `temper eval BASE --out FOLDER`, "
                 "or start anew"
             )
+        period = self.period(state.max_steps)
+        if period and state.global_step % period == 0 and self._missing(state.global_step):
+            self._evaluate(args, state, control, **kwargs)  # the run ended before it was measured
 
     def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
         """Measure where a step is due."""
@@ -186,7 +189,7 @@ class CheckpointEval(TrainerCallback):
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
         """Measure the final weights whole, unless that was done."""
-        if self.at_end and not self.due:
+        if not self.due:
             self._last_step = self._last_step if self._whole else None
             self._evaluate(args, state, control, at_end=True, **kwargs)
 
@@ -209,7 +212,7 @@ class CheckpointEval(TrainerCallback):
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, at_end: bool = False, **kwargs: Any
     ) -> None:
         step = state.global_step
-        if self._last_step == step:
+        if self._last_step == step or highest(self.abandoned, args.device):
             return
         self._last_step = step
         writes = state.is_world_process_zero
@@ -241,9 +244,17 @@ class CheckpointEval(TrainerCallback):
         )
         assert self._reader is not None
         tokens = getattr(state, "num_input_tokens_seen", None) or None
-        summary = evaluate(
-            run, kwargs["model"], self._reader, self.offset + step, tokens, progress_bar if writes else silent_bar
-        )
+        try:
+            summary = evaluate(
+                run,
+                kwargs["model"],
+                self._reader,
+                self.offset + step,
+                tokens,
+                self._bar(progress_bar if writes else silent_bar),
+            )
+        except AbandonedError:
+            return
         self._beside_checkpoint(args, state)
         if writes and self.tracker:
             show_summary(self.tracker, summary, step)
@@ -255,10 +266,30 @@ class CheckpointEval(TrainerCallback):
         if action == "lr":
             slow(kwargs["optimizer"], kwargs["lr_scheduler"], self.budget.lr.factor)
 
+    def _bar(self, bar: Bar) -> Bar:
+        """The same, which ends the evaluation once the run is to end."""
+
+        @contextmanager
+        def breaking_off(total: int, description: str) -> Iterator[Progress]:
+            with bar(total, description) as progress:
+
+                def unless_abandoned(done: int) -> None:
+                    progress(done)
+                    if self.abandoned:
+                        raise AbandonedError("the run is to end")
+
+                yield unless_abandoned
+
+        return breaking_off
+
     def _beside_checkpoint(self, args: TrainingArguments, state: TrainerState) -> None:
         if state.is_world_process_zero and args.output_dir:
             step = state.global_step
             beside_checkpoint(self.folder(step), Path(args.output_dir) / f"{PREFIX_CHECKPOINT_DIR}-{step}")
+
+    def _missing(self, step: int) -> bool:
+        """Whether a step has no evaluation, as the writing rank sees it."""
+        return from_writer(not (self.folder(step) / "summary.json").is_file())
 
     def _looks(self, state: TrainerState) -> Looks:
         """When scoring in waves may end; the chance of an error is split over all such evaluations."""

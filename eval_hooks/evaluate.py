@@ -22,7 +22,7 @@ from eval_hooks.known import Known
 from eval_hooks.losses import token_losses
 from eval_hooks.measure import measure
 from eval_hooks.preference import PairItem, drawn_at_start, pairs_table, summarise_pairs
-from eval_hooks.ranks import from_writer, on_writer
+from eval_hooks.ranks import AbandonedError, from_writer, on_writer
 from eval_hooks.ready import Reader, Ready, digest
 from eval_hooks.retention.reading import flips_to_read
 from eval_hooks.retention.strata import FEWEST
@@ -260,7 +260,7 @@ def _task_entry(run: Pass, task: Ready, model: Any, reader: Reader, step: int, b
         cut = sum(one.cut > 0 for one in task.choices)
         return {**entry, "flips": flips, "cut": cut, "seconds_saved": saved}
     except Exception as error:  # a failed evaluation is a visible failed row, whatever broke it
-        if not run.keep_going:
+        if not run.keep_going or isinstance(error, AbandonedError):
             raise
         return failed_task(task.role, f"{type(error).__name__}: {error}")
 

@@ -11,6 +11,10 @@ from eval_hooks.errors import EvalError
 Value = TypeVar("Value")
 
 
+class AbandonedError(EvalError):
+    """An evaluation that was broken off because the run is to end."""
+
+
 def from_writer(value: Value) -> Value:
     """Rank 0's value, on every rank: only that one writes the run folder and reads its tables."""
     import torch.distributed as dist
@@ -107,12 +111,12 @@ def shared_out(
     for number in mine:
         try:
             found |= zip(jobs[number].members, work(number), strict=True)
+            done += jobs[number].cost
+            progress(items * done // own - shown)
+            shown = items * done // own
         except Exception as error:  # the other ranks wait for this one, so they have to hear of it
             failed = error
             break
-        done += jobs[number].cost
-        progress(items * done // own - shown)
-        shown = items * done // own
     made = sum(planned[: number + 1 - mine.start] if failed else planned)
     for _ in range(most - made):
         idle()
@@ -122,12 +126,17 @@ def shared_out(
 
 
 def raise_everywhere(failed: Exception | None) -> None:
-    """Raise what any rank failed with on every rank; the rank itself raises its own error."""
+    """Raise what any rank failed with on every rank; the rank itself raises its own error.
+
+    Where one abandons, all do.
+    """
     rank, _ = place()
     texts = from_all({rank: f"{type(failed).__name__}: {failed}" if failed else ""})
     if failed:
         raise failed
     for other, text in texts.items():
+        if text.startswith(AbandonedError.__name__):
+            raise AbandonedError(text)
         if text:
             raise EvalError(f"rank {other} failed: {text}")
 

@@ -122,7 +122,7 @@ def _guarded(run: Run, place: Place, resume: bool, wandb_run: Any) -> int:
     try:
         return _train(run, place, resume, wandb_run)
     except KeyboardInterrupt:
-        return _ended(folder, main, "interrupted", INTERRUPTED, "interrupted from the keyboard")
+        return _ended(folder, main, "interrupted", run.signals.code or INTERRUPTED, "interrupted; --resume goes on")
     except (TrainError, DataError, EvalError) as error:
         if run.signals.started:
             return _crashed(folder, main, error)

@@ -14,9 +14,10 @@ CODES = {signal.SIGINT: 130, signal.SIGTERM: 143, signal.SIGUSR1: 143}
 
 
 class StopOnSignal(TrainerCallback):
-    """After the step in which a signal reaches any rank, all ranks save and stop; the last measurement is left out.
+    """After the step in which a signal reaches any rank, all ranks save and stop; what is being measured is left out.
 
-    A second SIGINT stops at once. Before the first step signals do what they always do: there is nothing to save.
+    It is measured first when the run is resumed. A second signal stops at once. Before the first step signals do what
+    they always do: there is nothing to save.
     """
 
     def __init__(self, measure: CheckpointEval) -> None:
@@ -40,8 +41,13 @@ class StopOnSignal(TrainerCallback):
         """Save and stop, where a signal has come."""
         self.code = highest(self._arrived, args.device)
         if self.code:
-            control.should_save = control.should_training_stop = True
-            self.measure.at_end = False
+            control.should_save = control.should_training_stop = self.measure.abandoned = True
+
+    def on_train_end(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        """A signal during the last evaluation: all is trained and saved, but not measured."""
+        self.code = highest(max(self.code, self._arrived), args.device)
 
     def give_back(self) -> None:
         """Let signals do again what they did before the first step."""
@@ -50,9 +56,10 @@ class StopOnSignal(TrainerCallback):
         self._before = {}
 
     def _note(self, number: int, frame: FrameType | None) -> None:
-        if self._arrived and number == signal.SIGINT:
+        name, again = signal.Signals(number).name, self._arrived
+        self._arrived, self.measure.abandoned = CODES[signal.Signals(number)], True
+        if again:
+            self.code = self._arrived
+            announce(f"{name}: the run ends at once; --resume goes on from its newest checkpoint")
             raise KeyboardInterrupt
-        self._arrived = CODES[signal.Signals(number)]
-        announce(
-            f"{signal.Signals(number).name}: a checkpoint is saved after this step; Ctrl-C once more stops at once"
-        )
+        announce(f"{name}: a checkpoint is saved after this step; once more ends the run at once")

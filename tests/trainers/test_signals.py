@@ -63,3 +63,69 @@ def test_a_signal_to_one_rank_stops_all_at_the_same_step(recipe_file: Path) -> N
     assert process.wait(timeout=120) != 0
     assert status()["code"] == 143
     assert last_checkpoint(Path("run")) is not None
+
+
+def slow_evaluation(at: int) -> str:
+    """A plugin: scoring takes half a second a job at one step, so that a signal can come in between."""
+    return f"""
+import time
+import eval_hooks.callback as callback
+real = callback.progress_bar
+from contextlib import contextmanager
+
+@contextmanager
+def slow(total, description):
+    with real(total, description) as bar:
+        def wait(done):
+            print("measuring", description, flush=True)
+            time.sleep(0.5 if description.endswith("@{at}") else 0)
+            bar(done)
+        yield wait
+
+callback.progress_bar = slow
+"""
+
+
+@pytest.mark.parametrize("at", [2, 4])
+def test_a_signal_breaks_an_evaluation_off_and_it_is_made_first_when_resumed(recipe_file: Path, at: int) -> None:
+    """Between the steps and at the end: exit code 143, a checkpoint at that step, no summary; then the same numbers."""
+    (recipe_file.parent / "slow.py").write_text(slow_evaluation(at))
+    words = ["eval.every=2", "train.save_steps=2", "train.save_strategy=steps", "--run-dir", "run"]
+    command = [sys.executable, "-m", "launch", "train", str(recipe_file), *words]
+    process = subprocess.Popen([*command, "plugins=[./slow.py]"], env=ENV, stdout=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    for line in process.stdout:
+        if f"@{at}" in line:
+            process.send_signal(signal.SIGUSR1)
+            break
+    process.stdout.read()
+    assert process.wait(timeout=120) == 143 and status()["code"] == 143
+    found = [Path(f"run/evals/step-{step}/summary.json").is_file() for step in (0, 2, 4)]
+    assert found == [True, at > 2, False]
+    assert last_checkpoint(Path("run")) == f"run/checkpoints/checkpoint-{at}"
+    done = subprocess.run([*command, "--resume"], env=ENV, capture_output=True, text=True, check=False, timeout=120)
+    assert done.returncode == 0, done.stderr
+    done = subprocess.run([*command[:-1], "whole"], env=ENV, capture_output=True, text=True, check=False, timeout=120)
+    for step in (2, 4):
+        both = [json.loads(Path(f"{name}/evals/step-{step}/summary.json").read_text()) for name in ("run", "whole")]
+        entries = [summary["tasks"]["pocket"] for summary in both]
+        assert (
+            entries[0]["accuracy"] == entries[1]["accuracy"] and entries[0]["calibration"] == entries[1]["calibration"]
+        )
+
+
+def test_a_second_signal_ends_a_run_at_once(recipe_file: Path) -> None:
+    """While a step takes a minute: code 143 within seconds, no checkpoint."""
+    slow = "import time, trl\nreal = trl.SFTTrainer.training_step\n"
+    slow += (
+        "def step(self, *a, **k):\n    time.sleep(60 * (self.state.global_step >= 3))\n    return real(self, *a, **k)\n"
+    )
+    (recipe_file.parent / "slow.py").write_text(slow + "trl.SFTTrainer.training_step = step\n")
+    process = started(recipe_file, words=("plugins=[./slow.py]",))
+    begin = time.monotonic()
+    for _ in range(2):
+        process.send_signal(signal.SIGTERM)
+        time.sleep(0.5)
+    assert process.wait(timeout=50) == 143 and time.monotonic() - begin < 50
+    assert (status()["state"], status()["code"]) == ("interrupted", 143)
+    assert last_checkpoint(Path("run")) is None
