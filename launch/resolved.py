@@ -20,7 +20,7 @@ def resolve(made: Mapping[str, Any]) -> dict[str, Any]:
     `train` holds what was written: what the run itself fills (bf16, save_steps, ...) is not known before it.
     """
     adapter, method, evaluation = made["adapter"], made["method"], plain(made["eval"])
-    batch = {} if made["global_batch_size"] is None else {"global_batch_size": made["global_batch_size"]}
+    own = {name: made[name] for name in ("global_batch_size", "skip_bad_batches") if made[name]}
     return {
         **{key: plain(made[key]) for key in HEAD},
         "stage": made["stage"],
@@ -28,7 +28,7 @@ def resolve(made: Mapping[str, Any]) -> dict[str, Any]:
         "adapter": {"kind": adapter.kind, **plain(adapter.options)},
         "method": {"name": method.name, **plain(method.config)},
         "data": plain(made["data"]),
-        "train": {**plain(made["train"]), **batch},
+        "train": {**plain(made["train"]), **own},
         "deepspeed": plain(made["deepspeed"]),
         "eval": evaluation,
         "track": {"wandb": plain(made["wandb"]), "tensorboard": made["tensorboard"]},

@@ -20,7 +20,7 @@ from launch.entries import GENERATIVE_KEYS, SOURCE_READING, own_keys
 from launch.fields import Field, fields_of
 from launch.habits import OWNED_TRAIN
 from launch.problems import RecipeError
-from launch.sections import GLOBAL_BATCH, TENSORBOARD, adapter_fields
+from launch.sections import OWN_TRAIN, TENSORBOARD, adapter_fields
 from launch.tables import Tables, shipped
 from launch.typed import pattern, without_idle_text
 from trainers.recipe import AdapterSection, LaunchSection, ModelSection, WandbSection
@@ -50,7 +50,7 @@ def write_schema(file: Path, tables: Tables | None = None) -> None:
 def recipe_schema(tables: Tables | None = None) -> Schema:
     """The schema of a whole recipe."""
     tables = tables or shipped()
-    batch = {GLOBAL_BATCH.name: field_schema(GLOBAL_BATCH)}
+    batch = {name: field_schema(field) for name, field in OWN_TRAIN.items()}
     stages = {
         name: library_block(fields_of(stage.arguments()), OWNED_TRAIN, batch) for name, stage in tables.stages.items()
     }

@@ -25,7 +25,15 @@ GLOBAL_BATCH = Field(
     default=None,
     about="Rows per optimizer step over all ranks; gradient accumulation follows from it.",
 )
-"""Our one key under `train:`."""
+SKIP_BAD = Field(
+    name="skip_bad_batches",
+    hint=int,
+    required=False,
+    default=0,
+    about="How many batches whose loss is no number may be left out before the run stops.",
+)
+OWN_TRAIN = {field.name: field for field in (GLOBAL_BATCH, SKIP_BAD)}
+"""Our own keys under `train:`."""
 TENSORBOARD = Field(
     name="tensorboard",
     hint=bool,
@@ -66,8 +74,8 @@ def train(node: Node, stage_class: type | None, report: Report) -> dict[str, Any
     """Arguments of the stage's config class, as written; nothing can be said of them where the stage is unknown."""
     if stage_class is None:
         return {}
-    keys = {key: child for key, child in node.value.items() if key != GLOBAL_BATCH.name}
-    fields = {**fields_of(stage_class), GLOBAL_BATCH.name: GLOBAL_BATCH}
+    keys = {key: child for key, child in node.value.items() if key not in OWN_TRAIN}
+    fields = {**fields_of(stage_class), **OWN_TRAIN}
     return library_values(keys, fields, OWNED_TRAIN, "train", report)
 
 
@@ -84,6 +92,18 @@ def global_batch_size(node: Node, report: Report) -> int | None:
         text = "follows from train.global_batch_size and the number of ranks; remove one of the two"
         report.add("train.gradient_accumulation_steps", accumulation, text)
     return size
+
+
+def skip_bad_batches(node: Node, report: Report) -> int:
+    """How many bad batches may be left out."""
+    written = node.value.get(SKIP_BAD.name)
+    if written is None or written.value is None:
+        return 0
+    path = join("train", SKIP_BAD.name)
+    n = convert(int, written, path, report)
+    if isinstance(n, int) and n < 0:
+        report.add(path, written, f"{n}: must be 0 or more")
+    return n
 
 
 def adapter_fields() -> Mapping[str, Field]:

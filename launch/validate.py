@@ -52,6 +52,7 @@ def validate(tree: Node, file: Path, text: str, overrides: Sequence[str] = (), t
         "data": section("data", lambda node: sections.data(node, tables, report)),
         "train": section("train", lambda node: sections.train(node, stage_class, report)),
         "global_batch_size": section("train", lambda node: sections.global_batch_size(node, report)),
+        "skip_bad_batches": section("train", lambda node: sections.skip_bad_batches(node, report)),
         "deepspeed": sections.deepspeed(tree.value.get("deepspeed"), tables, report),
         "eval": section("eval", lambda node: sections.evaluation(node, tables, report)),
         "wandb": section("track", lambda node: sections.wandb(node, report)),

@@ -14,7 +14,7 @@ MAY = (
     "eval.*", "track.*", "launch.*", "train.max_steps", "train.num_train_epochs", "train.logging_*", "train.log_*",
     "train.save_*", "train.dataloader_*", "train.disable_tqdm", "train.ddp_timeout", "train.metric_for_best_model",
     "train.greater_is_better", "train.activation_checkpointing*", "train.gradient_checkpointing*",
-    "train.per_device_train_batch_size",
+    "train.per_device_train_batch_size", "train.skip_bad_batches",
 )  # fmt: skip
 """Keys that change how long the run is, how it is watched, or how the same step is computed."""
 

@@ -92,9 +92,11 @@ class Recipe:
     method: MethodSection
     data: DataConfig
     train: Mapping[str, Any] = field(default_factory=dict)
-    """Arguments of the stage's TRL/transformers config class, checked against it; without global_batch_size."""
+    """Arguments of the stage's TRL/transformers config class, checked against it; without the suite's own keys."""
     global_batch_size: int | None = None
     """Rows per optimizer step over all ranks; gradient accumulation follows from it."""
+    skip_bad_batches: int = 0
+    """How many batches whose loss is no number may be left out before the run stops."""
     deepspeed: Path | None = None
     """The DeepSpeed JSON, resolved."""
     eval: EvalConfig = field(default_factory=EvalConfig)

@@ -3,6 +3,7 @@
 import gc
 import traceback
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -19,6 +20,7 @@ from trainers.arguments import rank, starts_deepspeed, take_one_gpu, training_ar
 from trainers.catalog import METHODS, STAGES
 from trainers.changes import check_changes
 from trainers.eval_tokenizer import eval_tokenizer
+from trainers.failures import advice
 from trainers.keeping import Complete, Keeping, check_roll_back, check_rule, disk, rule_of, say_best
 from trainers.recipe import Recipe
 from trainers.resume import check_fork, decided, fork, go_on, newest_step, note_start
@@ -205,6 +207,7 @@ def _fit(run: Run, place: Place, newest: str | None, taken: Sequence[actions.Tak
 
     from trainers.adapters import lora_config
     from trainers.anchor import anchor
+    from trainers.badbatch import check_losses
     from trainers.models import check_precision, load_model
     from trainers.moments import Bound, Moments
     from trainers.reference import frozen_copy, reference_copy, start_of
@@ -232,6 +235,7 @@ def _fit(run: Run, place: Place, newest: str | None, taken: Sequence[actions.Tak
         announce(f"disk      {disk(recipe, trainer.model, place.folder)}")
         assert run.measure.tracker is not None
         trainer.add_callback(LogTrain(run.measure.tracker))
+    check_losses(trainer, run.tokenizer, recipe, place.folder)
     slowed = actions.slowed(recipe, taken, run.arguments.learning_rate)
     mended = other_ranks(recipe, run.arguments, newest)
     keeping = Keeping(recipe, place)
@@ -344,9 +348,12 @@ def _ended(folder: Path, main: bool, state: str, code: int, error: str) -> int:
 
 
 def _crashed(folder: Path, main: bool, error: Exception) -> int:
-    """The traceback goes to the screen and to the run folder."""
-    text = traceback.format_exc()
-    announce(text)
+    """The traceback goes to the run folder; to the screen only where nobody can say what to do."""
+    text, known = traceback.format_exc(), advice(error, folder)
+    announce(text if known is None else f"failed    {known}")
+    said = known or f"{type(error).__name__}: {error}"
     if main:
-        (folder / "traceback.txt").write_text(text, "utf-8")
-    return _ended(folder, main, "failed", FAILED, f"{type(error).__name__}: {error}")
+        with suppress(OSError, EvalError):  # a full disk: the screen has it
+            (folder / "traceback.txt").write_text(text, "utf-8")
+            return _ended(folder, main, "failed", FAILED, said)
+    return FAILED

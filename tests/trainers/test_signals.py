@@ -65,9 +65,18 @@ def test_a_signal_to_one_rank_stops_all_at_the_same_step(recipe_file: Path) -> N
     assert last_checkpoint(Path("run")) is not None
 
 
+PLUGIN = """
+from trainers.rlvr.judge import VERIFIERS as known
+VERIFIERS = {"another": next(iter(known.values()))}
+"""
+"""What makes any file a plugin."""
+
+
 def slow_evaluation(at: int) -> str:
     """A plugin: scoring takes half a second a job at one step, so that a signal can come in between."""
-    return f"""
+    return (
+        PLUGIN
+        + f"""
 import time
 import eval_hooks.callback as callback
 real = callback.progress_bar
@@ -84,6 +93,7 @@ def slow(total, description):
 
 callback.progress_bar = slow
 """
+    )
 
 
 @pytest.mark.parametrize("at", [2, 4])
@@ -116,7 +126,7 @@ def test_a_signal_breaks_an_evaluation_off_and_it_is_made_first_when_resumed(rec
 
 def test_a_second_signal_ends_a_run_at_once(recipe_file: Path) -> None:
     """While a step takes a minute: code 143 within seconds, no checkpoint."""
-    slow = "import time, trl\nreal = trl.SFTTrainer.training_step\n"
+    slow = PLUGIN + "import time, trl\nreal = trl.SFTTrainer.training_step\n"
     slow += (
         "def step(self, *a, **k):\n    time.sleep(60 * (self.state.global_step >= 3))\n    return real(self, *a, **k)\n"
     )

@@ -1,0 +1,179 @@
+"""What breaks a run is said with its remedy; older checkpoints stay, and the resumed run is the unbroken one."""
+
+import json
+import os
+import shutil
+import subprocess
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from trl import SFTTrainer
+
+from eval_hooks.files import whole_checkpoints
+from tests.trainers.test_resume import EACH, curve, same_weights
+from trainers.failures import advice
+from trainers.recipe import Recipe
+from trainers.run import train
+from trainers.rundir import read_status
+
+Load = Callable[..., Recipe]
+BARE = (*EACH, "eval.retain=[]", "eval.every=null")
+HALVES = (*BARE, "train.per_device_train_batch_size=2")
+real_loss, real_step = SFTTrainer.compute_loss, SFTTrainer.training_step
+
+
+def spoil(
+    monkeypatch: pytest.MonkeyPatch, step: int, with_: Callable[[torch.Tensor], torch.Tensor], n: int = 1
+) -> None:
+    """Change the loss of the first n micro-batches of a step."""
+    seen: list[int] = []
+
+    def compute_loss(self: Any, *args: Any, **kwargs: Any) -> Any:
+        loss = real_loss(self, *args, **kwargs)
+        if self.state.global_step + 1 == step and len(seen) < n:
+            seen.append(step)
+            return with_(loss)
+        return loss
+
+    monkeypatch.setattr(SFTTrainer, "compute_loss", compute_loss)
+
+
+def at_step(monkeypatch: pytest.MonkeyPatch, step: int, do: Callable[[], None]) -> None:
+    """Do something when a step begins."""
+
+    def training_step(self: Any, *args: Any, **kwargs: Any) -> Any:
+        if self.state.global_step + 1 == step:
+            do()
+        return real_step(self, *args, **kwargs)
+
+    monkeypatch.setattr(SFTTrainer, "training_step", training_step)
+
+
+def resumed_is_whole(recipe: Load, run: Path, words: tuple[str, ...], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Resumed without the fault, the run is bit for bit the one that never had it."""
+    monkeypatch.setattr(SFTTrainer, "compute_loss", real_loss)
+    monkeypatch.setattr(SFTTrainer, "training_step", real_step)
+    assert train(recipe(*words), run_dir=run, resume=True) == 0
+    assert train(recipe(*words), run_dir=Path("whole")) == 0
+    assert curve(run) == curve(Path("whole"))
+    assert same_weights(run / "checkpoints/checkpoint-4", Path("whole/checkpoints/checkpoint-4"))
+
+
+def test_a_loss_that_is_no_number_stops_the_run_and_keeps_its_rows(
+    recipe: Load, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    spoil(monkeypatch, 3, lambda loss: loss * float("nan"))
+    assert train(recipe(*HALVES), run_dir=Path("run")) == 4
+    error = read_status(Path("run"))["error"]
+    assert "step 3, method nll: the loss of a batch is nan; its rows are in run/bad-batches" in error
+    assert "--resume goes on from checkpoint-2" in error
+    assert "Traceback" not in capsys.readouterr().err and "Traceback" in Path("run/traceback.txt").read_text()
+    rows = [json.loads(line) for line in Path("run/bad-batches/step-3.rank-0.jsonl").read_text().splitlines()]
+    assert len(rows) == 2 and all("Count to" in row["input_ids.text"] for row in rows)
+    assert sorted(whole_checkpoints(Path("run"))) == [1, 2]
+    resumed_is_whole(recipe, Path("run"), HALVES, monkeypatch)
+
+
+def test_a_bad_batch_that_may_be_left_out_counts_as_one_without_gradient(
+    recipe: Load, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The same weights, to the bit, as where that micro-batch's loss is multiplied by 0; a second bad step is too many."""
+    skip = (*HALVES, "train.skip_bad_batches=1")
+    spoil(monkeypatch, 3, lambda loss: loss * float("nan"))
+    assert train(recipe(*skip), run_dir=Path("skipped")) == 0
+    assert Path("skipped/bad-batches/step-3.rank-0.jsonl").is_file()
+    spoil(monkeypatch, 3, lambda loss: loss * 0.0)
+    assert train(recipe(*HALVES), run_dir=Path("zeroed")) == 0
+    for step in (3, 4):
+        assert same_weights(*(Path(run) / f"checkpoints/checkpoint-{step}" for run in ("skipped", "zeroed")))
+    spoil(monkeypatch, 4, lambda loss: loss * float("nan"))
+    shutil.rmtree("skipped/checkpoints/checkpoint-4")
+    assert train(recipe(*skip), run_dir=Path("skipped"), resume=True) == 4
+    assert "step 4, method nll" in read_status(Path("skipped"))["error"]
+
+
+def test_a_gradient_that_is_no_number_stops_the_run_before_its_weights_are_saved(
+    recipe: Load, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def poison(loss: torch.Tensor) -> torch.Tensor:
+        loss.register_hook(lambda gradient: gradient * float("nan"))
+        return loss
+
+    spoil(monkeypatch, 3, poison)
+    assert train(recipe(*BARE), run_dir=Path("run")) == 4
+    assert "the norm of the gradient is nan" in read_status(Path("run"))["error"]
+    assert sorted(whole_checkpoints(Path("run"))) == [1, 2]
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A file system of 140 MB."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=140m", "tmpfs", str(folder)]
+    if subprocess.run(mount, capture_output=True, check=False).returncode:
+        pytest.skip("this machine does not let the test mount a tmpfs (it needs root)")
+    yield folder
+    subprocess.run(["umount", "-l", str(folder)], check=True)
+
+
+def fill(folder: Path) -> None:
+    """Leave no room."""
+    try:
+        with (folder / "filler").open("wb", buffering=0) as handle:
+            while True:
+                handle.write(bytes(1 << 16))
+    except OSError:
+        pass
+
+
+@pytest.mark.parametrize("what", ["checkpoint", "table"])
+def test_a_full_disk_is_said_and_costs_no_more_than_the_step(
+    recipe: Load, small_disk: Path, monkeypatch: pytest.MonkeyPatch, what: str
+) -> None:
+    """It fills up while step 3 is trained: checkpoint 3, or the table of step 3, cannot be written."""
+    words = (*(BARE if what == "checkpoint" else EACH), "train.save_total_limit=2")
+    at_step(monkeypatch, 3, lambda: fill(small_disk))
+    run = small_disk / "run"
+    assert train(recipe(*words), run_dir=run) == 4
+    (small_disk / "filler").unlink()
+    assert sorted(whole_checkpoints(run)) == [1, 2]
+    resumed_is_whole(recipe, run, words, monkeypatch)
+
+
+def test_a_data_process_that_dies_is_said(recipe: Load, monkeypatch: pytest.MonkeyPatch) -> None:
+    from trl.trainer.sft_trainer import DataCollatorForLanguageModeling as Collator
+
+    real = Collator.__call__
+
+    def dies(self: Any, rows: Any, *args: Any) -> Any:
+        info = torch.utils.data.get_worker_info()
+        if info is not None and any(len(row["input_ids"]) for row in rows) and Path("armed").is_file():
+            os.kill(os.getpid(), 9)
+        return real(self, rows, *args)
+
+    monkeypatch.setattr(Collator, "__call__", dies)
+    Path("armed").touch()
+    assert train(recipe(*BARE, "train.dataloader_num_workers=1"), run_dir=Path("run")) == 4
+    assert "fewer train.dataloader_num_workers, or 0" in read_status(Path("run"))["error"]
+
+
+def test_out_of_memory_names_what_makes_it_fit(recipe: Load, monkeypatch: pytest.MonkeyPatch) -> None:
+    spoil(monkeypatch, 2, lambda loss: torch.empty(1 << 50).sum() * loss)
+    assert train(recipe(*BARE), run_dir=Path("run")) == 4
+    error = read_status(Path("run"))["error"]
+    assert "train.per_device_train_batch_size" in error and "--resume goes on from checkpoint-1" in error
+
+
+def test_only_a_failure_with_a_known_cause_has_advice(tmp_path: Path) -> None:
+    known = (
+        OSError(28, "No space left on device"),
+        RuntimeError("[enforce fail at inline_container.cc:664] . PytorchStreamWriter failed writing file data/3"),
+        torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB"),
+        RuntimeError("[gloo] Connection closed by peer [127.0.0.1]:1"),
+    )
+    assert all(advice(error, tmp_path) for error in known)
+    assert advice(RuntimeError("shape mismatch"), tmp_path) is None
