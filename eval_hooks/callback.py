@@ -53,9 +53,9 @@ class CheckpointEval(TrainerCallback):
     in by name (`rows`), and so are the tokenised validation sets (`held_out`) and, by task, what judges answers
     (`judges`).
     `known` says where tables of the start are kept, so that the next run from it need not score it again.
-    `on_summary` is called on the writing rank with each summary. Items are loaded at construction, which raises
-    EvalError for a task that cannot be; rendered at the start of training, which raises it for items that cannot be
-    rendered.
+    `on_begin` is called on the writing rank with the step that is about to be measured, `on_summary` with each summary.
+    Items are loaded at construction, which raises EvalError for a task that cannot be; rendered at the start of
+    training, which raises it for items that cannot be rendered.
     """
 
     def __init__(
@@ -78,6 +78,7 @@ class CheckpointEval(TrainerCallback):
         known: Known | None = None,
         carried_out: Sequence[Action] = ALONE,
         tracker: Tracker | None = None,
+        on_begin: Callable[[int], None] | None = None,
         on_summary: Callable[[dict[str, Any]], None] | None = None,
     ) -> None:
         self.entries: list[tuple[TaskSpec, Role]] = [
@@ -107,7 +108,7 @@ class CheckpointEval(TrainerCallback):
         """Whether the last evaluation scored every item."""
         self.on_error, self.samples = on_error, samples
         self.template_kwargs, self.known = template_kwargs or {}, known
-        self.tracker, self.on_summary = tracker, on_summary
+        self.tracker, self.on_begin, self.on_summary = tracker, on_begin, on_summary
         self.tasks: list[Ready] = []
         self.offset = 0
         """Steps before this run, in a pipeline: folders are numbered on its axis."""
@@ -242,6 +243,8 @@ class CheckpointEval(TrainerCallback):
             autocast="bfloat16" if args.bf16 else "float16" if args.fp16 else None,
             keep_going=self.on_error == "report",
         )
+        if writes and self.on_begin:
+            self.on_begin(step)
         assert self._reader is not None
         tokens = getattr(state, "num_input_tokens_seen", None) or None
         try:

@@ -2,6 +2,7 @@
 
 import io
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Protocol
@@ -12,6 +13,8 @@ AXIS = "train/global_step"
 """The x axis of every key."""
 OURS = ("eval/*", "val/*", "budget/*")
 """Keys of ours in a run that somebody else started; the axes of the others are theirs."""
+
+REOPENED_AT_MOST = 3
 
 Rows = Sequence[Mapping[str, Any]]
 
@@ -39,6 +42,9 @@ class Sink(Protocol):
     def alert(self, title: str, text: str) -> None:
         """Call somebody."""
 
+    def reopen(self) -> str | None:
+        """After a failure begin anew, if that can be, and say how."""
+
 
 class Wandb:
     """A W&B run: `own`, started for this run folder, or somebody else's that is active in the process."""
@@ -46,7 +52,7 @@ class Wandb:
     name = "W&B"
 
     def __init__(self, run: Any, own: bool) -> None:
-        self.run, self.own = run, own
+        self.run, self.own, self.reopened = run, own, 0
 
     def open(self) -> None:
         """Name the x axis.
@@ -87,6 +93,22 @@ class Wandb:
         import wandb
 
         self.run.alert(title=title, text=text, level=wandb.AlertLevel.WARN)
+
+    def reopen(self) -> str | None:
+        """A further offline folder of the same run, where its process has died; `wandb sync` joins both."""
+        if not self.own or self.reopened == REOPENED_AT_MOST:
+            return None
+        import wandb
+
+        self.reopened += 1
+        with suppress(Exception):  # its end is part of what is broken
+            wandb.teardown()
+        self.run = wandb.init(
+            id=self.run.id, project=self.run.project, entity=self.run.entity, resume="allow", mode="offline",
+            dir=str(Path(self.run.dir).parents[2]), settings=wandb.Settings(quiet=True, console="off"),
+        )  # fmt: skip
+        self.open()
+        return f"begun anew in {Path(self.run.dir).parent}; `wandb sync` of both folders makes one run"
 
 
 class TensorBoard:
@@ -134,6 +156,10 @@ class TensorBoard:
 
     def alert(self, title: str, text: str) -> None:
         """Nobody to call; the reason is among the step's words."""
+
+    def reopen(self) -> str | None:
+        """There is nothing but a disk that could fail."""
+        return None
 
 
 def _cell(value: Any) -> str:

@@ -69,10 +69,22 @@ class Tracker:
             try:
                 call(sink)
             except Exception as error:  # a tracker that is down must not end a run; everything is in metrics.jsonl
-                if sink.name not in self._warned:
-                    said = f"{sink.name}: {type(error).__name__}: {error}"
+                said = f"{sink.name}: {type(error).__name__}: {error}"
+                if again := self._again(sink, call):
+                    warnings.warn(f"{said}; {again}", stacklevel=3)
+                elif sink.name not in self._warned:
                     warnings.warn(f"{said}; the run goes on, every number is in {self.path}", stacklevel=3)
-                self._warned.add(sink.name)
+                    self._warned.add(sink.name)
+
+    def _again(self, sink: Sink, call: Callable[[Sink], None]) -> str | None:
+        """Open a sink that failed anew and show it the same again; how that was done, or None."""
+        try:
+            done = sink.reopen() if sink.name not in self._warned else None
+            if done:
+                call(sink)
+        except Exception:
+            return None
+        return done
 
 
 def _active_run() -> Any:

@@ -141,6 +141,35 @@ def evaluate(
 
 
 @app.command()
+def drill(
+    recipe: RecipeName,
+    words: Words = None,
+    kills: Annotated[int, typer.Option(min=1, help="How often it is killed: in a step, a save, an evaluation.")] = 3,
+    other_ranks: Annotated[
+        int | None, typer.Option(min=1, metavar="M", help="The last start is on M ranks: equal up to rounding then.")
+    ] = None,
+    nproc: Annotated[int, typer.Option(min=1, help="Ranks.")] = 1,
+    steps: Annotated[int, typer.Option(min=4, help="Steps of the short run.")] = 12,
+    every: Annotated[int, typer.Option(min=1, help="A checkpoint and an evaluation every so many steps.")] = 4,
+    seed: Annotated[int, typer.Option(help="Draws the moments.")] = 0,
+    out: Annotated[Path, typer.Option(help="Folder for both runs and drill.json.")] = Path("runs/drill"),
+) -> None:
+    """Kill a short real run at random moments, resume it, and compare it with the unbroken one.
+
+    kill -9 of the whole process group; exit code 1 where anything differs.
+
+    temper drill smoke/sft --kills 3
+    """
+    from launch.drill.run import Drill, words_of
+    from launch.drill.run import drill as run_drill
+    from launch.load import load
+
+    load(recipe, shortened := words_of(words or [], steps, every))
+    asked = Drill(recipe=recipe, words=shortened, steps=steps, nproc=nproc, other_ranks=other_ranks, out=out)
+    raise typer.Exit(run_drill(asked, kills, seed))
+
+
+@app.command()
 def watch(
     run_dir: Annotated[str, typer.Argument(metavar="RUN_DIR", help="A run folder, or its name under runs/.")],
     words: Annotated[

@@ -79,7 +79,7 @@ def note_start(folder: Path, changed: list[str] | None) -> None:
     """status.json: the run is running; with what is not as it was, where it has run before."""
     before = read_status(folder).get("resumed", [])
     again = [] if changed is None else [{"time": time.time(), "changed": changed}]
-    set_status(folder, "running", resumed=[*before, *again])
+    set_status(folder, "running", resumed=[*before, *again], doing=None)
 
 
 def fork(origin: Path, step: int, folder: Path) -> None:

@@ -25,7 +25,7 @@ from trainers.keeping import Complete, Keeping, check_roll_back, check_rule, dis
 from trainers.recipe import Recipe
 from trainers.resume import check_fork, decided, fork, go_on, newest_step, note_start
 from trainers.rundir import Place, check_free, environment, give_back, set_status, take, write_recipe
-from trainers.tracking import LogTrain, start_wandb
+from trainers.tracking import LogTrain, end_wandb, start_wandb
 from trainers.universal import other_ranks
 
 if TYPE_CHECKING:
@@ -145,7 +145,8 @@ def _train(run: Run, place: Place, resume: bool, wandb_run: Any) -> int:
     if main:
         wandb_run = wandb_run or start_wandb(run.recipe, place.root, run.resolved)
         run.measure.tracker = Tracker(place.root, wandb_run, place.offset, run.recipe.tensorboard)
-        run.measure.on_summary = say_evaluation
+        run.measure.on_begin = partial(note_doing, place.folder)
+        run.measure.on_summary = partial(note_measured, place.folder)
     steps, run.measure.stopped = step, stopped
     while not stopped:
         run.measure.go_on(len(taken))
@@ -269,6 +270,17 @@ def _say(run: Run, taken: actions.Taken) -> None:
         run.measure.tracker.log(taken.back_to, {"budget/action": taken.action, "budget/reason": text})
 
 
+def note_doing(folder: Path, step: int) -> None:
+    """status.json says what a run is at that seems to stand still."""
+    set_status(folder, "running", doing=f"measuring step {step}")
+
+
+def note_measured(folder: Path, summary: Mapping[str, Any]) -> None:
+    """It is at training again."""
+    set_status(folder, "running", doing=None)
+    say_evaluation(summary)
+
+
 def say_evaluation(summary: Mapping[str, Any]) -> None:
     """One line; before the run has cost anything also what measuring will take, and what could show no loss."""
     from eval_hooks.report.words import doubts, foreseen, line, unshared_words
@@ -295,7 +307,7 @@ def show_end(folder: Path, wandb_run: Any) -> None:
     from eval_hooks.report import print_screen, write_report
 
     if wandb_run is not None:
-        wandb_run.finish()
+        end_wandb()
     if not evaluations(folder):
         announce(f"eval      left to a watcher: temper watch {folder}")
         return

@@ -10,6 +10,7 @@ from transformers import TrainerCallback, TrainerControl, TrainerState, Training
 
 from eval_hooks.files import write_json
 from eval_hooks.track import Tracker
+from trainers import announce
 from trainers.recipe import Pipeline, Recipe, runs_of
 from trainers.rundir import trains
 
@@ -32,21 +33,35 @@ def start_wandb(recipe: Recipe | Pipeline, folder: Path, config: Mapping[str, An
         mode = "shared"
     file = folder / "wandb.json"
     there = json.loads(file.read_text("utf-8"))["id"] if file.is_file() else None
-    run = wandb.init(
-        id=os.environ.get("WANDB_RUN_ID") or there,
-        resume="allow" if there else None,
-        project=os.environ.get("WANDB_PROJECT") or section.project,
-        entity=os.environ.get("WANDB_ENTITY") or section.entity,
-        group=os.environ.get("WANDB_RUN_GROUP") or section.group,
-        name=os.environ.get("WANDB_NAME") or section.name or folder.name,
-        tags=list(section.tags) or None,
-        mode=mode,
-        dir=str(folder),
-        config=dict(config),
-        settings=wandb.Settings(quiet=True, console="off"),
-    )
+    asked = {
+        "id": os.environ.get("WANDB_RUN_ID") or there,
+        "resume": "allow" if there else None,
+        "project": os.environ.get("WANDB_PROJECT") or section.project,
+        "entity": os.environ.get("WANDB_ENTITY") or section.entity,
+        "group": os.environ.get("WANDB_RUN_GROUP") or section.group,
+        "name": os.environ.get("WANDB_NAME") or section.name or folder.name,
+        "tags": list(section.tags) or None,
+        "dir": str(folder),
+        "config": dict(config),
+        "settings": wandb.Settings(quiet=True, console="off"),
+    }
+    try:
+        run = wandb.init(**asked, mode=mode)
+    except wandb.Error as error:
+        announce(f"warning   W&B: {error}; the run is kept offline, for `wandb sync` later")
+        run = wandb.init(**asked, mode="offline")
     write_json(file, {"id": run.id, "entity": run.entity, "project": run.project})
     return run
+
+
+def end_wandb() -> None:
+    """Finish the W&B run of this process; where W&B has failed, what it has is on disk already."""
+    import wandb
+
+    try:
+        wandb.finish()
+    except Exception as error:
+        announce(f"warning   W&B: {type(error).__name__}: {error}; every number is in metrics.jsonl")
 
 
 def join_wandb(recipe: Recipe | Pipeline, root: Path) -> tuple[Any, str]:

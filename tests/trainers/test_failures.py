@@ -177,3 +177,52 @@ def test_only_a_failure_with_a_known_cause_has_advice(tmp_path: Path) -> None:
     )
     assert all(advice(error, tmp_path) for error in known)
     assert advice(RuntimeError("shape mismatch"), tmp_path) is None
+
+
+def test_a_run_outlives_its_wandb_process_and_one_run_comes_of_it(
+    recipe: Load, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Killed during step 3 of 4: a second folder of the same run; together they have every step once, on one axis."""
+    import psutil
+
+    from tests.eval_hooks.offline import offline_runs
+
+    monkeypatch.setenv("WANDB_SILENT", "true")
+
+    def kill() -> None:
+        for child in psutil.Process().children(recursive=True):
+            if "wandb" in child.name():
+                child.kill()
+                child.wait()
+
+    at_step(monkeypatch, 3, kill)
+    words = (*BARE, "track.wandb={mode: offline, project: p}")
+    with pytest.warns(UserWarning, match="W&B: .*begun anew in .*offline-run"):
+        assert train(recipe(*words), run_dir=Path("run")) == 0
+    assert [step for step, *_ in curve(Path("run"))] == [1, 2, 3, 4]
+    first, second = offline_runs(Path("run"))
+    assert first.id == second.id == json.loads(Path("run/wandb.json").read_text())["id"]
+    steps = [[line["train/global_step"] for line in half.history if "train/loss" in line] for half in (first, second)]
+    assert steps == [[1, 2], [3, 4]]
+    assert len(str(read_status(Path("run"))["wandb_dir"]).split()) == 2
+
+
+def test_a_server_that_cannot_be_reached_leaves_the_run_offline(
+    recipe: Load, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    import wandb
+
+    from trainers.tracking import end_wandb, start_wandb
+
+    monkeypatch.setenv("WANDB_SILENT", "true")
+    real = wandb.init
+
+    def unreachable(**asked: Any) -> Any:
+        if asked["mode"] == "online":
+            raise wandb.errors.CommError("Run initialization has timed out after 90.0 sec.")
+        return real(**asked)
+
+    monkeypatch.setattr(wandb, "init", unreachable)
+    run = start_wandb(recipe("track.wandb={mode: online, project: p}"), tmp_path, {})
+    assert run.settings.mode == "offline" and "offline-run" in run.dir
+    end_wandb()

@@ -1,0 +1,89 @@
+"""Whether a run that was broken off and resumed is the unbroken one."""
+
+import json
+import math
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from eval_hooks.files import checkpoints, evaluations, summary_of
+
+KEYS = ("train/loss", "train/grad_norm", "train/learning_rate")
+TOLERANCE = 1e-4
+"""Relative, of losses on another number of ranks; measured are about 2e-6."""
+
+
+def lines(run: Path) -> list[dict[str, Any]]:
+    """The lines of metrics.jsonl that are whole."""
+    file, found = run / "metrics.jsonl", []
+    for line in file.read_text("utf-8").splitlines() if file.is_file() else ():
+        try:
+            found.append(json.loads(line))
+        except ValueError:
+            continue
+    return found
+
+
+def steps_logged(run: Path) -> list[int]:
+    """Steps whose loss was logged, in order of logging."""
+    return [line["step"] for line in lines(run) if "train/loss" in line]
+
+
+def findings(unbroken: Path, drilled: Path, exact: bool) -> Iterator[tuple[str, str, bool]]:
+    """(what, in words, whether it is as it should be) of everything a resumed run has to keep.
+
+    `exact`: to the bit; else losses within TOLERANCE, and weights are not compared.
+    """
+    a, b = (_curve(run) for run in (unbroken, drilled))
+    steps = [step for step, _ in b]
+    yield "steps", f"{len(steps)} of {len(a)}, each once", steps == [step for step, _ in a]
+    for key in KEYS:
+        pairs = [(x.get(key), y.get(key)) for (_, x), (_, y) in zip(a, b, strict=False)]
+        gaps = [abs(x - y) / max(abs(x), 1e-12) for x, y in pairs if x is not None and y is not None]
+        worst = max(gaps, default=math.inf)
+        same = worst == 0 if exact else worst < TOLERANCE or key == "train/grad_norm"
+        yield key, f"largest relative difference {worst:.1e}", same
+    if exact:
+        yield from _weights(unbroken, drilled)
+        yield from _evaluations(unbroken, drilled)
+    ids = {folder.name.rpartition("-")[2] for folder in drilled.glob("wandb/*run-*-*")}
+    if ids:
+        yield "W&B", f"{len(ids)} run id", len(ids) == 1
+
+
+def _curve(run: Path) -> list[tuple[int, dict[str, Any]]]:
+    return [(line["step"], line) for line in lines(run) if "train/loss" in line]
+
+
+def _weights(unbroken: Path, drilled: Path) -> Iterator[tuple[str, str, bool]]:
+    import torch
+    from safetensors.torch import load_file
+
+    ends = [list(checkpoints(run).values())[-1:] for run in (unbroken, drilled)]
+    if not all(ends):
+        yield "weights", "no checkpoint", False
+        return
+    one, other = (
+        {key: value for file in sorted(end[0].glob("*.safetensors")) for key, value in load_file(file).items()}
+        for end in ends
+    )
+    same = one.keys() == other.keys() and all(torch.equal(one[key], other[key]) for key in one)
+    yield "weights", f"{len(one)} tensors of {ends[0][0].name}", bool(one) and same
+
+
+def _evaluations(unbroken: Path, drilled: Path) -> Iterator[tuple[str, str, bool]]:
+    one, other = (
+        {step: _measured(summary_of(folder)) for step, folder in evaluations(run).items()}
+        for run in (unbroken, drilled)
+    )
+    yield "evaluations", f"{len(other)} of {len(one)}", one == other
+
+
+def _measured(summary: dict[str, Any]) -> dict[str, Any]:
+    """A summary without what clocks say."""
+    timed = ("seconds", "seconds_saved")
+    tasks = {
+        name: {key: value for key, value in entry.items() if key not in timed}
+        for name, entry in summary.get("tasks", {}).items()
+    }
+    return {"tasks": tasks, "validation": summary.get("validation")}
