@@ -72,6 +72,20 @@ def _size(file: Path) -> int | None:
         return None
 
 
+def json_lines(file: Path) -> list[dict[str, Any]]:
+    """The lines of a .jsonl that are whole; none of a file that is not there.
+
+    One that is being written, or that a kill or a full disk has torn, is left out.
+    """
+    rows = []
+    for line in file.read_text("utf-8", errors="replace").splitlines() if file.is_file() else ():
+        try:
+            rows.append(json.loads(line))
+        except json.JSONDecodeError:
+            continue
+    return rows
+
+
 def write_json(path: Path, value: Mapping[str, Any]) -> None:
     """A JSON file, whole or not at all."""
     write_atomic(path, (json.dumps(value, indent=2, default=str, ensure_ascii=False) + "\n").encode())

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from eval_hooks.errors import EvalError
-from eval_hooks.files import evaluations, summary_of
+from eval_hooks.files import evaluations, json_lines, summary_of
 from eval_hooks.retention.flips import paired_change
 from eval_hooks.retention.subjects import holm
 
@@ -75,7 +75,7 @@ def read_run(folder: Path) -> RunView:
     return RunView(
         folder=Path(folder),
         summaries=tuple(summaries),
-        metrics=tuple(_lines(Path(folder) / "metrics.jsonl")),
+        metrics=tuple(json_lines(Path(folder) / "metrics.jsonl")),
         status=_json(Path(folder) / "status.json"),
         environment=_json(Path(folder) / "environment.json"),
         recipe=_text(Path(folder) / "recipe.yaml"),
@@ -173,13 +173,3 @@ def _text(file: Path) -> str:
 
 def _json(file: Path) -> dict[str, Any]:
     return json.loads(file.read_text("utf-8")) if file.is_file() else {}
-
-
-def _lines(file: Path) -> list[dict[str, Any]]:
-    rows = []
-    for line in _text(file).splitlines():
-        try:
-            rows.append(json.loads(line))
-        except json.JSONDecodeError:
-            continue  # the line being written, or what a writer that was killed left
-    return rows

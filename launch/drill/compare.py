@@ -1,32 +1,20 @@
 """Whether a run that was broken off and resumed is the unbroken one."""
 
-import json
 import math
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from eval_hooks.files import checkpoints, evaluations, summary_of
+from eval_hooks.files import checkpoints, evaluations, json_lines, summary_of
 
 KEYS = ("train/loss", "train/grad_norm", "train/learning_rate")
 TOLERANCE = 1e-4
 """Relative, of losses on another number of ranks; measured are about 2e-6."""
 
 
-def lines(run: Path) -> list[dict[str, Any]]:
-    """The lines of metrics.jsonl that are whole."""
-    file, found = run / "metrics.jsonl", []
-    for line in file.read_text("utf-8").splitlines() if file.is_file() else ():
-        try:
-            found.append(json.loads(line))
-        except ValueError:
-            continue
-    return found
-
-
 def steps_logged(run: Path) -> list[int]:
     """Steps whose loss was logged, in order of logging."""
-    return [line["step"] for line in lines(run) if "train/loss" in line]
+    return [line["step"] for line in json_lines(run / "metrics.jsonl") if "train/loss" in line]
 
 
 def findings(unbroken: Path, drilled: Path, exact: bool) -> Iterator[tuple[str, str, bool]]:
@@ -52,7 +40,7 @@ def findings(unbroken: Path, drilled: Path, exact: bool) -> Iterator[tuple[str, 
 
 
 def _curve(run: Path) -> list[tuple[int, dict[str, Any]]]:
-    return [(line["step"], line) for line in lines(run) if "train/loss" in line]
+    return [(line["step"], line) for line in json_lines(run / "metrics.jsonl") if "train/loss" in line]
 
 
 def _weights(unbroken: Path, drilled: Path) -> Iterator[tuple[str, str, bool]]:
