@@ -8,7 +8,9 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from eval_hooks.sinks import Rows, Sink, TensorBoard, Wandb
+from eval_hooks.files import evaluations, json_lines, summary_of
+from eval_hooks.sinks import AXIS, Rows, Sink, TensorBoard, Wandb
+from eval_hooks.wandb_files import shown
 
 
 class Tracker:
@@ -44,7 +46,7 @@ class Tracker:
         with self.path.open("ab", buffering=0) as handle:
             handle.write(line.encode())
         there = {key: value for key, value in clean.items() if value is not None}
-        self._show(lambda sink: sink.scalars(step, there))
+        self._show(lambda sink: sink.scalars(step, there), on_disk=True)
 
     def table(self, step: int, key: str, rows: Rows) -> None:
         """A table; the first row's keys are its columns."""
@@ -64,24 +66,47 @@ class Tracker:
         """Call somebody, where a sink can."""
         self._show(lambda sink: sink.alert(title, text))
 
-    def _show(self, call: Callable[[Sink], None]) -> None:
+    def catch_up(self) -> None:
+        """Show what is on disk and not in W&B's files: what it had not written yet when its process was killed."""
+        for sink in self.sinks:
+            if isinstance(sink, Wandb) and sink.own:
+                self._catch_up(sink)
+
+    def _catch_up(self, sink: Wandb) -> None:
+        there = shown(self.path.parent, sink.run.id, AXIS)
+        for line in json_lines(self.path):
+            step = int(line["step"])
+            late = {key: value for key, value in line.items() if key not in ("step", "time") and value is not None}
+            if late := {key: value for key, value in late.items() if (step, key) not in there}:
+                sink.scalars(step, late)
+        for step, folder in evaluations(self.path.parent).items():
+            summary = summary_of(folder)
+            if any((step, key) not in there for key in flatten_summary(summary)):
+                pictures = Tracker(self.path.parent)
+                pictures.sinks = [sink]
+                show_pictures(pictures, summary, step)
+
+    def _show(self, call: Callable[[Sink], None], on_disk: bool = False) -> None:
+        """Call every sink; what is `on_disk` need not be shown again to one that is opened anew."""
         for sink in self.sinks:
             try:
                 call(sink)
             except Exception as error:  # a tracker that is down must not end a run; everything is in metrics.jsonl
                 said = f"{sink.name}: {type(error).__name__}: {error}"
-                if again := self._again(sink, call):
+                if again := self._again(sink, None if on_disk else call):
                     warnings.warn(f"{said}; {again}", stacklevel=3)
                 elif sink.name not in self._warned:
                     warnings.warn(f"{said}; the run goes on, every number is in {self.path}", stacklevel=3)
                     self._warned.add(sink.name)
 
-    def _again(self, sink: Sink, call: Callable[[Sink], None]) -> str | None:
-        """Open a sink that failed anew and show it the same again; how that was done, or None."""
+    def _again(self, sink: Sink, call: Callable[[Sink], None] | None) -> str | None:
+        """Open a sink that failed anew and show it what it lacks; how that was done, or None."""
         try:
             done = sink.reopen() if sink.name not in self._warned else None
             if done:
-                call(sink)
+                self.catch_up()
+                if call:
+                    call(sink)
         except Exception:
             return None
         return done
@@ -142,6 +167,11 @@ TABLES = {
 def show_summary(tracker: Tracker, summary: Mapping[str, Any], step: int) -> None:
     """The summary in every sink: numbers, verdicts, tables (subjects, flips, samples), a reliability diagram."""
     tracker.log(step, flatten_summary(summary))
+    show_pictures(tracker, summary, step)
+
+
+def show_pictures(tracker: Tracker, summary: Mapping[str, Any], step: int) -> None:
+    """The same without the numbers."""
     tracker.summary(step, verdicts(summary))
     for name, task in summary["tasks"].items():
         for group in ("subject", "category"):

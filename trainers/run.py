@@ -145,6 +145,8 @@ def _train(run: Run, place: Place, resume: bool, wandb_run: Any) -> int:
     if main:
         wandb_run = wandb_run or start_wandb(run.recipe, place.root, run.resolved)
         run.measure.tracker = Tracker(place.root, wandb_run, place.offset, run.recipe.tensorboard)
+        if resume:
+            run.measure.tracker.catch_up()
         run.measure.on_begin = partial(note_doing, place.folder)
         run.measure.on_summary = partial(note_measured, place.folder)
     steps, run.measure.stopped = step, stopped

@@ -6,6 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from eval_hooks.files import checkpoints, evaluations, json_lines, summary_of
+from eval_hooks.sinks import AXIS
+from eval_hooks.wandb_files import shown
 
 KEYS = ("train/loss", "train/grad_norm", "train/learning_rate")
 TOLERANCE = 1e-4
@@ -34,9 +36,15 @@ def findings(unbroken: Path, drilled: Path, exact: bool) -> Iterator[tuple[str, 
     if exact:
         yield from _weights(unbroken, drilled)
         yield from _evaluations(unbroken, drilled)
-    ids = {folder.name.rpartition("-")[2] for folder in drilled.glob("wandb/*run-*-*")}
-    if ids:
-        yield "W&B", f"{len(ids)} run id", len(ids) == 1
+    yield from _wandb(drilled, {step for step, _ in a})
+
+
+def _wandb(run: Path, steps: set[int]) -> Iterator[tuple[str, str, bool]]:
+    """One W&B run, which has every step whatever its process had written when it was killed."""
+    ids = {folder.name.rpartition("-")[2] for folder in run.glob("wandb/*run-*-*")}
+    for number in sorted(ids):
+        there = {step for step, key in shown(run, number, AXIS) if key == "train/loss"}
+        yield "W&B", f"run {number} has {len(there)} of {len(steps)} steps", len(ids) == 1 and there >= steps
 
 
 def _curve(run: Path) -> list[tuple[int, dict[str, Any]]]:

@@ -1,11 +1,11 @@
 """What W&B kept offline, read back from its own file."""
 
 import json
-import struct
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+
+from eval_hooks.wandb_files import records
 
 
 @dataclass
@@ -55,19 +55,3 @@ def _read(file: Path) -> Offline:
 
 def _items(items: Any) -> dict[str, Any]:
     return {item.key or "/".join(item.nested_key): json.loads(item.value_json) for item in items}
-
-
-def records(file: Path) -> Iterator[bytes]:
-    """Records of W&B's offline file: LevelDB's log format after a header of 7 bytes, in blocks of 32 KiB."""
-    data, at, whole = file.read_bytes(), 7, b""
-    while at + 7 <= len(data):
-        left = 32768 - at % 32768
-        if left < 7:
-            at += left
-            continue
-        _, length, kind = struct.unpack("<IHB", data[at : at + 7])
-        whole += data[at + 7 : at + 7 + length]
-        at += 7 + length
-        if kind in (1, 4):
-            yield whole
-            whole = b""

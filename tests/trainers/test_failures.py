@@ -182,7 +182,10 @@ def test_only_a_failure_with_a_known_cause_has_advice(tmp_path: Path) -> None:
 def test_a_run_outlives_its_wandb_process_and_one_run_comes_of_it(
     recipe: Load, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Killed during step 3 of 4: a second folder of the same run; together they have every step once, on one axis."""
+    """Killed during step 3 of 4: a second folder of the same run; together they have every step once, on one axis.
+
+    The first one's process had written nothing yet (it does so after some seconds): what it lacks is shown again.
+    """
     import psutil
 
     from tests.eval_hooks.offline import offline_runs
@@ -196,14 +199,17 @@ def test_a_run_outlives_its_wandb_process_and_one_run_comes_of_it(
                 child.wait()
 
     at_step(monkeypatch, 3, kill)
-    words = (*BARE, "track.wandb={mode: offline, project: p}")
+    held_out = "data.validation=[{name: rows, source: jsonl, path: rows.jsonl, n: 4}]"
+    words = (*BARE, held_out, "track.wandb={mode: offline, project: p}")
     with pytest.warns(UserWarning, match="W&B: .*begun anew in .*offline-run"):
         assert train(recipe(*words), run_dir=Path("run")) == 0
     assert [step for step, *_ in curve(Path("run"))] == [1, 2, 3, 4]
-    first, second = offline_runs(Path("run"))
-    assert first.id == second.id == json.loads(Path("run/wandb.json").read_text())["id"]
-    steps = [[line["train/global_step"] for line in half.history if "train/loss" in line] for half in (first, second)]
-    assert steps == [[1, 2], [3, 4]]
+    halves = offline_runs(Path("run"))
+    number = json.loads(Path("run/wandb.json").read_text())["id"]
+    assert [half.folder.name.endswith(number) for half in halves] == [True, True] and halves[1].id == number
+    lines = [line for half in halves for line in half.history]
+    assert [line["train/global_step"] for line in lines if "train/loss" in line] == [1, 2, 3, 4]
+    assert [line["train/global_step"] for line in lines if "val/rows/loss" in line] == [0, 4]
     assert len(str(read_status(Path("run"))["wandb_dir"]).split()) == 2
 
 

@@ -1,5 +1,6 @@
 """A signal ends a run after its step, with a checkpoint to go on from."""
 
+import contextlib
 import json
 import os
 import signal
@@ -139,3 +140,21 @@ def test_a_second_signal_ends_a_run_at_once(recipe_file: Path) -> None:
     assert process.wait(timeout=50) == 143 and time.monotonic() - begin < 50
     assert (status()["state"], status()["code"]) == ("interrupted", 143)
     assert last_checkpoint(Path("run")) is None
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSTOP])
+def test_a_rank_that_dies_or_hangs_ends_the_others_with_a_message(recipe_file: Path, number: int) -> None:
+    """Within train.ddp_timeout: here 10 s."""
+    launcher = ("-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2")
+    process = started(recipe_file, *launcher, words=("train.global_batch_size=4", "train.ddp_timeout=10"))
+    children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
+    os.kill(int(children[-1]), number)
+    deadline = time.monotonic() + 60
+    while status()["state"] == "running" and time.monotonic() < deadline:
+        time.sleep(0.2)
+    assert (status()["state"], status()["code"]) == ("failed", 4)
+    assert "Another rank died, or hung for longer than train.ddp_timeout" in str(status()["error"])
+    for child in children:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(int(child), signal.SIGKILL)
+    assert process.wait(timeout=60) != 0

@@ -20,12 +20,12 @@ EACH = ("train.save_strategy=steps", "train.save_steps=1", "eval.every=2")
 
 def test_a_run_that_is_killed_and_resumed_is_the_unbroken_one(recipe_file: Path, capsys: pytest.CaptureFixture) -> None:
     """Kill -9 in a step and while a checkpoint is written."""
-    words = words_of(("eval.retain.0.limit=4",), steps=8, every=2)
+    words = words_of(("eval.retain.0.limit=4", "track.wandb={mode: offline, project: p}"), steps=8, every=2)
     asked = Drill(recipe=str(recipe_file), words=words, steps=8, nproc=1, other_ranks=None, out=Path("drill"))
     assert drill(asked, kills=2, seed=1) == 0
     found = json.loads(Path("drill/drill.json").read_text())
     assert found["passed"] and [kill["moment"] for kill in found["kills"]] == ["step", "save"]
-    assert {name for name, *_ in found["found"]} >= {"steps", "train/loss", "weights", "evaluations"}
+    assert {name for name, *_ in found["found"]} >= {"steps", "train/loss", "weights", "evaluations", "W&B"}
     assert "goes on from" in capsys.readouterr().out
     with pytest.raises(RecipeError, match="not empty"):
         drill(asked, kills=1, seed=1)
