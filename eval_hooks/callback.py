@@ -26,7 +26,7 @@ from eval_hooks.forward import Progress, no_progress
 from eval_hooks.gather import whole_weights
 from eval_hooks.generate import check_writes
 from eval_hooks.known import Known
-from eval_hooks.ranks import AbandonedError, from_writer, highest
+from eval_hooks.ranks import AbandonedError, anywhere, from_writer
 from eval_hooks.ready import Reader, Ready, load_items, reader_of, ready
 from eval_hooks.track import Tracker, show_summary
 from eval_hooks.waves import ALPHA, Looks
@@ -213,7 +213,7 @@ class CheckpointEval(TrainerCallback):
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, at_end: bool = False, **kwargs: Any
     ) -> None:
         step = state.global_step
-        if self._last_step == step or highest(self.abandoned, args.device):
+        if self._last_step == step or anywhere(self.abandoned):
             return
         self._last_step = step
         writes = state.is_world_process_zero

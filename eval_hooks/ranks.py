@@ -50,6 +50,11 @@ def highest(value: int, device: Any) -> int:
     return int(box)
 
 
+def anywhere(flag: bool) -> bool:
+    """Whether it is so on any rank, on every rank."""
+    return any(from_all({place()[0]: flag}).values())
+
+
 @dataclass(frozen=True, kw_only=True)
 class Job:
     """A piece of work for which the model is called."""
