@@ -14,14 +14,15 @@ from eval_hooks.files import checkpoints, evaluations, whole_checkpoints
 from eval_hooks.ranks import from_writer, on_writer
 from eval_hooks.sinks import require_tensorboard
 from eval_hooks.track import Tracker
-from trainers import TrainError, actions, announce
-from trainers.arguments import rank, starts_deepspeed, take_one_gpu, training_arguments
+from trainers import TrainError, actions, announce, ranklog
+from trainers.arguments import starts_deepspeed, take_one_gpu, training_arguments
 from trainers.catalog import METHODS, STAGES
 from trainers.eval_tokenizer import eval_tokenizer
 from trainers.keeping import Keeping, check_roll_back, check_rule, disk, rule_of, say_best
 from trainers.recipe import Recipe
 from trainers.rundir import Place, check_free, environment, give_back, set_status, take, write_json, write_recipe
 from trainers.tracking import LogTrain, start_wandb
+from trainers.world import named, rank, world_size
 
 if TYPE_CHECKING:
     from data_mix.build import Mix
@@ -41,6 +42,7 @@ def train(recipe: Recipe, *, run_dir: Path | None = None, resume: bool = False) 
     check_free(run_dir, resume)
     run = prepare(recipe)
     folder = from_writer(take(recipe, run_dir, resume) if rank() == 0 else Path())
+    ranklog.settle(folder)
     return carry_out(run, Place(folder=folder, root=folder), resume)
 
 
@@ -112,6 +114,8 @@ def _guarded(run: Run, place: Place, resume: bool, wandb_run: Any) -> int:
         return _train(run, place, resume, wandb_run)
     except KeyboardInterrupt:
         return _ended(folder, main, "interrupted", INTERRUPTED, "interrupted from the keyboard")
+    except SystemExit as end:  # a signal before the first step, or after the last
+        return _ended(folder, main, "interrupted", int(end.code or 0), "stopped by a signal; nothing was being trained")
     except (TrainError, DataError, EvalError) as error:
         if run.signals.started:
             return _crashed(folder, main, error)
@@ -146,10 +150,11 @@ def _train(run: Run, place: Place, resume: bool, wandb_run: Any) -> int:
         forget_the_last_fit()
     if run.signals.code:
         text = "stopped by a signal; --resume goes on"
-        return _ended(place.folder, main, "interrupted", run.signals.code, text)
-    if main:
+        _ended(place.folder, main, "interrupted", run.signals.code, text)
+    elif main:
         _whole_end(run, place, wandb_run, steps)
-    return STOPPED_BY_BUDGET if run.measure.stopped else DONE
+    from_writer(None)  # a launcher ends all ranks as soon as one has ended with a code, so all end together
+    return run.signals.code or (STOPPED_BY_BUDGET if run.measure.stopped else DONE)
 
 
 def _whole_end(run: Run, place: Place, wandb_run: Any, steps: int) -> None:
@@ -188,8 +193,9 @@ def _fit(run: Run, place: Place, newest: str | None, taken: Sequence[actions.Tak
     """
     import transformers
 
-    from trainers.adapters import lora_config
+    from trainers.adapters import lora_config, trainable_share
     from trainers.anchor import anchor
+    from trainers.logline import LogLine
     from trainers.models import check_precision, load_model
     from trainers.moments import Bound, Moments
     from trainers.reference import frozen_copy, reference_copy, start_of
@@ -220,7 +226,10 @@ def _fit(run: Run, place: Place, newest: str | None, taken: Sequence[actions.Tak
     slowed = actions.slowed(recipe, taken, run.arguments.learning_rate)
     keeping = Keeping(recipe, place)
     measure = [run.measure] if recipe.eval.live else []
-    own = [*measure, run.signals, Moments(bound, trainer, newest), keeping, *([slowed] if slowed else [])]
+    line = [LogLine(*trainable_share(trainer.model))] if rank() == 0 else []
+    own = [*measure, run.signals, Moments(bound, trainer, newest), keeping, *([slowed] if slowed else []), *line]
+    for callback in (transformers.ProgressCallback, transformers.PrinterCallback):
+        trainer.remove_callback(callback)
     for callback in own:
         trainer.add_callback(callback)
     try:
@@ -322,9 +331,11 @@ def _ended(folder: Path, main: bool, state: str, code: int, error: str) -> int:
 
 
 def _crashed(folder: Path, main: bool, error: Exception) -> int:
-    """The traceback goes to the screen and to the run folder."""
+    """The traceback goes to this rank's screen and log, and to the run folder."""
     text = traceback.format_exc()
     announce(text)
+    said = f"{type(error).__name__}: {error}"
+    ranklog.failed(said)
     if main:
         (folder / "traceback.txt").write_text(text, "utf-8")
-    return _ended(folder, main, "failed", FAILED, f"{type(error).__name__}: {error}")
+    return _ended(folder, main, "failed", FAILED, said if world_size() == 1 else f"{named()}: {said}")
