@@ -57,7 +57,12 @@ def test_deepspeed_takes_the_visible_cards_and_no_others(monkeypatch: pytest.Mon
 
 
 def test_deepspeeds_own_reader_finds_the_machines_of_its_hostfile(tmp_path: Path) -> None:
-    from deepspeed.launcher.runner import apply_num_nodes_and_gpus, fetch_hostfile, parse_args, parse_inclusion_exclusion
+    from deepspeed.launcher.runner import (
+        apply_num_nodes_and_gpus,
+        fetch_hostfile,
+        parse_args,
+        parse_inclusion_exclusion,
+    )
 
     hosts = tmp_path / "hosts"
     hosts.write_text("node-0 slots=8\nnode-1 slots=8\nnode-2 slots=8\n")

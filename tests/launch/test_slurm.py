@@ -1,6 +1,5 @@
 """Slurm's file: its options, and its body run with stand-ins for srun and scontrol."""
 
-import json
 import os
 import signal
 import subprocess
@@ -40,7 +39,7 @@ def text(shape: Shape, words: tuple[str, ...] = (), run_dir: str | None = None, 
 
 
 def test_the_options_are_sbatchs_and_the_recipe_overrides_them() -> None:
-    made = text(Shape(nproc=8, nnodes=2, on_gpu=True), **{"time": "12:00:00", "partition": "gpu", "requeue": False})
+    made = text(Shape(nproc=8, nnodes=2, on_gpu=True), time="12:00:00", partition="gpu", requeue=False)
     options = [line.removeprefix("#SBATCH --") for line in made.splitlines() if line.startswith("#SBATCH")]
     assert {"nodes=2", "ntasks-per-node=1", "gpus-per-node=8", "time=12:00:00", "partition=gpu"} <= set(options)
     assert "requeue" not in options and f"signal={DEFAULTS['signal']}" in options
