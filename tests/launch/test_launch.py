@@ -20,6 +20,10 @@ BREAKS = '''
 """Rank 1's second step fails."""
 import os
 from trainers.sft.trainer import Trainer
+from trainers.rlvr.verdict import right
+from trainers.rlvr.verdict import Verifier
+
+VERIFIERS = {"any": Verifier(verify=lambda row, text: right(), about="a plugin has to add something")}
 
 step = Trainer.training_step
 
@@ -37,6 +41,10 @@ SLOW_REPORT = '''
 import time
 import eval_hooks.callback
 import eval_hooks.report
+from trainers.rlvr.verdict import right
+from trainers.rlvr.verdict import Verifier
+
+VERIFIERS = {"any": Verifier(verify=lambda row, text: right(), about="a plugin has to add something")}
 
 eval_hooks.callback.crossed = lambda budget, summary: ["pocket: accuracy fell"] if summary["step"] else []
 write = eval_hooks.report.write_report
@@ -66,7 +74,7 @@ def test_two_ranks_print_the_losses_of_one_and_keep_a_log_each(recipe_file: Path
     assert len(losses) == 3 and printed_losses(two.stderr) == losses
     logs = [(Path("two/logs") / f"rank-{rank}.log").read_text() for rank in (0, 1)]
     assert printed_losses(logs[0]) == losses and printed_losses(logs[1]) == []
-    assert "Loading weights" in logs[1] and two.stderr.count("data      mix") == 1
+    assert logs[1].strip() and two.stderr.count("data      mix") == 1
     assert json.loads(Path("two/environment.json").read_text())["world_size"] == 2
 
 
@@ -110,7 +118,7 @@ def test_a_signal_saves_a_checkpoint_and_a_launch_goes_on_from_it(recipe_file: P
     process.send_signal(number)
     process.communicate(timeout=120)
     assert process.returncode == code and status()["code"] == code
-    (checkpoint,) = Path("run/checkpoints").iterdir()
+    (checkpoint,) = Path("run/checkpoints").glob("checkpoint-*")
     step = int(checkpoint.name.rpartition("-")[2])
     words = ("eval.retain=[]", f"train.max_steps={step + 1}", "train.save_strategy=no", "--run-dir", "run", "--resume")
     again = done(LAUNCH, recipe_file, *words)
@@ -127,7 +135,7 @@ def test_ranks_end_when_their_launcher_is_killed(recipe_file: Path) -> None:  # 
     while ranks_of(Path("run")):
         assert time.monotonic() < deadline
         time.sleep(0.2)
-    assert status()["code"] == 143 and list(Path("run/checkpoints").iterdir())
+    assert status()["code"] == 143 and list(Path("run/checkpoints").glob("checkpoint-*"))
 
 
 def test_a_run_that_its_budget_stops_writes_its_report_before_a_launcher_ends_it(recipe_file: Path) -> None:  # noqa: F811
