@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from trainers import roll
+from trainers import announce, roll
 from trainers.world import named, rank
 
 TEE = """trap '' INT TERM USR1 HUP PIPE; exec tee -p -a "$0" """
@@ -37,6 +37,7 @@ class RankLog:
         self._screens = [_screen(stream, kept) for stream, kept in zip(STREAMS, self._kept, strict=True)]
         self._tees: list[subprocess.Popen[bytes]] = []
         _keep_colours(self._screens[0])
+        sys.stdout.reconfigure(line_buffering=True)  # type: ignore[union-attr] - so that lines stand in their order
         self._begin()
 
     def settle(self, folder: Path) -> None:
@@ -51,8 +52,9 @@ class RankLog:
                 shutil.copyfileobj(source, sink)
             self.path.unlink()
             self.path, self.settled = target, True
-        finally:
-            self._begin()
+        except OSError as error:
+            announce(f"warning   {target}: {error.strerror}; this process's log is not kept")
+        self._begin()
 
     def end(self) -> None:
         """Give the descriptors back; rank 0's last line is on the screen when this returns."""
