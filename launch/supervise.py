@@ -20,11 +20,9 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
-import psutil
-
 from launch.commands import Command
 from trainers.ranklog import STREAMS
-from trainers.roll import LAUNCHER, ROLL, entries
+from trainers.roll import LAUNCHER, ROLL, alive, entries
 from trainers.rundir import read_status, set_status
 
 FAILED, INTERRUPTED, TERMINATED, WRONG_REQUEST = 4, 130, 143, 2
@@ -52,7 +50,7 @@ class Watched:
 
     def ranks(self) -> list[dict[str, Any]]:
         """The ranks that have not ended."""
-        return [entry for entry in entries(self.folder) if "code" not in entry and _alive(entry["pid"])]
+        return [entry for entry in entries(self.folder) if "code" not in entry and alive(entry["pid"])]
 
     def kill(self) -> None:
         """End everything at once."""
@@ -70,9 +68,11 @@ def supervise(command: Command) -> int:
         own = folder / "launcher.log"
         env = {**os.environ, **command.env, ROLL: name, LAUNCHER: str(os.getpid())}
         with _screens(folder), own.open("wb") as log:
+            before = signal.signal(signal.SIGUSR1, signal.SIG_IGN)  # Slurm sends it to everybody: launchers would die
             process = subprocess.Popen(
                 command.argv, env=env, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
             )
+            signal.signal(signal.SIGUSR1, before)
             watched = Watched(folder=folder, process=process)
             with _signals(watched):
                 _wait(watched)
@@ -80,23 +80,26 @@ def supervise(command: Command) -> int:
 
 
 def _wait(watched: Watched) -> None:
-    while watched.process.poll() is None:
+    told = False
+    while watched.process.poll() is None or watched.ranks():
         time.sleep(LOOK_S)
         _look(watched)
+        if watched.process.poll() is not None and not told:  # somebody has killed it: its ranks save and end
+            told = True
+            for entry in watched.ranks():
+                _send(entry["pid"], signal.SIGTERM)
         if watched.bad_since and time.time() - watched.bad_since > GRACE_S:
             for entry in watched.ranks():
                 _send(entry["pid"], signal.SIGKILL)
             if time.time() - watched.bad_since > 2 * GRACE_S:
                 watched.kill()
     _look(watched)
-    for entry in watched.ranks():  # a launcher that was killed leaves them behind
-        _send(entry["pid"], signal.SIGKILL)
 
 
 def _look(watched: Watched) -> None:
     """Notice who has failed since the last time."""
     for entry in entries(watched.folder):
-        if "code" not in entry and not _alive(entry["pid"]) and "code" not in _again(watched.folder, entry):
+        if "code" not in entry and not alive(entry["pid"]) and "code" not in _again(watched.folder, entry):
             watched.died.setdefault(entry["rank"], time.time())
         if watched.bad_since is None and (entry["rank"] in watched.died or entry.get("code", 0) not in TOGETHER):
             watched.bad_since = time.time()
@@ -105,13 +108,6 @@ def _look(watched: Watched) -> None:
 def _again(folder: Path, entry: dict[str, Any]) -> dict[str, Any]:
     """The entry once more: a rank may have said its code and gone between the two looks."""
     return next(other for other in entries(folder) if other["rank"] == entry["rank"])
-
-
-def _alive(pid: int) -> bool:
-    try:
-        return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
-    except psutil.NoSuchProcess:
-        return False
 
 
 def _send(pid: int, number: int) -> None:
@@ -186,8 +182,8 @@ def _conclude(watched: Watched, own: Path) -> int:
     culprit = _first_failure(watched, ranks)
     if culprit is None:
         return int(ranks[0]["code"])
-    if watched.asked and "code" not in culprit:
-        return watched.asked  # killed because it was asked to be
+    if watched.asked and (watched.signals > 1 or "code" not in culprit):
+        return watched.asked  # it was to end at once, so anything may have broken
     code, text = culprit.get("code", FAILED), culprit.get("error") or "ended without a word: killed, or out of memory"
     said = f"rank {culprit['rank']} on {culprit['host']}: {text}"
     if code != WRONG_REQUEST or text not in [entry.get("error") for entry in ranks if entry["rank"] == 0]:

@@ -4,6 +4,7 @@ It is taken at the file descriptors, so that what C++ and child processes write 
 own: the last words of a process that is killed are not lost, and a full disk costs the log and not the run.
 """
 
+import io
 import os
 import shutil
 import signal
@@ -37,7 +38,8 @@ class RankLog:
         self._screens = [_screen(stream, kept) for stream, kept in zip(STREAMS, self._kept, strict=True)]
         self._tees: list[subprocess.Popen[bytes]] = []
         _keep_colours(self._screens[0])
-        sys.stdout.reconfigure(line_buffering=True)  # type: ignore[union-attr] - so that lines stand in their order
+        if isinstance(sys.stdout, io.TextIOWrapper):
+            sys.stdout.reconfigure(line_buffering=True)  # so that lines stand in their order
         self._begin()
 
     def settle(self, folder: Path) -> None:

@@ -64,7 +64,15 @@ def entries(folder: Path) -> list[dict[str, Any]]:
     return sorted(found, key=lambda entry: entry["rank"])
 
 
+def alive(pid: int) -> bool:
+    """Whether a process of this machine is at work; one that nobody has waited for yet is not."""
+    try:
+        return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
+
+
 def _end_with(launcher: int) -> None:
-    while psutil.pid_exists(launcher):
+    while alive(launcher):
         time.sleep(LOOK_S)
     os.kill(os.getpid(), signal.SIGTERM)

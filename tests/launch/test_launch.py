@@ -8,6 +8,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 from typer.testing import CliRunner
 
@@ -115,6 +116,9 @@ def test_a_rank_that_is_killed_ends_all_within_seconds(recipe_file: Path) -> Non
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGUSR1, 143)])
 def test_a_signal_saves_a_checkpoint_and_a_launch_goes_on_from_it(recipe_file: Path, number: int, code: int) -> None:  # noqa: F811
     process = begun(LAUNCH, recipe_file)
+    if number == signal.SIGUSR1:  # Slurm sends it to every process of the job
+        for child in psutil.Process(process.pid).children(recursive=True):
+            child.send_signal(number)
     process.send_signal(number)
     process.communicate(timeout=120)
     assert process.returncode == code and status()["code"] == code
