@@ -1,5 +1,6 @@
 """The command `temper`. Nothing heavy is imported here at the top: `temper --help` costs what importing typer costs."""
 
+import os
 import re
 import sys
 from collections.abc import Sequence
@@ -375,4 +376,6 @@ def main() -> None:
         with as_rank():
             app(words, prog_name="temper")
     else:
+        if os.environ.get("RANK", "0") != "0":
+            sys.stdout = Path(os.devnull).open("w", encoding="utf-8")  # noqa: SIM115 - as long as the process
         app(words, prog_name="temper")
