@@ -30,5 +30,5 @@ BOUNDS: dict[type, dict[str, Bound]] = {
     Replay: {"share": SHARE},
     Kl: {"weight": ABOVE_0},
     Lr: {"factor": SHARE},
-    LaunchSection: {"nproc": COUNT},
+    LaunchSection: {"nproc": COUNT, "nnodes": COUNT},
 }

@@ -12,6 +12,7 @@ from typer.core import TyperGroup
 
 WRONG_REQUEST, INTERRUPTED = 2, 130
 Variant = Literal["hendrycks", "lm_eval", "olmes_mcf", "olmes_cf"]
+Launcher = Literal["torchrun", "deepspeed", "accelerate", "slurm"]
 Words = Annotated[list[str] | None, typer.Argument(metavar="KEY=VALUE", help="Recipe values, as train.max_steps=20.")]
 RecipeName = Annotated[str, typer.Argument(metavar="RECIPE", help="A recipe file, or a shipped one's name.")]
 
@@ -24,7 +25,10 @@ class Commands(TyperGroup):
         try:
             return super().invoke(ctx)
         except people_errors() as error:
+            from trainers.ranklog import failed
+
             typer.secho(str(error), fg=typer.colors.RED, err=True)
+            failed(str(error))
             raise typer.Exit(WRONG_REQUEST) from None
         except KeyboardInterrupt:
             raise typer.Exit(INTERRUPTED) from None
@@ -94,6 +98,51 @@ def train(
 
     origin = forked(resume) if resume else None
     raise typer.Exit(run(loaded, run_dir=run_dir, resume=resume is not None and not origin, origin=origin))
+
+
+@app.command()
+def launch(
+    recipe: RecipeName,
+    words: Words = None,
+    nproc: Annotated[
+        str | None, typer.Option(metavar="N|auto", help="Ranks on each machine; auto: the GPUs that are visible.")
+    ] = None,
+    nnodes: Annotated[int | None, typer.Option(min=1, help="Machines.")] = None,
+    node_rank: Annotated[
+        int | None, typer.Option(min=0, help="This machine's number; without it torchrun's rendezvous gives one.")
+    ] = None,
+    master: Annotated[str | None, typer.Option(metavar="HOST:PORT", help="The first machine.")] = None,
+    with_: Annotated[Launcher | None, typer.Option("--with", help="What starts the ranks; default torchrun.")] = None,
+    hostfile: Annotated[
+        Path | None, typer.Option(help="deepspeed's list of machines; without --node-rank it starts them over ssh.")
+    ] = None,
+    run_dir: Annotated[Path | None, typer.Option(help="Run folder, as of train.")] = None,
+    resume: Annotated[str | None, typer.Option(metavar="[RUN:STEP]", help="Go on, as of train.")] = None,
+    print_: Annotated[bool, typer.Option("--print", help="Print the command, or Slurm's file, and no more.")] = False,
+) -> None:
+    """Train on several processes or machines.
+
+    Starts the ranks, shows the first one, keeps each one's log in the run folder, passes signals on, and returns the
+    run's own exit code. Defaults are the recipe's launch section.
+
+    temper launch quickstart deepspeed=zero2 --nproc 2
+
+    temper launch quickstart --nproc 8 --nnodes 2 --node-rank 0 --master node-0:29500
+
+    temper launch quickstart --nproc 8 --nnodes 2 --with slurm --print > run.sbatch
+    """
+    from launch.start import Options
+    from launch.start import launch as start
+
+    options = Options(
+        nproc=nproc, nnodes=nnodes, node_rank=node_rank, master=master, launcher=with_, hostfile=hostfile,
+        run_dir=run_dir, resume=resume,
+    )  # fmt: skip
+    outcome = start(recipe, words or [], options, show=print_)
+    if isinstance(outcome, str):
+        typer.echo(outcome)
+    else:
+        raise typer.Exit(outcome)
 
 
 @app.command()
@@ -349,7 +398,14 @@ def arrange(words: Sequence[str]) -> list[str]:
 
 
 def main() -> None:
-    """Run the command; ranks other than the first are silent but for errors."""
-    if os.environ.get("RANK", "0") != "0":
-        sys.stdout = Path(os.devnull).open("w", encoding="utf-8")  # noqa: SIM115 - as long as the process
-    app(arrange(sys.argv[1:]), prog_name="temper")
+    """Run the command; of a run with several ranks only the first one is seen."""
+    words = arrange(sys.argv[1:])
+    if words[0] == "train":
+        from trainers.ranklog import as_rank
+
+        with as_rank():
+            app(words, prog_name="temper")
+    else:
+        if os.environ.get("RANK", "0") != "0":
+            sys.stdout = Path(os.devnull).open("w", encoding="utf-8")  # noqa: SIM115 - as long as the process
+        app(words, prog_name="temper")

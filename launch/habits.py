@@ -102,6 +102,8 @@ HABITS: dict[str, str] = {
     "save_safetensors": "leave it out: checkpoints are safetensors",
     "num_processes": "write launch.nproc",
     "nproc_per_node": "write launch.nproc",
+    "num_nodes": "write launch.nnodes",
+    "num_machines": "write launch.nnodes",
 }
 """Unknown key -> what to write. Keys that another section has (learning_rate, lora_alpha, seed) need no row."""
 

@@ -2,24 +2,24 @@
 
 import os
 from dataclasses import fields
+from datetime import timedelta
 from typing import Any
 
 from trainers import TrainError, announce
 from trainers.catalog import METHODS, STAGES
 from trainers.recipe import Recipe
+from trainers.world import world_size
 
 MICRO_BATCH = 8
 """Rows a rank runs at once where nobody says otherwise."""
+DDP_TIMEOUT_S = 7200
+"""How long ranks wait for each other.
 
-
-def world_size() -> int:
-    """Ranks of this run, as the launcher says."""
-    return int(os.environ.get("WORLD_SIZE", "1"))
-
-
-def rank() -> int:
-    """This process's number among them."""
-    return int(os.environ.get("RANK", "0"))
+Torch's half an hour is less than what one may do while the others wait: write a checkpoint of 600 GB at 100 MB/s (1.7
+h), or score its share of full MMLU at half the others' speed (1.1 h for two ranks on two CPU cores, at the measured
+0.57 s a question). A rank that dies is not waited for: its connection closes, and the launcher ends the others; only
+one that hangs costs this long.
+"""
 
 
 def setting(recipe: Recipe, name: str) -> Any:
@@ -47,6 +47,7 @@ def training_arguments(recipe: Recipe) -> Any:
         "bf16": on_gpu and torch.cuda.is_bf16_supported(),
         "activation_checkpointing": on_gpu,  # on a CPU it costs time and saves nothing worth having (measured)
         **saving(recipe),
+        "ddp_timeout": DDP_TIMEOUT_S,
         "logging_steps": 1,
         "per_device_train_batch_size": MICRO_BATCH,
         "dataloader_pin_memory": on_gpu,
@@ -84,10 +85,9 @@ def accumulation(global_batch_size: int, per_device: int | None = None, ranks: i
     """
     ranks = ranks or world_size()
     if global_batch_size % ranks:
-        below = global_batch_size - global_batch_size % ranks
         raise TrainError(
-            f"train.global_batch_size {global_batch_size}: does not divide over {ranks} ranks; nearest: "
-            f"{below or ranks} or {below + ranks}"
+            f"train.global_batch_size {global_batch_size}: does not divide over {ranks} ranks; "
+            f"nearest: {_nearest(global_batch_size, ranks)}"
         )
     share = global_batch_size // ranks
     sizes = [size for size in range(1, share + 1) if share % size == 0]
@@ -97,9 +97,16 @@ def accumulation(global_batch_size: int, per_device: int | None = None, ranks: i
         raise TrainError(
             f"train.global_batch_size {global_batch_size}: {share} rows a rank do not divide into micro-batches of "
             f"{micro}; "
-            f"per_device_train_batch_size {nearest} does"
+            f"per_device_train_batch_size {nearest} does, or a global batch of "
+            f"{_nearest(global_batch_size, micro * ranks)}"
         )
     return {"per_device_train_batch_size": micro, "gradient_accumulation_steps": share // micro}
+
+
+def _nearest(size: int, part: int) -> str:
+    """The sizes next to one that `part` does not divide, which it does."""
+    below = size - size % part
+    return f"{below} or {below + part}" if below else str(part)
 
 
 def saving(recipe: Recipe) -> dict[str, Any]:
@@ -136,7 +143,8 @@ def starts_deepspeed(recipe: Recipe) -> None:
     import deepspeed
 
     on_gpu = torch.cuda.is_available() and not recipe.train.get("use_cpu", False)
-    deepspeed.init_distributed(dist_backend="nccl" if on_gpu else "gloo")
+    timeout = timedelta(seconds=recipe.train.get("ddp_timeout") or DDP_TIMEOUT_S)
+    deepspeed.init_distributed(dist_backend="nccl" if on_gpu else "gloo", timeout=timeout)
 
 
 def _free_port() -> str:

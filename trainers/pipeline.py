@@ -13,8 +13,7 @@ from pathlib import Path
 
 from eval_hooks.ranks import from_writer
 from eval_hooks.sinks import require_tensorboard
-from trainers import TrainError, announce
-from trainers.arguments import rank
+from trainers import TrainError, announce, ranklog
 from trainers.recipe import Pipeline, PipelineStage
 from trainers.run import (
     DONE,
@@ -40,6 +39,7 @@ from trainers.rundir import (
     write_json,
     write_recipe,
 )
+from trainers.world import rank
 
 
 def train_pipeline(
@@ -55,6 +55,7 @@ def train_pipeline(
     first = prepare(pipeline.stages[0].recipe)
     main = rank() == 0
     root = from_writer(take(pipeline, run_dir, resume) if main else Path())
+    ranklog.settle(root)
     if main:
         write_recipe(root, pipeline)
         write_json(root / "recipe.resolved.json", pipeline.resolved)
@@ -98,6 +99,8 @@ def _stages(pipeline: Pipeline, root: Path, first: Run, resume: bool) -> int:
         set_status(root, STATES.get(code, "interrupted"), code, wandb_dir=wandb_dir(wandb_run))
         if code != FAILED:
             show_end(root, wandb_run)
+    if code != FAILED:
+        from_writer(None)  # all ranks end together, as those of a run of its own
     return code
 
 

@@ -69,9 +69,16 @@ class WandbSection:
 
 @dataclass(frozen=True, kw_only=True)
 class LaunchSection:
-    """How many processes `temper launch` starts."""
+    """What `temper launch` starts where its options do not say."""
 
     nproc: int | Literal["auto"] = 1
+    """Ranks on each machine; auto: one for each visible GPU."""
+    nnodes: int = 1
+    """Machines."""
+    launcher: Literal["torchrun", "deepspeed", "accelerate", "slurm"] = "torchrun"
+    """What starts the ranks, as --with."""
+    sbatch: Mapping[str, Any] = field(default_factory=dict)
+    """Options of Slurm's sbatch, by its own names: {partition: gpu, time: "12:00:00"}."""
 
 
 @dataclass(frozen=True, kw_only=True)

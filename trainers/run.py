@@ -15,8 +15,8 @@ from eval_hooks.files import checkpoints, evaluations, write_json
 from eval_hooks.ranks import from_writer, on_writer
 from eval_hooks.sinks import require_tensorboard
 from eval_hooks.track import Tracker
-from trainers import TrainError, actions, announce
-from trainers.arguments import rank, starts_deepspeed, take_one_gpu, training_arguments
+from trainers import TrainError, actions, announce, ranklog
+from trainers.arguments import starts_deepspeed, take_one_gpu, training_arguments
 from trainers.catalog import METHODS, STAGES
 from trainers.changes import check_changes
 from trainers.eval_tokenizer import eval_tokenizer
@@ -27,6 +27,7 @@ from trainers.resume import check_fork, decided, fork, go_on, newest_step, note_
 from trainers.rundir import Place, check_free, environment, give_back, set_status, take, write_recipe
 from trainers.tracking import LogTrain, end_wandb, start_wandb
 from trainers.universal import other_ranks
+from trainers.world import named, rank, world_size
 
 if TYPE_CHECKING:
     from data_mix.build import Mix
@@ -53,6 +54,7 @@ def train(
     folder = from_writer(take(recipe, run_dir, resume) if rank() == 0 else Path())
     if origin:
         on_writer(partial(fork, *origin, folder))
+    ranklog.settle(folder)
     return carry_out(run, Place(folder=folder, root=folder), resume or origin is not None)
 
 
@@ -125,6 +127,8 @@ def _guarded(run: Run, place: Place, resume: bool, wandb_run: Any) -> int:
         return _train(run, place, resume, wandb_run)
     except KeyboardInterrupt:
         return _ended(folder, main, "interrupted", run.signals.code or INTERRUPTED, "interrupted; --resume goes on")
+    except SystemExit as end:  # a signal before the first step, or after the last
+        return _ended(folder, main, "interrupted", int(end.code or 0), "stopped by a signal; nothing was being trained")
     except (TrainError, DataError, EvalError) as error:
         if run.signals.started:
             return _crashed(folder, main, error)
@@ -166,10 +170,11 @@ def _train(run: Run, place: Place, resume: bool, wandb_run: Any) -> int:
         forget_the_last_fit()
     if run.signals.code:
         text = "stopped by a signal; --resume goes on"
-        return _ended(place.folder, main, "interrupted", run.signals.code, text)
-    if main:
+        _ended(place.folder, main, "interrupted", run.signals.code, text)
+    elif main:
         _whole_end(run, place, wandb_run, steps)
-    return STOPPED_BY_BUDGET if run.measure.stopped else DONE
+    from_writer(None)  # a launcher ends all ranks as soon as one has ended with a code, so all end together
+    return run.signals.code or (STOPPED_BY_BUDGET if run.measure.stopped else DONE)
 
 
 def _whole_end(run: Run, place: Place, wandb_run: Any, steps: int) -> None:
@@ -208,9 +213,10 @@ def _fit(run: Run, place: Place, newest: str | None, taken: Sequence[actions.Tak
     """
     import transformers
 
-    from trainers.adapters import lora_config
+    from trainers.adapters import lora_config, trainable_share
     from trainers.anchor import anchor
     from trainers.badbatch import check_losses
+    from trainers.logline import LogLine
     from trainers.models import check_precision, load_model
     from trainers.moments import Bound, Moments
     from trainers.reference import frozen_copy, reference_copy, start_of
@@ -243,14 +249,11 @@ def _fit(run: Run, place: Place, newest: str | None, taken: Sequence[actions.Tak
     mended = other_ranks(recipe, run.arguments, newest)
     keeping = Keeping(recipe, place)
     measure = [run.measure] if recipe.eval.live else []
-    own = [
-        *measure,
-        run.signals,
-        Moments(bound, trainer, newest),
-        Complete(),
-        keeping,
-        *(one for one in (slowed, mended) if one),
-    ]
+    late = [one for one in (slowed, mended) if one]
+    line = [LogLine(*trainable_share(trainer.model))] if rank() == 0 else []
+    own = [*measure, run.signals, Moments(bound, trainer, newest), Complete(), keeping, *late, *line]
+    for callback in (transformers.ProgressCallback, transformers.PrinterCallback):
+        trainer.remove_callback(callback)
     for callback in own:
         trainer.add_callback(callback)
     try:
@@ -362,12 +365,13 @@ def _ended(folder: Path, main: bool, state: str, code: int, error: str) -> int:
 
 
 def _crashed(folder: Path, main: bool, error: Exception) -> int:
-    """The traceback goes to the run folder; to the screen only where nobody can say what to do."""
+    """The traceback goes to the run folder; to this rank's screen and log where nobody can say what to do."""
     text, known = traceback.format_exc(), advice(error, folder)
     announce(text if known is None else f"failed    {known}")
     said = known or f"{type(error).__name__}: {error}"
+    ranklog.failed(said)
     if main:
         with suppress(OSError, EvalError):  # a full disk: the screen has it
             (folder / "traceback.txt").write_text(text, "utf-8")
-            return _ended(folder, main, "failed", FAILED, said)
+            return _ended(folder, main, "failed", FAILED, said if world_size() == 1 else f"{named()}: {said}")
     return FAILED

@@ -1,6 +1,7 @@
 """SIGINT, SIGTERM and SIGUSR1 (a scheduler's notice): finish the step, save a checkpoint, end with its code."""
 
 import signal
+import time
 from types import FrameType
 from typing import Any
 
@@ -11,12 +12,14 @@ from eval_hooks.ranks import highest
 from trainers import announce
 
 CODES = {signal.SIGINT: 130, signal.SIGTERM: 143, signal.SIGUSR1: 143}
+ECHO_S = 3.0
+"""Further signals within that time are the first one's echoes: a launcher passes on what its whole group has got."""
 
 
 class StopOnSignal(TrainerCallback):
     """After the step in which a signal reaches any rank, all ranks save and stop; what is being measured is left out.
 
-    It is measured first when the run is resumed. A second signal stops at once. Before the first step signals do what
+    It is measured first when the run is resumed. A second signal some seconds later stops at once. Before the first step signals do what
     they always do: there is nothing to save.
     """
 
@@ -24,7 +27,7 @@ class StopOnSignal(TrainerCallback):
         self.measure = measure
         self.code = 0
         """Exit code of the signal that stopped the run; 0: none did."""
-        self._arrived = 0
+        self._arrived, self._since = 0, 0.0
         self.started = False
         """Whether the first step has begun: what fails before it is the request's fault, not the run's."""
         self._before: dict[int, Any] = {}
@@ -56,10 +59,16 @@ class StopOnSignal(TrainerCallback):
         self._before = {}
 
     def _note(self, number: int, frame: FrameType | None) -> None:
-        name, again = signal.Signals(number).name, self._arrived
+        name, first = signal.Signals(number).name, not self._arrived
+        if not first and time.monotonic() - self._since < ECHO_S:
+            return
         self._arrived, self.measure.abandoned = CODES[signal.Signals(number)], True
-        if again:
-            self.code = self._arrived
-            announce(f"{name}: the run ends at once; --resume goes on from its newest checkpoint")
-            raise KeyboardInterrupt
-        announce(f"{name}: a checkpoint is saved after this step; once more ends the run at once")
+        if first:
+            self._since = time.monotonic()
+            announce(
+                f"{name}: a checkpoint is saved after this step; one more after {ECHO_S:.0f} s ends the run at once"
+            )
+            return
+        self.code = self._arrived
+        announce(f"{name}: the run ends at once; --resume goes on from its newest checkpoint")
+        raise KeyboardInterrupt

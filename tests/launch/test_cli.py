@@ -60,7 +60,7 @@ def test_help_imports_nothing_heavy() -> None:
 def test_alone_it_shows_help_and_each_command_has_an_example() -> None:
     alone = temper()
     assert alone.returncode == 0
-    commands = "train data eval watch compare variance report dashboard fetch schema list doctor"
+    commands = "train launch data eval watch compare variance report dashboard fetch schema list doctor"
     for command in commands.split():
         assert f"\n  {command} " in alone.stdout
         shown = CliRunner().invoke(app, [command, "--help"], prog_name="temper")
@@ -76,6 +76,7 @@ def test_alone_it_shows_help_and_each_command_has_an_example() -> None:
         (["train", "r", "--resume", "--dry-run"], ["train", "r", "--resume=newest", "--dry-run"]),
         (["train", "r", "--resume", "runs/q:30", "a.b=1"], ["train", "r", "--resume=runs/q:30", "a.b=1"]),
         (["train", "--resume=runs/q:30", "r"], ["train", "--resume=runs/q:30", "r"]),
+        (["launch", "r", "--resume", "--nproc", "2"], ["launch", "r", "--resume=newest", "--nproc", "2"]),
         (["train", "r", "model.path=q:30", "--resume"], ["train", "r", "model.path=q:30", "--resume=newest"]),
         (["train", "--resume", "model.path=q:30"], ["train", "--resume=newest", "model.path=q:30"]),
         (["--local_rank=1", "train", "r"], ["train", "r"]),

@@ -26,7 +26,11 @@ def test_a_global_batch_is_micro_batch_times_accumulation_times_ranks(
 
 @pytest.mark.parametrize(
     ("batch", "per_device", "ranks", "message"),
-    [(10, 8, 4, "nearest: 8 or 12"), (3, 8, 4, "nearest: 4 or 4"), (30, 8, 1, "per_device_train_batch_size 6 does")],
+    [
+        (10, 8, 4, "nearest: 8 or 12"),
+        (3, 8, 4, "nearest: 4$"),
+        (30, 8, 1, "per_device_train_batch_size 6 does, or a global batch of 24 or 32"),
+    ],
 )
 def test_a_batch_that_does_not_divide_names_the_nearest_that_does(
     batch: int, per_device: int, ranks: int, message: str
@@ -52,6 +56,25 @@ def test_what_the_recipe_says_wins_over_what_is_filled(recipe: Load) -> None:
 )
 def test_checkpoints_are_saved_where_the_model_is_measured(recipe: Load, every: str, due: dict[str, object]) -> None:
     assert saving(recipe(f"eval.every={every}")) == due
+
+
+def test_ranks_wait_for_each_other_long_enough_and_deepspeeds_do_too(
+    recipe: Load, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two hours, or what the recipe says: the process group of DeepSpeed is made before the Trainer could tell it."""
+    from datetime import timedelta
+
+    from trainers.arguments import starts_deepspeed
+
+    told: list[timedelta] = []
+    monkeypatch.setattr("deepspeed.init_distributed", lambda dist_backend, timeout: told.append(timeout))
+    for name in ("RANK", "LOCAL_RANK", "MASTER_ADDR", "MASTER_PORT"):
+        monkeypatch.setenv(name, "0")
+    monkeypatch.setenv("WORLD_SIZE", "1")
+    for words, seconds in (((), 7200), (("train.ddp_timeout=60",), 60)):
+        assert training_arguments(recipe(*words)).ddp_timeout == seconds
+        starts_deepspeed(recipe("deepspeed=zero2", *words))
+        assert told.pop() == timedelta(seconds=seconds)
 
 
 def test_what_the_config_class_refuses_is_a_request_error(recipe: Load) -> None:

@@ -1,0 +1,77 @@
+"""An sbatch file around `temper launch`: one task a machine, which starts that machine's ranks."""
+
+import shlex
+import shutil
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from launch.commands import Shape
+from launch.problems import RecipeError
+
+DEFAULTS: dict[str, Any] = {
+    "requeue": True,
+    "open-mode": "append",
+    "output": "slurm-%x-%j.out",
+    "signal": "B:USR1@300",
+    "time": "24:00:00",
+}
+"""Options of sbatch where the recipe's `launch.sbatch` says nothing.
+
+Preempted: back into the queue, and the output goes on in the same file. Five minutes before the time limit the script
+hears of it, and the run saves.
+"""
+
+BODY = """\
+set -u
+export MASTER_ADDR=$(scontrol show hostnames "$SLURM_JOB_NODELIST" | head -n 1)
+export MASTER_PORT=$((20000 + SLURM_JOB_ID % 20000))
+
+# Started first it begins, started again (requeued, or by hand) it goes on. Machines end together, or within --wait.
+srun --kill-on-bad-exit=0 --wait=60 bash -c {task} &
+step=$!
+notice=no
+trap 'notice=yes; kill -USR1 "$step"' USR1
+trap 'kill -TERM "$step"' TERM
+while :; do
+  wait "$step"
+  code=$?
+  kill -0 "$step" 2>/dev/null || break    # wait also returns when a signal has come
+done
+
+# 143: saved because of the notice; the rest of the steps are for the same job's next turn.
+if [ "$notice" = yes ] && [ "$code" -eq 143 ]; then
+  scontrol requeue "$SLURM_JOB_ID"
+fi
+exit "$code"
+"""
+
+
+def sbatch_file(
+    name: str, recipe: str, words: Sequence[str], shape: Shape, options: Mapping[str, Any], run_dir: str | None
+) -> str:
+    """The file's text. `words` are the recipe's key=value words; `options` are sbatch's own, laid over DEFAULTS."""
+    gpus = {"gpus-per-node": shape.nproc} if shape.on_gpu else {"cpus-per-task": shape.nproc}
+    fixed = {"job-name": name, "nodes": shape.nnodes, "ntasks-per-node": 1, **gpus}
+    lines = [f"#SBATCH --{key}{_value(value)}" for key, value in {**fixed, **DEFAULTS, **options}.items() if _on(value)]
+    folder = shlex.quote(run_dir) if run_dir else f"{shlex.quote(f'runs/{name}')}-$SLURM_JOB_ID"
+    start = shlex.join([sys.executable, "-m", "launch", "launch", recipe, *words, "--nproc", str(shape.nproc)])
+    several = "--nnodes $SLURM_NNODES --node-rank $SLURM_NODEID --master $MASTER_ADDR:$MASTER_PORT "
+    task = f"exec {start} {several if shape.nnodes > 1 else ''}--with torchrun --run-dir {folder} --resume"
+    return "\n".join(["#!/bin/bash", *lines, "", BODY.format(task=shlex.quote(task))])
+
+
+def _on(value: Any) -> bool:
+    return value is not None and value is not False
+
+
+def _value(value: Any) -> str:
+    return "" if value is True else f"={value}"
+
+
+def submit(text: str) -> int:
+    """Hand the file to sbatch, which says the job's number; returns its exit code. Raises RecipeError without one."""
+    if shutil.which("sbatch") is None:
+        raise RecipeError("--with slurm: no sbatch on this machine; --print shows the file, for one that has it")
+    return subprocess.run(["sbatch"], input=text, text=True, check=False).returncode

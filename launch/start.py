@@ -1,0 +1,130 @@
+"""`temper launch`: from a recipe and a few options to ranks that run, or to the command that starts them."""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from launch.commands import LAUNCHERS, Shape, command
+from launch.load import load_any
+from launch.problems import Problem, RecipeError
+from launch.slurm import sbatch_file, submit
+from trainers.recipe import LaunchSection, Pipeline, Recipe, runs_of
+
+
+@dataclass(frozen=True, kw_only=True)
+class Options:
+    """The command's own; None: the recipe's."""
+
+    nproc: str | None = None
+    nnodes: int | None = None
+    node_rank: int | None = None
+    master: str | None = None
+    launcher: str | None = None
+    hostfile: Path | None = None
+    run_dir: Path | None = None
+    resume: str | None = None
+
+
+def launch(name: str, words: Sequence[str], options: Options, show: bool = False) -> int | str:
+    """Start a recipe's ranks on this machine and return the run's exit code; with `show`, the text of what would start.
+
+    Raises RecipeError for a recipe or options that are wrong, TrainError for a batch that does not divide: here, once,
+    rather than in every rank.
+    """
+    recipe = load_any(name, words)
+    section = runs_of(recipe)[0].launch
+    launcher = options.launcher or section.launcher
+    shape = shape_of(recipe, section, options, launcher)
+    check_batch(recipe, shape.nproc * shape.nnodes)
+    passed = [name, *words]
+    folder = options.run_dir
+    if launcher not in LAUNCHERS:
+        text = sbatch_file(recipe.name, name, words, shape, section.sbatch, str(folder) if folder else None)
+        return text if show else submit(text)
+    over_ssh = shape.hostfile is not None and shape.node_rank is None
+    if over_ssh and folder is None:
+        from trainers.rundir import free_folder
+
+        folder = free_folder(recipe)
+    passed += ["--run-dir", str(folder)] if folder else []
+    passed += [f"--resume={options.resume}"] if options.resume else []
+    made = command(launcher, shape, passed)
+    if show:
+        return str(made)
+    if over_ssh:
+        assert folder is not None
+        return _over_ssh(made.argv, folder)
+    from launch.supervise import supervise
+
+    return supervise(made)
+
+
+def shape_of(recipe: Recipe | Pipeline, section: LaunchSection, options: Options, launcher: str) -> Shape:
+    """How many ranks and where. Raises RecipeError with all that does not fit together."""
+    problems: list[str] = []
+    nproc = options.nproc or str(section.nproc)
+    nnodes = options.nnodes or section.nnodes
+    on_gpu = not any(run.train.get("use_cpu", False) for run in runs_of(recipe))
+    here = launcher in LAUNCHERS
+    if nproc == "auto" and not here:
+        problems.append("--nproc auto: the machine that submits is not the one that runs; give a number")
+    elif nproc == "auto":
+        nproc = str(visible_gpus() if on_gpu else 1)
+    elif not (nproc.isdecimal() and int(nproc)):
+        problems.append(f"--nproc {nproc}: must be a number from 1, or auto")
+    if here:
+        problems += _places(nnodes, options)
+        on_gpu = on_gpu and visible_gpus(or_one=False) > 0
+    if problems:
+        raise RecipeError([Problem(text=text) for text in problems])
+    return Shape(
+        nproc=int(nproc),
+        nnodes=nnodes,
+        node_rank=options.node_rank,
+        master=options.master,
+        hostfile=options.hostfile,
+        on_gpu=on_gpu,
+    )
+
+
+def _places(nnodes: int, options: Options) -> list[str]:
+    """What is wrong with the options that say where the machines are."""
+    problems = []
+    master, node_rank = options.master, options.node_rank
+    if nnodes > 1 and master is None and options.hostfile is None:
+        problems.append(f"--nnodes {nnodes}: add --master HOST:PORT, the first machine, the same on all of them")
+    if master is not None and not re.fullmatch(r".+:\d+", master):
+        problems.append(f"--master {master}: write HOST:PORT, as node-0:29500")
+    if node_rank is not None and not node_rank < nnodes:
+        problems.append(f"--node-rank {node_rank}: there are {nnodes} machines (--nnodes), counted from 0")
+    if options.hostfile is not None and not options.hostfile.is_file():
+        problems.append(f"--hostfile {options.hostfile}: no such file; a line HOST slots=N for each machine")
+    return problems
+
+
+def visible_gpus(or_one: bool = True) -> int:
+    """GPUs that CUDA_VISIBLE_DEVICES leaves; where there are none, one rank on the CPU."""
+    import torch
+
+    return torch.cuda.device_count() or int(or_one)
+
+
+def check_batch(recipe: Recipe | Pipeline, ranks: int) -> None:
+    """Raise TrainError where a run's global batch does not divide over the ranks, with the nearest that do."""
+    from trainers.arguments import accumulation
+
+    for run in runs_of(recipe):
+        if run.global_batch_size is not None:
+            accumulation(run.global_batch_size, run.train.get("per_device_train_batch_size"), ranks)
+
+
+def _over_ssh(argv: Sequence[str], folder: Path) -> int:
+    """Started on other machines there is no roll: deepspeed's output is shown, status.json has the code."""
+    import subprocess
+
+    from trainers.rundir import read_status
+
+    code = subprocess.run(argv, check=False).returncode
+    found = read_status(folder).get("code")
+    return code if found is None else int(found)
