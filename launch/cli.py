@@ -164,6 +164,50 @@ def watch(
 
 
 @app.command()
+def certify(
+    checkpoint: Annotated[str, typer.Argument(help="RUN:STEP, a checkpoint's folder, or an exported one.")],
+    merged: Annotated[bool, typer.Option("--merged", help="Reloaded and merged only, no quantised weights.")] = False,
+    bits: Annotated[int | None, typer.Option(metavar="8|4", help="Of the quantised weights only these.")] = None,
+) -> None:
+    """Prove that a checkpoint is what was measured.
+
+    100 items again, compared with what the trainer measured: reloaded from the files, merged, with 8- and 4-bit
+    weights. certificate.json, with the hashes of all files, goes beside the weights. Exit code 1 where one fails. Of an
+    exported folder the hashes are compared.
+
+    temper certify quickstart:60
+    """
+    from launch.certified import bits_asked, checkpoint_of, is_exported
+    from trainers.certify_screen import certify_and_show, check_exported
+
+    if is_exported(checkpoint):
+        raise typer.Exit(0 if check_exported(Path(checkpoint)) else 1)
+    asked = bits_asked(merged, bits)
+    recipe, place, step = checkpoint_of(checkpoint)
+    raise typer.Exit(0 if certify_and_show(recipe, place, step, asked) else 1)
+
+
+@app.command()
+def export(
+    checkpoint: Annotated[str, typer.Argument(metavar="RUN:STEP", help="RUN:STEP, or a checkpoint's folder.")],
+    to: Annotated[Path, typer.Option(metavar="DIR", help="A new or empty folder.")],
+    force: Annotated[bool, typer.Option("--force", help="Also without a passing certificate.")] = False,
+) -> None:
+    """Write a folder to publish.
+
+    Merged weights as safetensors, tokenizer, template, generation config, calibration, certificate, and a model card
+    with what was measured. Needs a passing certificate whose files are unchanged (`temper certify`).
+
+    temper export quickstart:60 --to publish/quickstart
+    """
+    from launch.certified import checkpoint_of
+    from trainers.export import export as write
+
+    recipe, place, step = checkpoint_of(checkpoint)
+    typer.echo(write(recipe, place, step, to, force=force))
+
+
+@app.command()
 def compare(
     names: Annotated[list[str], typer.Argument(metavar="A B ...", help="RUN_DIR, RUN_DIR:STEP or evaluation folders.")],
     base: Annotated[str | None, typer.Option(help="What the others are compared with; default the first.")] = None,
