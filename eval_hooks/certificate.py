@@ -1,14 +1,13 @@
 """A certificate's arithmetic: which items are asked again, and how far two tables of the same items are apart."""
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from random import Random
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from eval_hooks.retention import paired, retention
 from eval_hooks.table import chance, column, marks
@@ -39,9 +38,10 @@ def chosen(table: pa.Table, most: int = ITEMS, seed: int = SEED) -> list[str]:
     return [ids[number] for number in kept]
 
 
-def only(table: pa.Table, ids: Iterable[str]) -> pa.Table:
-    """The rows of these items, in the table's order."""
-    return table.filter(pc.is_in(table.column("item_id"), pa.array(list(ids), pa.string())))
+def only(table: pa.Table, ids: Sequence[str]) -> pa.Table:
+    """The rows of these items, in the ids' order."""
+    place = {item_id: number for number, item_id in enumerate(table.column("item_id").to_pylist())}
+    return table.take([place[item_id] for item_id in ids])
 
 
 def apart(before: pa.Table, after: pa.Table) -> dict[str, Any]:

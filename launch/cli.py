@@ -1,5 +1,6 @@
 """The command `temper`. Nothing heavy is imported here at the top: `temper --help` costs what importing typer costs."""
 
+import logging
 import os
 import re
 import sys
@@ -11,6 +12,8 @@ import typer
 from typer.core import TyperGroup
 
 WRONG_REQUEST, INTERRUPTED = 2, 130
+CHATTY = ("torch.utils._pytree", "torchao")
+"""Loggers that warn, when torchao is installed, at every import of transformers' models."""
 Variant = Literal["hendrycks", "lm_eval", "olmes_mcf", "olmes_cf"]
 Words = Annotated[list[str] | None, typer.Argument(metavar="KEY=VALUE", help="Recipe values, as train.max_steps=20.")]
 RecipeName = Annotated[str, typer.Argument(metavar="RECIPE", help="A recipe file, or a shipped one's name.")]
@@ -327,16 +330,17 @@ def list_(
 @app.command()
 def doctor(
     hub: Annotated[bool, typer.Option("--hub", help="Also ask whether the Hugging Face hub answers.")] = False,
+    ranks: Annotated[bool, typer.Option("--ranks/--no-ranks", help="Let two processes add up a number.")] = True,
 ) -> None:
     """Say what this machine has and lacks.
 
-    Exit code 1 where training cannot work.
+    Exit code 1 where training cannot work, on one rank or on two.
 
     temper doctor --hub
     """
     from launch.doctor import examine, print_findings
 
-    findings = examine(hub=hub)
+    findings = examine(hub=hub, ranks=ranks)
     print_findings(findings)
     raise typer.Exit(1 if any(finding.state == "bad" for finding in findings) else 0)
 
@@ -366,4 +370,6 @@ def main() -> None:
     """Run the command; ranks other than the first are silent but for errors."""
     if os.environ.get("RANK", "0") != "0":
         sys.stdout = Path(os.devnull).open("w", encoding="utf-8")  # noqa: SIM115 - as long as the process
+    for name in CHATTY:
+        logging.getLogger(name).setLevel(logging.ERROR)
     app(arrange(sys.argv[1:]), prog_name="temper")

@@ -26,16 +26,16 @@ def export(recipe: Recipe, place: Place, step: int, to: Path, *, force: bool = F
         raise TrainError(f"--to {to}: not empty; name a new folder")
     if to.exists() and not to.is_dir():
         raise TrainError(f"--to {to}: a file; name a new folder")
-    subject = open_subject(recipe, place, step)
-    certificate = read(subject.folder)
-    if doubt := _doubt(subject, certificate):
+    folder = place.folder / "checkpoints" / f"checkpoint-{step}"
+    certificate = read(folder)
+    if doubt := _doubt(recipe, place, folder, certificate):
         if not force:
-            raise TrainError(f"export {subject.folder}: {doubt}; --force writes it all the same")
+            raise TrainError(f"export {folder}: {doubt}; --force writes it all the same")
         announce(f"warning   {doubt}; written all the same (--force)")
     scratch = to.resolve().with_name(f".{to.name}-{os.getpid()}")
     try:
         scratch.mkdir(parents=True)
-        _write(subject, certificate if not doubt else None, doubt, scratch)
+        _write(open_subject(recipe, place, step), certificate if not doubt else None, doubt, scratch)
         os.replace(scratch, to)
     except OSError as error:
         raise TrainError(f"--to {to}: cannot be written: {error.strerror or error}") from error
@@ -44,16 +44,15 @@ def export(recipe: Recipe, place: Place, step: int, to: Path, *, force: bool = F
     return to
 
 
-def _doubt(subject: Subject, certificate: Mapping[str, Any] | None) -> str:
-    """Why the checkpoint is not proven; empty where it is."""
-    name = f"{subject.place.folder}:{subject.step}"
+def _doubt(recipe: Recipe, place: Place, folder: Path, certificate: Mapping[str, Any] | None) -> str:
+    """Why a checkpoint is not proven; empty where it is."""
+    name = f"temper certify {folder}"
     if certificate is None:
-        return f"it has no certificate; temper certify {name} makes one"
-    different = changed(certificate["hashes"], checkpoint_hashes(subject.folder, subject.place.folder, subject.recipe))
-    if different:
+        return f"it has no certificate; {name} makes one"
+    if different := changed(certificate["hashes"], checkpoint_hashes(folder, place.folder, recipe)):
         return f"not the files that were certified {certificate['made']}: {'; '.join(different)}"
     if not certificate["passed"]:
-        return f"its certificate did not pass: {', '.join(failed(certificate['rows']))}; temper certify {name} shows it"
+        return f"its certificate did not pass: {', '.join(failed(certificate['rows']))}; {name} shows it"
     return ""
 
 

@@ -4,7 +4,7 @@ import hashlib
 from collections.abc import Mapping
 from pathlib import Path
 
-from trainers.models import locate
+from trainers.models import locate, starting_point
 from trainers.recipe import Recipe
 
 Hashes = Mapping[str, Mapping[str, str]]
@@ -41,12 +41,12 @@ def hashes_of(folder: Path, parts: Mapping[str, tuple[str, ...]]) -> dict[str, d
 def checkpoint_hashes(folder: Path, run: Path, recipe: Recipe) -> dict[str, dict[str, str]]:
     """The hashes of a checkpoint, of its run's recipe and data manifest, and of the base that an adapter stands on.
 
-    A base from the hub is known by its name and revision.
+    That is the model which training started from, itself an adapter's merged one where it began with such. A base from the hub is known by its name and revision.
     """
     found = {**hashes_of(folder, PARTS), **hashes_of(run, RUN)}
     if not (folder / "adapter_config.json").is_file():
         return found
-    base = Path(locate(recipe.model.path).base)
+    base = Path(locate(starting_point(recipe.model).path).base)
     if not base.is_dir():
         return {**found, "base": {recipe.model.path: recipe.model.revision or "newest"}}
     return {**found, "base": hashes_of(base, {"base": PARTS["weights"]})["base"]}
