@@ -329,11 +329,19 @@ def _rounded(subject: Subject, bits: int) -> tuple[Any, Row]:
 
 
 def _prepared(model: Any, subject: Subject) -> Any:
-    """On this machine's device, with the trainer's autocast, if it had one."""
-    from trainers.watched import as_trained
+    """On this machine's device, with the trainer's autocast around its forward pass, if it had one.
 
-    none = SimpleNamespace(bf16=False, fp16=False)
-    return as_trained(model, subject.arguments if "autocast" in subject.arithmetic else none)
+    Without accelerate, which in a run that has just ended still means that run's ranks and DeepSpeed.
+    """
+    import torch
+
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    if not getattr(model, "is_quantized", False):  # qlora's base is where it was loaded to
+        model = model.to(device)
+    _, _, autocast = subject.arithmetic.partition(", ")
+    if autocast:
+        model.forward = torch.autocast(device, getattr(torch, autocast.split()[0]))(model.forward)
+    return model
 
 
 @contextmanager

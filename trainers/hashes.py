@@ -41,7 +41,8 @@ def hashes_of(folder: Path, parts: Mapping[str, tuple[str, ...]]) -> dict[str, d
 def checkpoint_hashes(folder: Path, run: Path, recipe: Recipe) -> dict[str, dict[str, str]]:
     """The hashes of a checkpoint, of its run's recipe and data manifest, and of the base that an adapter stands on.
 
-    That is the model which training started from, itself an adapter's merged one where it began with such. A base from the hub is known by its name and revision.
+    That is the model which training started from: itself a merged one where it began with an adapter. A base from the
+    hub is known by its name and revision.
     """
     found = {**hashes_of(folder, PARTS), **hashes_of(run, RUN)}
     if not (folder / "adapter_config.json").is_file():
