@@ -154,6 +154,9 @@ class EvalConfig:
     order: waves, which then end when it is used up."""
     keep: Keep | None = None
     """Which checkpoint is the best: `best` in the run folder points to it; a pipeline's next run starts there."""
+    certify: bool = False
+    """At the end, prove that the final checkpoint and the kept one are what was measured: 100 items again from the
+    files, merged, and with 8- and 4-bit weights; written as certificate.json beside the weights."""
     on_error: Literal["report", "stop"] = "report"
     samples: int = 8
     """Generations kept for the report and W&B, per generative task."""

@@ -39,10 +39,15 @@ def choice_rows(
     *,
     only: Sequence[int] | None = None,
     prefixes: Prefixes | None = None,
+    intact: bool = False,
 ) -> list[dict[str, Any]]:
-    """Rows of `choice_table`, of all items or `only` of some; `prefixes` were run before on the same weights."""
+    """Rows of `choice_table`, of all items or `only` of some; `prefixes` were run before on the same weights.
+
+    `intact`: in the batches that all items make, for numbers that are equal to the last bit.
+    """
     cloze = FORMS[task.spec.variant].cloze
-    scores = score(model, task.choices, task.spec.batch_tokens, progress, only=only, prefixes=prefixes)
+    budget = task.spec.batch_tokens
+    scores = score(model, task.choices, budget, progress, only=only, prefixes=prefixes, intact=intact)
     asked = task.choices if only is None else [task.choices[i] for i in only]
     return [
         {

@@ -1,7 +1,9 @@
 """What the ranks of a run agree on and share out; without a process group there is one, and it does everything."""
 
 from bisect import bisect_left, bisect_right
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
 from itertools import accumulate
 from typing import Any, TypeVar
@@ -9,6 +11,17 @@ from typing import Any, TypeVar
 from eval_hooks.errors import EvalError
 
 Value = TypeVar("Value")
+_ALONE: ContextVar[bool] = ContextVar("_ALONE", default=False)
+
+
+@contextmanager
+def alone() -> Iterator[None]:
+    """Inside, a rank works as if it were the only one, and waits for nobody."""
+    before = _ALONE.set(True)
+    try:
+        yield
+    finally:
+        _ALONE.reset(before)
 
 
 class AbandonedError(EvalError):
@@ -167,4 +180,4 @@ def place() -> tuple[int, int]:
 def _several() -> bool:
     import torch.distributed as dist
 
-    return dist.is_available() and dist.is_initialized()
+    return dist.is_available() and dist.is_initialized() and not _ALONE.get()

@@ -35,12 +35,14 @@ def score(
     *,
     only: Sequence[int] | None = None,
     prefixes: Prefixes | None = None,
+    intact: bool = False,
 ) -> list[Scores]:
     """Scores of all items, or `only` of some, in the items' order; `progress` hears of the number of items done.
 
-    The model is left as it was. `prefixes` are those that were run before on the same weights.
+    The model is left as it was. `prefixes` are those that were run before on the same weights; `intact` batches are
+    those of all items.
     """
-    return each_tree(model, items, scores_of, batch_tokens, progress, only=only, prefixes=prefixes)
+    return each_tree(model, items, scores_of, batch_tokens, progress, only=only, prefixes=prefixes, intact=intact)
 
 
 def scores_of(options: Texts) -> Scores:

@@ -71,14 +71,17 @@ def each_tree(
     *,
     only: Sequence[int] | None = None,
     prefixes: Prefixes | None = None,
+    intact: bool = False,
 ) -> list[T]:
     """What `of` makes of each tree's texts, in the order of the trees, on every rank; `only` some of them, if given.
 
     Batches go up to a token budget, and the ranks share them out; only a batch's logits are held at a time. The model
     is left as it was. `prefixes` that were run before are not run again; the weights have to be the same as then.
+    With `intact`, `only` some are scored in the batches they have among all trees, so that every sum is in the same
+    order as there and the numbers are equal to the last bit.
     """
     way: Way = together if takes_block_mask(model) else one_by_one
-    jobs = layout(trees, batch_tokens, share=way is together, only=only, places=most_places(model))
+    jobs = layout(trees, batch_tokens, share=way is together, only=only, places=most_places(model), intact=intact)
     kept = prefixes or Prefixes(room=0)
 
     def work(number: int) -> list[T]:
@@ -86,7 +89,11 @@ def each_tree(
         return [of(texts) for texts in way(model, members, kept.of(model, jobs[number].prefix))]
 
     with scoring_mode(model), block_attention(model):
-        return shared_out(jobs, work, lambda: idle(model), progress, ready=kept.ready)
+        found = shared_out(jobs, work, lambda: idle(model), progress, ready=kept.ready)
+    if only is None or not intact:
+        return found
+    number = {member: place for place, member in enumerate(sorted(i for job in jobs for i in job.members))}
+    return [found[number[i]] for i in only]
 
 
 def layout(
@@ -95,12 +102,17 @@ def layout(
     share: bool = True,
     only: Sequence[int] | None = None,
     places: int = sys.maxsize,
+    intact: bool = False,
 ) -> list[Job]:
     """The trees in batches: each group after what it has in common, in order of appearance; then all others.
 
     What a group has in common is that of all its trees, also where `only` some of them are scored. A batch has at most
-    so many scored `places`, or one tree.
+    so many scored `places`, or one tree. `intact`: the batches of all trees that hold one of `only`.
     """
+    if intact and only is not None:
+        return [
+            job for job in layout(trees, batch_tokens, share, None, places) if not set(only).isdisjoint(job.members)
+        ]
     named: dict[str, list[int]] = {}
     for i, tree in enumerate(trees):
         named.setdefault(tree.group if share else "", []).append(i)

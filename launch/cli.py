@@ -1,5 +1,6 @@
 """The command `temper`. Nothing heavy is imported here at the top: `temper --help` costs what importing typer costs."""
 
+import logging
 import os
 import re
 import sys
@@ -11,6 +12,8 @@ import typer
 from typer.core import TyperGroup
 
 WRONG_REQUEST, INTERRUPTED = 2, 130
+CHATTY = ("torch.utils._pytree", "torchao")
+"""Loggers that warn, when torchao is installed, at every import of transformers' models."""
 Variant = Literal["hendrycks", "lm_eval", "olmes_mcf", "olmes_cf"]
 Launcher = Literal["torchrun", "deepspeed", "accelerate", "slurm"]
 Words = Annotated[list[str] | None, typer.Argument(metavar="KEY=VALUE", help="Recipe values, as train.max_steps=20.")]
@@ -243,6 +246,50 @@ def watch(
 
 
 @app.command()
+def certify(
+    checkpoint: Annotated[str, typer.Argument(help="RUN:STEP, a checkpoint's folder, or an exported one.")],
+    merged: Annotated[bool, typer.Option("--merged", help="Reloaded and merged only, no quantised weights.")] = False,
+    bits: Annotated[int | None, typer.Option(metavar="8|4", help="Of the quantised weights only these.")] = None,
+) -> None:
+    """Prove that a checkpoint is what was measured.
+
+    100 items again, compared with what the trainer measured: reloaded from the files, merged, with 8- and 4-bit
+    weights. certificate.json, with the hashes of all files, goes beside the weights. Exit code 1 where one fails. Of an
+    exported folder the hashes are compared.
+
+    temper certify quickstart:60
+    """
+    from launch.certified import bits_asked, checkpoint_of, is_exported
+    from trainers.certify_screen import certify_and_show, check_exported
+
+    if is_exported(checkpoint):
+        raise typer.Exit(0 if check_exported(Path(checkpoint)) else 1)
+    asked = bits_asked(merged, bits)
+    recipe, place, step = checkpoint_of(checkpoint)
+    raise typer.Exit(0 if certify_and_show(recipe, place, step, asked) else 1)
+
+
+@app.command()
+def export(
+    checkpoint: Annotated[str, typer.Argument(metavar="RUN:STEP", help="RUN:STEP, or a checkpoint's folder.")],
+    to: Annotated[Path, typer.Option(metavar="DIR", help="A new or empty folder.")],
+    force: Annotated[bool, typer.Option("--force", help="Also without a passing certificate.")] = False,
+) -> None:
+    """Write a folder to publish.
+
+    Merged weights as safetensors, tokenizer, template, generation config, calibration, certificate, and a model card
+    with what was measured. Needs a passing certificate whose files are unchanged (`temper certify`).
+
+    temper export quickstart:60 --to publish/quickstart
+    """
+    from launch.certified import checkpoint_of
+    from trainers.export import export as write
+
+    recipe, place, step = checkpoint_of(checkpoint)
+    typer.echo(write(recipe, place, step, to, force=force))
+
+
+@app.command()
 def compare(
     names: Annotated[list[str], typer.Argument(metavar="A B ...", help="RUN_DIR, RUN_DIR:STEP or evaluation folders.")],
     base: Annotated[str | None, typer.Option(help="What the others are compared with; default the first.")] = None,
@@ -362,16 +409,17 @@ def list_(
 @app.command()
 def doctor(
     hub: Annotated[bool, typer.Option("--hub", help="Also ask whether the Hugging Face hub answers.")] = False,
+    ranks: Annotated[bool, typer.Option("--ranks/--no-ranks", help="Let two processes add up a number.")] = True,
 ) -> None:
     """Say what this machine has and lacks.
 
-    Exit code 1 where training cannot work.
+    Exit code 1 where training cannot work, on one rank or on two.
 
     temper doctor --hub
     """
     from launch.doctor import examine, print_findings
 
-    findings = examine(hub=hub)
+    findings = examine(hub=hub, ranks=ranks)
     print_findings(findings)
     raise typer.Exit(1 if any(finding.state == "bad" for finding in findings) else 0)
 
@@ -400,6 +448,8 @@ def arrange(words: Sequence[str]) -> list[str]:
 def main() -> None:
     """Run the command; of a run with several ranks only the first one is seen."""
     words = arrange(sys.argv[1:])
+    for name in CHATTY:
+        logging.getLogger(name).setLevel(logging.ERROR)
     if words[0] == "train":
         from trainers.ranklog import as_rank
 

@@ -28,11 +28,16 @@ class Finding:
     remedy: str = ""
 
 
-def examine(hub: bool = False) -> list[Finding]:
-    """All findings, in order. With `hub`, the Hugging Face hub is asked as well (3 s at most)."""
+def examine(hub: bool = False, ranks: bool = True) -> list[Finding]:
+    """All findings, in order.
+
+    With `hub`, the Hugging Face hub is asked as well (3 s at most); with `ranks`, two processes add up a number (about
+    5 s, 60 at most).
+    """
     found = [
         python(),
         *packages(),
+        *optional(),
         processor(),
         memory(),
         disk(),
@@ -42,7 +47,7 @@ def examine(hub: bool = False) -> list[Finding]:
         cache(),
         embedded(),
     ]
-    return [*found, hub_answers()] if hub else found
+    return [*found, *(two_ranks() if ranks else ()), *([hub_answers()] if hub else [])]
 
 
 def python() -> Finding:
@@ -74,6 +79,51 @@ def packages(distribution: str = "tempering") -> Iterator[Finding]:
             yield Finding(name=requirement.name, state="bad", found=text, remedy=f"pip install '{requirement}'")
         elif requirement.name in SHOWN:
             yield Finding(name=requirement.name, state="ok", found=there)
+
+
+OPTIONAL = {
+    "lm_eval": ("eval", "tasks of lm-evaluation-harness"),
+    "torchao": ("quantise", "8- and 4-bit weights in certificates"),
+    "tensorboard": ("tensorboard", "TensorBoard's event files"),
+    "wandb_workspaces": ("dashboard", "saved views in W&B"),
+}
+"""Module -> (extra that installs it, what it is for)."""
+
+
+def optional() -> Iterator[Finding]:
+    """Which extras are not there: all works without them, but for what they are for."""
+    from importlib.util import find_spec
+
+    for module, (extra, purpose) in OPTIONAL.items():
+        if find_spec(module) is None:
+            remedy = f"pip install 'tempering[{extra}]', to have it"
+            yield Finding(name=module, state="ok", found=f"not installed, so no {purpose}", remedy=remedy)
+
+
+def two_ranks(timeout_s: float = 60.0) -> Iterator[Finding]:
+    """Whether two processes of this machine can add up a number: over gloo, and over NCCL where there are two GPUs."""
+    try:
+        import torch
+    except ImportError:
+        return
+    from launch.two_ranks import all_reduce
+
+    for backend in ("gloo", *(["nccl"] if torch.cuda.device_count() > 1 else [])):
+        done = all_reduce(backend, timeout_s)
+        name = f"two ranks, {backend}"
+        if done.problem:
+            yield Finding(name=name, state="bad", found=done.problem, remedy=REMEDIES[backend])
+        else:
+            yield Finding(name=name, state="ok", found=f"all-reduce right, {done.seconds:.1f} s with start-up")
+
+
+REMEDIES = {
+    "gloo": "GLOO_SOCKET_IFNAME=lo (or the network's interface); see that the host's name resolves and that a firewall "
+    "lets 127.0.0.1 through; one process works without it",
+    "nccl": "NCCL_DEBUG=INFO says more; try NCCL_P2P_DISABLE=1 and NCCL_SOCKET_IFNAME; in a container give it shared "
+    "memory (--shm-size=8g or --ipc=host)",
+}
+"""Backend -> what mostly helps."""
 
 
 def processor() -> Finding:

@@ -191,6 +191,9 @@ def evaluation(node: Node, tables: Tables, report: Report) -> Any:
             f"{config.budget.action}: a watcher can only report what the run has lost; remove it, or eval.live: false"
         )
         report.add("eval.budget.action", node, text)
+    if config is not INVALID and config.certify and not config.live:
+        text = "true: compares with what the training process measured; remove it, or eval.live: false"
+        report.add("eval.certify", node.value["certify"], text)
     return config
 
 

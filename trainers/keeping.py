@@ -1,7 +1,8 @@
 """Which checkpoints stay on disk, and which one is the best.
 
 Kept are the newest ones, to resume from; the best one's weights (`best` in the run folder points to it); where the
-budget rolls back, the newest that kept it. All else is deleted as the run goes on.
+budget rolls back, or stops a run that is to be certified, the newest that kept it. All else is deleted as the run goes
+on.
 """
 
 import os
@@ -60,6 +61,11 @@ def checkpoint(args: TrainingArguments, state: TrainerState) -> Path:
     return Path(args.output_dir) / f"{PREFIX_CHECKPOINT_DIR}-{state.global_step}"
 
 
+def certifies_last_good(recipe: Recipe) -> bool:
+    """Whether the newest checkpoint that kept the budget is to be certified at the end, though it need not be best."""
+    return recipe.eval.certify and recipe.eval.budget.action == "stop"
+
+
 class Keeping(TrainerCallback):
     """After each checkpoint, and at the end, when the last one has been measured."""
 
@@ -67,6 +73,7 @@ class Keeping(TrainerCallback):
         self.place, self.rule = place, rule_of(recipe)
         self.resumable = resumable(recipe)
         self.rolls_back = recipe.eval.budget.action == "roll_back"
+        self.certifies_last_good = certifies_last_good(recipe)
 
     def on_save(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
         """The evaluation of this step came before."""
@@ -83,10 +90,11 @@ class Keeping(TrainerCallback):
         to_resume = set(whole if self.resumable is None else whole[-self.resumable :])
         if self.rolls_back:
             to_resume.add(last_good(self.place))
+        for_weights = {chosen} | ({last_good(self.place)} if self.certifies_last_good else set())
         for step, folder in there.items():
             if step in to_resume:
                 continue
-            if step == chosen:
+            if step in for_weights:
                 leave_weights(folder)
             else:
                 shutil.rmtree(folder)
@@ -133,7 +141,8 @@ def disk(recipe: Recipe, model: Any, folder: Path) -> str:
     whole = weights + 8 * trained  # Adam's two moments in fp32
     limit = resumable(recipe)
     n = limit if limit is not None else "all"
-    extra = (1 if rule_of(recipe) else 0) * weights + (whole if recipe.eval.budget.action == "roll_back" else 0)
+    extra = (bool(rule_of(recipe)) + certifies_last_good(recipe)) * weights
+    extra += whole if recipe.eval.budget.action == "roll_back" else 0
     need, free = (limit + 1 if limit else 1) * whole + extra, shutil.disk_usage(folder).free
     text = f"{n} checkpoints to resume from, {whole / GB:.2g} GB each; at most {need / GB:.2g} GB at a time"
     if need > free:

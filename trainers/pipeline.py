@@ -14,6 +14,7 @@ from pathlib import Path
 from eval_hooks.ranks import from_writer
 from eval_hooks.sinks import require_tensorboard
 from trainers import TrainError, announce, ranklog
+from trainers.environment import environment
 from trainers.recipe import Pipeline, PipelineStage
 from trainers.run import (
     DONE,
@@ -30,7 +31,6 @@ from trainers.run import (
 from trainers.rundir import (
     Place,
     check_free,
-    environment,
     give_back,
     read_status,
     set_aside,
@@ -56,10 +56,11 @@ def train_pipeline(
     main = rank() == 0
     root = from_writer(take(pipeline, run_dir, resume) if main else Path())
     ranklog.settle(root)
+    machine = environment(first.recipe, first.arguments)
     if main:
         write_recipe(root, pipeline)
         write_json(root / "recipe.resolved.json", pipeline.resolved)
-        write_json(root / "environment.json", environment())
+        write_json(root / "environment.json", machine)
         set_status(root, "running")
         if again:
             restart_at(root, pipeline, again)

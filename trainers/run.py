@@ -18,13 +18,15 @@ from eval_hooks.track import Tracker
 from trainers import TrainError, actions, announce, ranklog
 from trainers.arguments import starts_deepspeed, take_one_gpu, training_arguments
 from trainers.catalog import METHODS, STAGES
+from trainers.certify import certify_run, check_certify
 from trainers.changes import check_changes
+from trainers.environment import environment
 from trainers.eval_tokenizer import eval_tokenizer
 from trainers.failures import advice
 from trainers.keeping import Complete, Keeping, check_roll_back, check_rule, disk, rule_of, say_best
 from trainers.recipe import Recipe
 from trainers.resume import check_fork, decided, fork, go_on, newest_step, note_start
-from trainers.rundir import Place, check_free, environment, give_back, set_status, take, write_recipe
+from trainers.rundir import Place, check_free, give_back, set_status, take, write_recipe
 from trainers.tracking import LogTrain, end_wandb, start_wandb
 from trainers.universal import other_ranks
 from trainers.world import named, rank, world_size
@@ -91,6 +93,7 @@ def prepare(recipe: Recipe) -> Run:
     arguments = training_arguments(recipe)
     check_roll_back(recipe, arguments)
     check_rule(recipe)
+    check_certify(recipe)
     return Run(
         recipe=recipe,
         tokenizer=tokenizer,
@@ -111,10 +114,11 @@ def carry_out(run: Run, place: Place, resume: bool, wandb_run: Any = None) -> in
     measure.tokenizer, measure.template_kwargs = eval_tokenizer(
         place.root, run.tokenizer, run.recipe.model, main=rank() == 0
     )
+    machine = environment(run.recipe, run.arguments)
     if rank() == 0:
         write_recipe(folder, run.recipe)
         write_json(folder / "recipe.resolved.json", run.resolved)
-        write_json(folder / "environment.json", environment())
+        write_json(folder / "environment.json", machine)
         write_json(folder / "data.manifest.json", run.mix.manifest)
         note_start(folder, changed)
     return _guarded(run, place, resume, wandb_run)
@@ -187,6 +191,10 @@ def _whole_end(run: Run, place: Place, wandb_run: Any, steps: int) -> None:
         announce(f"stopped   the last checkpoint that kept the budget: {where}")
     if rule:
         found["recommended"] = say_best(place, rule)
+    if run.recipe.eval.certify:
+        forget_the_last_fit()
+        wanted = [step for step in (steps, found.get("recommended"), found.get("last_good")) if step]
+        found["certificates"] = certify_run(run.recipe, place, wanted, run.measure.tracker)
     set_status(place.folder, STATES[code], code, reason=reason, wandb_dir=wandb_dir(wandb_run), steps=steps, **found)
     if place.alone:
         show_end(place.folder, wandb_run)

@@ -4,12 +4,9 @@ import json
 import os
 import platform
 import shutil
-import subprocess
-import sys
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +17,6 @@ from trainers import TrainError
 from trainers.recipe import Pipeline, Recipe
 
 RUNS = Path("runs")
-STACK = ("tempering", "torch", "transformers", "trl", "peft", "accelerate", "deepspeed", "datasets", "wandb", "numpy")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -124,10 +120,14 @@ def set_status(folder: Path, state: str, code: int | None = None, **more: Any) -
     )
 
 
+def read_json(path: Path) -> dict[str, Any]:
+    """What a JSON file says; {} where there is none."""
+    return json.loads(path.read_text("utf-8")) if path.is_file() else {}
+
+
 def read_status(folder: Path) -> dict[str, Any]:
     """What status.json says; {} where there is none."""
-    file = folder / "status.json"
-    return json.loads(file.read_text("utf-8")) if file.is_file() else {}
+    return read_json(folder / "status.json")
 
 
 def trains(folder: Path) -> bool:
@@ -137,37 +137,3 @@ def trains(folder: Path) -> bool:
     file = folder / "environment.json"
     here = file.is_file() and json.loads(file.read_text("utf-8"))["host"] == platform.node()
     return not here or psutil.pid_exists(read_status(folder)["pid"])
-
-
-def environment() -> dict[str, Any]:
-    """Versions, machine, commit: what a run ran on."""
-    import torch
-
-    return {
-        "python": sys.version.split()[0],
-        "platform": platform.platform(),
-        "host": platform.node(),
-        "packages": {name: _version(name) for name in STACK},
-        "cpu_threads": torch.get_num_threads(),
-        "gpus": [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())],
-        "world_size": int(os.environ.get("WORLD_SIZE", "1")),
-        "commit": _commit(),
-        "command": sys.argv,
-    }
-
-
-def _version(name: str) -> str | None:
-    try:
-        return version(name)
-    except PackageNotFoundError:
-        return None
-
-
-def _commit() -> str | None:
-    """The suite's own git commit, where it runs from a checkout."""
-    command = ["git", "-C", str(Path(__file__).parent), "rev-parse", "HEAD"]
-    try:
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
-    except OSError:
-        return None
-    return done.stdout.strip() or None

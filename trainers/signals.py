@@ -19,8 +19,8 @@ ECHO_S = 3.0
 class StopOnSignal(TrainerCallback):
     """After the step in which a signal reaches any rank, all ranks save and stop; what is being measured is left out.
 
-    It is measured first when the run is resumed. A second signal some seconds later stops at once. Before the first step signals do what
-    they always do: there is nothing to save.
+    It is measured first when the run is resumed. A second signal some seconds later stops at once. Before the first
+    step signals do what they always do: there is nothing to save.
     """
 
     def __init__(self, measure: CheckpointEval) -> None:
@@ -65,9 +65,7 @@ class StopOnSignal(TrainerCallback):
         self._arrived, self.measure.abandoned = CODES[signal.Signals(number)], True
         if first:
             self._since = time.monotonic()
-            announce(
-                f"{name}: a checkpoint is saved after this step; one more after {ECHO_S:.0f} s ends the run at once"
-            )
+            announce(f"{name}: a checkpoint is saved after this step; another one after {ECHO_S:.0f} s ends it at once")
             return
         self.code = self._arrived
         announce(f"{name}: the run ends at once; --resume goes on from its newest checkpoint")

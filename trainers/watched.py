@@ -101,23 +101,11 @@ class Watched:
         from trainers.models import load_model
 
         transformers.set_seed(self.arguments.seed)  # rows of new tokens are drawn
-        start, quantised = self.recipe.model, self.recipe.adapter.kind == "qlora"
         if step == 0:
-            return as_trained(load_model(start, self.tokenizer, quantised), self.arguments)
+            quantised = self.recipe.adapter.kind == "qlora"
+            return as_trained(load_model(self.recipe.model, self.tokenizer, quantised), self.arguments)
         folder = self.place.folder / "checkpoints" / f"checkpoint-{step}"
-        weights = weights_of(folder)
-        try:
-            if not (folder / "adapter_config.json").is_file():
-                model = load_model(replace(start, path=str(folder), revision=None), self.tokenizer)
-            else:
-                from peft import PeftModel
-
-                model = PeftModel.from_pretrained(load_model(start, self.tokenizer, quantised), str(folder))
-        except Exception as error:
-            if all(file.is_file() for file in weights):
-                raise
-            raise CannotBeLoadedError(GONE) from error
-        return as_trained(model, self.arguments)
+        return as_trained(of_checkpoint(self.recipe, folder, self.tokenizer), self.arguments)
 
     def _check_prompts(self) -> None:
         """Numbers of one name that were asked otherwise would share a curve, and no pair."""
@@ -136,6 +124,27 @@ SHARDS = (
     "its weights are DeepSpeed's shards only (stage3_gather_16bit_weights_on_model_save is off); the zero_to_fp32.py "
     "in it can write them together"
 )
+
+
+def of_checkpoint(recipe: Recipe, folder: Path, tokenizer: Any) -> Any:
+    """The model of a checkpoint, an adapter not merged; `recipe.model` is what training started from.
+
+    Raises CannotBeLoadedError for one without weights, or gone meanwhile; what transformers raises for broken ones.
+    """
+    from trainers.models import load_model
+
+    start, weights = recipe.model, weights_of(folder)
+    try:
+        if not (folder / "adapter_config.json").is_file():
+            return load_model(replace(start, path=str(folder), revision=None), tokenizer)
+        from peft import PeftModel
+
+        base = load_model(start, tokenizer, quantised=recipe.adapter.kind == "qlora")
+        return PeftModel.from_pretrained(base, str(folder))
+    except Exception as error:
+        if all(file.is_file() for file in weights):
+            raise
+        raise CannotBeLoadedError(GONE) from error
 
 
 def weights_of(folder: Path) -> list[Path]:

@@ -14,6 +14,7 @@ from eval_hooks.report.view import RunView, StageTable, over_checkpoints, read_r
 from eval_hooks.report.words import (
     at_temperature,
     calibrated,
+    certified,
     debiased,
     doubts,
     flipped,
@@ -64,6 +65,7 @@ def last_screen(run: RunView) -> Panel:
         *_calibration(run),
         *_doubts(run),
         *_budget(run),
+        *_certificates(run),
         *_failures(run),
     ]:
         grid.add_row(asked, answer)
@@ -154,6 +156,12 @@ def _budget(run: RunView) -> Iterator[tuple[str, str]]:
     for line in run.budget:
         said = f"step {line['step']}: {line['budget/action'] or 'crossed'}: {escape(line['budget/reason'])}"
         yield "[yellow]Budget[/yellow]", f"[yellow]{said}[/yellow]"
+
+
+def _certificates(run: RunView) -> Iterator[tuple[str, str]]:
+    for certificate in run.certificates:
+        colour = "green" if certificate["passed"] else "red"
+        yield "Certificate", f"[{colour}]step {certificate['step']} {escape(certified(certificate))}[/{colour}]"
 
 
 def _failures(run: RunView) -> Iterator[tuple[str, str]]:

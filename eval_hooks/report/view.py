@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from eval_hooks.certificate import certificates
 from eval_hooks.errors import EvalError
 from eval_hooks.files import evaluations, json_lines, summary_of
 from eval_hooks.retention.flips import paired_change
@@ -25,6 +26,8 @@ class RunView:
     status: Mapping[str, Any]
     environment: Mapping[str, Any]
     recipe: str
+    certificates: tuple[Mapping[str, Any], ...] = ()
+    """Of its checkpoints, in order of step."""
     stages: tuple[Mapping[str, Any], ...] = ()
     """Of a pipeline: name, stage, method, begin and end of each run, in steps."""
 
@@ -79,6 +82,7 @@ def read_run(folder: Path) -> RunView:
         status=_json(Path(folder) / "status.json"),
         environment=_json(Path(folder) / "environment.json"),
         recipe=_text(Path(folder) / "recipe.yaml"),
+        certificates=tuple(certificates(Path(folder))),
         stages=tuple(_json(Path(folder) / "pipeline.json").get("stages", ())),
     )
 

@@ -155,6 +155,15 @@ def doubts(name: str, task: Mapping[str, Any]) -> list[str]:
     return [*(f"{doubt}; {remedy}" for doubt in out), *short]
 
 
+def certified(certificate: Mapping[str, Any]) -> str:
+    """A certificate in one line: passed or not, and how far each form is from what the trainer measured."""
+    rows = certificate["rows"]
+    told = [f"{row['form']} {row['largest']:.2g} nats apart, {row['flips']} flips" for row in rows if "largest" in row]
+    wrong = [f"{row['form']}: {row['reason']}" for row in rows if not row["passed"]]
+    items = f"{len(certificate['items'])} items of {certificate['task']}"
+    return f"{'failed' if wrong else 'passed'} on {items}: {'; '.join(wrong or told)}"
+
+
 def unshared_words(summary: Mapping[str, Any]) -> str:
     """Why an evaluation took longer than it need on another model."""
     return f"each option runs by itself, since {summary['unshared']} take no mask over several: exact, but slower"

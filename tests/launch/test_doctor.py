@@ -1,6 +1,7 @@
 """What the doctor sees."""
 
 import os
+import sys
 from pathlib import Path
 
 import pytest
@@ -8,12 +9,13 @@ from typer.testing import CliRunner
 
 from launch import doctor
 from launch.cli import app
+from launch.two_ranks import all_reduce
 
 
 def test_this_machine_is_usable_and_the_table_names_the_stack() -> None:
     done = CliRunner().invoke(app, ["doctor"], env={"COLUMNS": "200"})
     assert done.exit_code == 0, done.output
-    for name in ("python", "torch", "trl", "memory", "disk", "cpu"):
+    for name in ("python", "torch", "trl", "memory", "disk", "cpu", "two ranks, gloo"):
         assert name in done.output
 
 
@@ -29,7 +31,7 @@ def test_a_missing_package_is_bad_and_names_the_command(monkeypatch: pytest.Monk
 
 def test_a_bad_finding_ends_with_1(monkeypatch: pytest.MonkeyPatch) -> None:
     bad = doctor.Finding(name="x", state="bad", found="[gone]", remedy="pip install 'x[y]'")
-    monkeypatch.setattr(doctor, "examine", lambda hub: [bad])
+    monkeypatch.setattr(doctor, "examine", lambda hub, ranks: [bad])
     done = CliRunner().invoke(app, ["doctor"])
     assert done.exit_code == 1
     assert "[gone]" in done.output
@@ -62,3 +64,48 @@ def test_more_threads_than_cores_is_a_warning(monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setattr(torch, "get_num_threads", lambda: 4096)
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     assert doctor.processor().remedy.endswith(f"OMP_NUM_THREADS={cores}")
+
+
+def one_of_two(text: str) -> list[str]:
+    """A program that stands in for a rank; it gets RANK BACKEND PORT, as r, b, p."""
+    head = "import sys, time; r, b, p = sys.argv[1:]; from launch.two_ranks import main, _phase\n"
+    return [sys.executable, "-c", head + text]
+
+
+def test_two_ranks_add_up() -> None:
+    found = list(doctor.two_ranks())
+    assert [f.state for f in found] == ["ok"] * len(found) and "all-reduce right" in found[0].found
+
+
+def test_the_rank_that_dies_is_named_with_its_last_words(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Rank 1 finds no torch; rank 0, which waits for it, is ended a second later and not at the timeout."""
+    text = "main(0, b, p) if r == '0' else (_phase('importing torch'), sys.exit('ImportError: libtorch'))"
+    done = all_reduce("gloo", 30.0, one_of_two(text))
+    assert "rank 1 failed at importing torch (ImportError: libtorch)" in done.problem and done.seconds < 20
+    monkeypatch.setattr("launch.two_ranks.all_reduce", lambda *a: done)
+    finding = next(doctor.two_ranks())
+    assert finding.state == "bad" and "GLOO_SOCKET_IFNAME" in finding.remedy
+
+
+def test_a_rank_that_hangs_is_ended_and_named() -> None:
+    """Rank 1 never comes to the meeting at which rank 0 waits."""
+    text = "_phase('importing torch' if r == '1' else 'meeting the other rank over TCP'); time.sleep(99)"
+    done = all_reduce("gloo", 4.0, one_of_two(text))
+    assert "rank 1 not done after 4 s at importing torch" in done.problem and 4 <= done.seconds < 10
+    assert "rank 0 not done after 4 s at meeting the other rank over TCP" in done.problem
+
+
+def test_a_wrong_sum_is_no_success() -> None:
+    """Both ranks hold another number than theirs: 2 + 3."""
+    done = all_reduce(
+        "gloo",
+        30.0,
+        one_of_two("import torch; t = torch.tensor\ntorch.tensor = lambda v, **k: t(v + 1, **k)\nmain(int(r), b, p)"),
+    )
+    assert "1 + 2 came out as 5.0" in done.problem
+
+
+def test_an_extra_that_is_not_there_is_named_with_its_command(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    found = {finding.name: finding for finding in doctor.optional()}
+    assert found["torchao"].state == "ok" and "tempering[quantise]" in found["torchao"].remedy

@@ -130,6 +130,7 @@ ONE_WRONG_WORD = [
     ("eval.budget={patience: 0}", ["eval.budget.patience: 0", "1 or more"]),
     ("eval.budget=0.02", ["eval.budget: 0.02", "a map is due"]),
     ("eval={live: false, budget: {action: stop}}", ["eval.budget.action: stop", "a watcher can only report"]),
+    ("eval={certify: true, live: false, retain: [{task: quiz, shots: 0}]}", ["eval.certify: true: compares"]),
     ("eval.cost_limit=0.1", ["eval.cost_limit: only an evaluation in waves", "eval.order: waves"]),
     ("eval.order=wave", ["eval.order", "waves"]),
     ("eval.retain.0.task=quizz", ["eval.retain.0.task: 'quizz'", "did you mean 'quiz'?"]),

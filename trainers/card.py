@@ -1,0 +1,94 @@
+"""The model card of an exported folder: what was trained on what, what was measured, what the certificate says."""
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from eval_hooks.files import summary_of
+from eval_hooks.report.words import number, percent, points
+from trainers.certify_screen import form, measured
+from trainers.rundir import read_json
+
+if TYPE_CHECKING:
+    from trainers.certify import Subject
+
+TEMPLATE = Path(__file__).with_name("card.md.j2")
+
+
+def card(subject: "Subject", certificate: Mapping[str, Any] | None, doubt: str, *, has_temperature: bool) -> str:
+    """The card's text, with the metadata that the hub reads in front. `doubt` says why there is no certificate."""
+    from huggingface_hub import ModelCard
+    from jinja2 import Template
+
+    recipe, folder = subject.recipe, subject.place.folder
+    summary = summary_of(subject.evaluation)
+    before = summary_of(subject.place.root / "evals" / f"step-{subject.start[1]}")
+    page = Template(TEMPLATE.read_text("utf-8"), trim_blocks=True).render(
+        name=recipe.name,
+        stage=recipe.stage,
+        base=read_json(folder / "recipe.resolved.json")["model"]["path"],
+        method=recipe.method.name,
+        step=subject.step,
+        adapter="all weights trained" if recipe.adapter.kind == "none" else f"a {recipe.adapter.kind}, merged",
+        first=subject.start[1],
+        measured=list(measured_rows(summary, before)),
+        losses=list(_losses(summary, before)),
+        has_temperature=has_temperature,
+        rows=[(form(row), *measured(row)) for row in (certificate or {}).get("rows", ()) if "retention" in row],
+        items=len(subject.ids),
+        arithmetic=subject.arithmetic,
+        doubt=doubt,
+        recipe=(folder / "recipe.yaml").read_text("utf-8").strip(),
+        sources=list(read_json(folder / "data.manifest.json")["train"].items()),
+    )
+    return str(ModelCard(f"---\n{data_of(subject, summary).to_yaml()}\n---\n\n{page}\n"))
+
+
+def data_of(subject: "Subject", summary: Mapping[str, Any]) -> Any:
+    """The card's metadata; the base by its hub id, where it has one."""
+    from huggingface_hub import EvalResult, ModelCardData
+
+    recipe, resolved = subject.recipe, read_json(subject.place.folder / "recipe.resolved.json")
+    named = resolved["model"]["path"]
+    results = [
+        EvalResult(
+            task_type="text-generation", task_name=task["role"], dataset_type=name, dataset_name=name,
+            metric_type="accuracy", metric_value=round(task["accuracy"]["value"], 4),
+        )
+        for name, task in summary["tasks"].items()
+        if (task.get("accuracy") or {}).get("value") is not None
+    ]  # fmt: skip
+    return ModelCardData(
+        base_model=named if named.count("/") == 1 and not Path(named).exists() else None,
+        library_name="transformers",
+        pipeline_tag="text-generation",
+        tags=["tempering", recipe.stage, recipe.method.name],
+        model_name=recipe.name,
+        eval_results=results or None,
+    )
+
+
+def measured_rows(summary: Mapping[str, Any], before: Mapping[str, Any]) -> Iterator[tuple[str, ...]]:
+    """One row a task: role, accuracy before and after, paired change, verdict, calibration before and after."""
+    for name, task in summary["tasks"].items():
+        if task["status"] == "failed":
+            yield name, task["role"], "", "not measured", task["error"].replace("|", "/"), "", ""
+            continue
+        old, change = before.get("tasks", {}).get(name, {}), task["retention"]
+        ece = [number((entry.get("calibration") or {}).get("ece")) for entry in (old, task)]
+        paired = change and change["delta"]["value"] is not None
+        yield (
+            name,
+            task["role"],
+            percent(old.get("accuracy")),
+            percent(task["accuracy"]),
+            points(change["delta"]) if paired else "",
+            change["verdict"] if paired else "",
+            " -> ".join(ece) if task.get("calibration") else "",
+        )
+
+
+def _losses(summary: Mapping[str, Any], before: Mapping[str, Any]) -> Iterator[tuple[str, str, str]]:
+    for name, entry in summary.get("validation", {}).items():
+        if "loss" in entry:
+            yield name, number(before.get("validation", {}).get(name, {}).get("loss")), number(entry["loss"])

@@ -1,0 +1,89 @@
+"""`temper export`: a checkpoint as a folder to publish, written whole or not at all."""
+
+import os
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from eval_hooks.certificate import FILE, failed, read
+from eval_hooks.files import CALIBRATION
+from trainers import TrainError, announce
+from trainers.card import card
+from trainers.certify import Subject, merged, open_subject
+from trainers.hashes import PARTS, changed, checkpoint_hashes, hashes_of
+from trainers.recipe import Recipe
+from trainers.rundir import Place, write_json
+
+
+def export(recipe: Recipe, place: Place, step: int, to: Path, *, force: bool = False) -> Path:
+    """Write a checkpoint's merged model, tokenizer, certificate and card to a new or empty folder; return it.
+
+    Raises TrainError for a folder in use, and, unless forced, for a checkpoint without a passing certificate or with
+    other files than that one names.
+    """
+    if to.is_dir() and any(to.iterdir()):
+        raise TrainError(f"--to {to}: not empty; name a new folder")
+    if to.exists() and not to.is_dir():
+        raise TrainError(f"--to {to}: a file; name a new folder")
+    folder = place.folder / "checkpoints" / f"checkpoint-{step}"
+    certificate = read(folder)
+    if doubt := _doubt(recipe, place, folder, certificate):
+        if not force:
+            raise TrainError(f"export {folder}: {doubt}; --force writes it all the same")
+        announce(f"warning   {doubt}; written all the same (--force)")
+    scratch = to.resolve().with_name(f".{to.name}-{os.getpid()}")
+    try:
+        scratch.mkdir(parents=True)
+        _write(open_subject(recipe, place, step), certificate if not doubt else None, doubt, scratch)
+        os.replace(scratch, to)
+    except OSError as error:
+        raise TrainError(f"--to {to}: cannot be written: {error.strerror or error}") from error
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)
+    return to
+
+
+def _doubt(recipe: Recipe, place: Place, folder: Path, certificate: Mapping[str, Any] | None) -> str:
+    """Why a checkpoint is not proven; empty where it is."""
+    name = f"temper certify {folder}"
+    if certificate is None:
+        return f"it has no certificate; {name} makes one"
+    if different := changed(certificate["hashes"], checkpoint_hashes(folder, place.folder, recipe)):
+        return f"not the files that were certified {certificate['made']}: {'; '.join(different)}"
+    if not certificate["passed"]:
+        return f"its certificate did not pass: {', '.join(failed(certificate['rows']))}; {name} shows it"
+    return ""
+
+
+def _write(subject: Subject, certificate: Mapping[str, Any] | None, doubt: str, folder: Path) -> None:
+    from transformers import AutoTokenizer
+
+    try:
+        model = merged(subject)
+    except Exception as error:
+        raise TrainError(f"export {subject.folder}: its weights cannot be loaded: {error}") from error
+    trust = subject.recipe.model.trust_remote_code
+    tokenizer = AutoTokenizer.from_pretrained(subject.folder, trust_remote_code=trust)
+    model.generation_config.pad_token_id = tokenizer.pad_token_id
+    model.save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    model.generation_config.save_pretrained(folder)
+    if (fitted := _calibration(subject)).is_file():
+        shutil.copyfile(fitted, folder / CALIBRATION)
+    (folder / "README.md").write_text(card(subject, certificate, doubt, has_temperature=fitted.is_file()), "utf-8")
+    if certificate:
+        write_json(folder / FILE, {**certificate, "exported": hashes_of(folder, PARTS)})
+    for file in folder.iterdir():
+        _to_disk(file)
+
+
+def _calibration(subject: Subject) -> Path:
+    """The temperatures fitted where the checkpoint was measured."""
+    beside = subject.folder / CALIBRATION
+    return beside if beside.is_file() else subject.evaluation / CALIBRATION
+
+
+def _to_disk(file: Path) -> None:
+    with file.open("rb") as handle:
+        os.fsync(handle.fileno())
