@@ -131,20 +131,26 @@ def take_one_gpu(recipe: Recipe) -> None:
     announce(f"gpu       one of {n} is used; all: torchrun --nproc_per_node {n} -m launch train {recipe.file}")
 
 
-def starts_deepspeed(recipe: Recipe) -> None:
-    """Bring up DeepSpeed's communication before any weights are loaded (ZeRO-3 needs it); any launcher, or none."""
-    if recipe.deepspeed is None:
-        return
+def starts_ranks(recipe: Recipe) -> None:
+    """Bring up communication before any weights are loaded, whatever launcher, or none, has started this.
+
+    DeepSpeed's, since ZeRO-3 needs it then; and gloo's on CPUs, which transformers brings up without `ddp_timeout`.
+    """
     import torch
 
+    on_gpu = torch.cuda.is_available() and not recipe.train.get("use_cpu", False)
+    backend = "nccl" if on_gpu else "gloo"
+    timeout = timedelta(seconds=recipe.train.get("ddp_timeout") or DDP_TIMEOUT_S)
+    if recipe.deepspeed is None:
+        if world_size() > 1 and not on_gpu and not torch.distributed.is_initialized():
+            torch.distributed.init_process_group(backend, timeout=timeout)
+        return
     alone = {"RANK": "0", "LOCAL_RANK": "0", "WORLD_SIZE": "1", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": _free_port()}
     for key, value in alone.items():
         os.environ.setdefault(key, value)
     import deepspeed
 
-    on_gpu = torch.cuda.is_available() and not recipe.train.get("use_cpu", False)
-    timeout = timedelta(seconds=recipe.train.get("ddp_timeout") or DDP_TIMEOUT_S)
-    deepspeed.init_distributed(dist_backend="nccl" if on_gpu else "gloo", timeout=timeout)
+    deepspeed.init_distributed(dist_backend=backend, timeout=timeout)
 
 
 def _free_port() -> str:

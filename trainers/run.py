@@ -16,7 +16,7 @@ from eval_hooks.ranks import from_writer, on_writer
 from eval_hooks.sinks import require_tensorboard
 from eval_hooks.track import Tracker
 from trainers import TrainError, actions, announce, ranklog
-from trainers.arguments import starts_deepspeed, take_one_gpu, training_arguments
+from trainers.arguments import starts_ranks, take_one_gpu, training_arguments
 from trainers.catalog import METHODS, STAGES
 from trainers.certify import certify_run, check_certify
 from trainers.changes import check_changes
@@ -89,7 +89,7 @@ def prepare(recipe: Recipe) -> Run:
     tokenizer = load_tokenizer(recipe.model)
     mix = build_mix(recipe, tokenizer, show=rank() == 0)  # before the process group, whose timeouts tokenisation hits
     measure = checkpoint_eval(recipe, mix.validation)
-    starts_deepspeed(recipe)
+    starts_ranks(recipe)
     arguments = training_arguments(recipe)
     check_roll_back(recipe, arguments)
     check_rule(recipe)

@@ -64,7 +64,7 @@ def test_ranks_wait_for_each_other_long_enough_and_deepspeeds_do_too(
     """Two hours, or what the recipe says: the process group of DeepSpeed is made before the Trainer could tell it."""
     from datetime import timedelta
 
-    from trainers.arguments import starts_deepspeed
+    from trainers.arguments import starts_ranks
 
     told: list[timedelta] = []
     monkeypatch.setattr("deepspeed.init_distributed", lambda dist_backend, timeout: told.append(timeout))
@@ -73,7 +73,7 @@ def test_ranks_wait_for_each_other_long_enough_and_deepspeeds_do_too(
     monkeypatch.setenv("WORLD_SIZE", "1")
     for words, seconds in (((), 7200), (("train.ddp_timeout=60",), 60)):
         assert training_arguments(recipe(*words)).ddp_timeout == seconds
-        starts_deepspeed(recipe("deepspeed=zero2", *words))
+        starts_ranks(recipe("deepspeed=zero2", *words))
         assert told.pop() == timedelta(seconds=seconds)
 
 
