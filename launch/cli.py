@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal
 import typer
 from typer.core import TyperGroup
 
-WRONG_REQUEST, INTERRUPTED = 2, 130
+FOUND, WRONG_REQUEST, INTERRUPTED = 1, 2, 130
 Variant = Literal["hendrycks", "lm_eval", "olmes_mcf", "olmes_cf"]
 Words = Annotated[list[str] | None, typer.Argument(metavar="KEY=VALUE", help="Recipe values, as train.max_steps=20.")]
 RecipeName = Annotated[str, typer.Argument(metavar="RECIPE", help="A recipe file, or a shipped one's name.")]
@@ -80,6 +80,9 @@ def train(
 
         typer.echo(plan(loaded))
         return
+    from launch.preflight import before_training
+
+    before_training(loaded)
     if isinstance(loaded, Pipeline):
         from launch.request import resumed_pipeline
         from trainers.pipeline import train_pipeline
@@ -93,6 +96,33 @@ def train(
 
         run_dir = resumed_folder(resume, run_dir)
     raise typer.Exit(run(loaded, run_dir=run_dir, resume=resume is not None))
+
+
+@app.command()
+def check(
+    recipe: RecipeName,
+    words: Words = None,
+    run_dir: Annotated[Path | None, typer.Option(help="The run folder that `temper train` will be given.")] = None,
+    json_: Annotated[bool, typer.Option("--json", help="Print the findings as JSON.")] = False,
+) -> None:
+    """Look for what would ruin a run.
+
+    Data, labels, packing, gradients, learning rate, disk, contamination and more, each with its remedy. Exit code 1
+    where something is bad.
+
+    temper check quickstart train.learning_rate=1e-2
+    """
+    from launch.findings import any_bad, print_findings
+    from launch.load import load_any
+    from launch.preflight import as_json
+    from launch.preflight import check as look
+
+    findings = look(load_any(recipe, words or []), run_dir=run_dir)
+    if json_:
+        typer.echo(as_json(findings))
+    else:
+        print_findings(findings)
+    raise typer.Exit(FOUND if any_bad(findings) else 0)
 
 
 @app.command()
@@ -290,11 +320,12 @@ def doctor(
 
     temper doctor --hub
     """
-    from launch.doctor import examine, print_findings
+    from launch.doctor import examine
+    from launch.findings import any_bad, print_findings
 
     findings = examine(hub=hub)
     print_findings(findings)
-    raise typer.Exit(1 if any(finding.state == "bad" for finding in findings) else 0)
+    raise typer.Exit(FOUND if any_bad(findings) else 0)
 
 
 def arrange(words: Sequence[str]) -> list[str]:

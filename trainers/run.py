@@ -16,7 +16,6 @@ from eval_hooks.sinks import require_tensorboard
 from eval_hooks.track import Tracker
 from trainers import TrainError, actions, announce
 from trainers.arguments import rank, starts_deepspeed, take_one_gpu, training_arguments
-from trainers.catalog import METHODS, STAGES
 from trainers.eval_tokenizer import eval_tokenizer
 from trainers.keeping import Keeping, check_roll_back, check_rule, disk, rule_of, say_best
 from trainers.recipe import Recipe
@@ -188,27 +187,20 @@ def _fit(run: Run, place: Place, newest: str | None, taken: Sequence[actions.Tak
     """
     import transformers
 
-    from trainers.adapters import lora_config
     from trainers.anchor import anchor
+    from trainers.assemble import trainer_of
     from trainers.models import check_precision, load_model
-    from trainers.moments import Bound, Moments
+    from trainers.moments import Moments
     from trainers.reference import frozen_copy, reference_copy, start_of
 
     recipe = run.recipe
     transformers.set_seed(run.arguments.seed)
     model = load_model(recipe.model, run.tokenizer, quantised=recipe.adapter.kind == "qlora")
     check_precision(recipe, model)
-    method, texts = METHODS[recipe.method.name], actions.anchored(recipe, taken)
-    bound = Bound(method=method, config=recipe.method.config)
+    texts = actions.anchored(recipe, taken)
     start = frozen_copy(recipe.model, run.tokenizer) if texts and recipe.adapter.kind == "none" else None
-    trainer = (method.trainer or STAGES[recipe.stage].trainer)()(
-        bound=bound,
-        model=model,
-        args=run.arguments,
-        rows=run.mix.train,
-        tokenizer=run.tokenizer,
-        peft_config=lora_config(recipe.adapter, run.tokenizer, recipe.model, model),
-        **reference_copy(recipe, run.tokenizer),
+    trainer = trainer_of(
+        recipe, run.arguments, run.mix.train, run.tokenizer, model, reference_copy(recipe, run.tokenizer)
     )
     if texts:
         anchor(trainer, start_of(trainer, start), recipe.eval.budget.kl.weight, texts)
@@ -220,7 +212,7 @@ def _fit(run: Run, place: Place, newest: str | None, taken: Sequence[actions.Tak
     slowed = actions.slowed(recipe, taken, run.arguments.learning_rate)
     keeping = Keeping(recipe, place)
     measure = [run.measure] if recipe.eval.live else []
-    own = [*measure, run.signals, Moments(bound, trainer, newest), keeping, *([slowed] if slowed else [])]
+    own = [*measure, run.signals, Moments(trainer.bound, trainer, newest), keeping, *([slowed] if slowed else [])]
     for callback in own:
         trainer.add_callback(callback)
     try:

@@ -58,15 +58,19 @@ def take(recipe: Recipe | Pipeline, run_dir: Path | None, resume: bool, runs: Pa
 
     Raises TrainError where it cannot be written.
     """
-    folder = run_dir or runs / recipe.name
-    if run_dir is None and not resume:
-        number = 2
-        while (folder / "status.json").exists():
-            folder, number = runs / f"{recipe.name}-{number}", number + 1
+    folder = run_dir or (runs / recipe.name if resume else next_folder(recipe, runs))
     try:
         (folder / "checkpoints").mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise TrainError(f"run folder {folder}: {error.strerror}; name a writable one with --run-dir") from error
+    return folder
+
+
+def next_folder(recipe: Recipe | Pipeline, runs: Path = RUNS) -> Path:
+    """Where a new run of the recipe goes: runs/<recipe name>, numbered when taken."""
+    folder, number = runs / recipe.name, 2
+    while (folder / "status.json").exists():
+        folder, number = runs / f"{recipe.name}-{number}", number + 1
     return folder
 
 
