@@ -114,10 +114,9 @@ def check(
     """
     from launch.findings import any_bad, print_findings
     from launch.load import load_any
-    from launch.preflight import as_json
-    from launch.preflight import check as look
+    from launch.preflight import as_json, preflight
 
-    findings = look(load_any(recipe, words or []), run_dir=run_dir)
+    findings = preflight(load_any(recipe, words or []), run_dir=run_dir)
     if json_:
         typer.echo(as_json(findings))
     else:

@@ -10,7 +10,7 @@ from trainers.recipe import Recipe
 def trainer_of(
     recipe: Recipe, arguments: Any, rows: Any, tokenizer: Any, model: Any, reference: Mapping[str, Any]
 ) -> Any:
-    """The method's trainer, else the stage's, on these rows; a model that is no LoRA yet gets the recipe's.
+    """The method's trainer, else the stage's, on these rows; the model gets the recipe's adapter.
 
     `reference` is what `reference_copy` gives.
     """
@@ -18,13 +18,12 @@ def trainer_of(
     from trainers.moments import Bound
 
     method = METHODS[recipe.method.name]
-    adapted = hasattr(model, "peft_config")
     return (method.trainer or STAGES[recipe.stage].trainer)()(
         bound=Bound(method=method, config=recipe.method.config),
         model=model,
         args=arguments,
         rows=rows,
         tokenizer=tokenizer,
-        peft_config=None if adapted else lora_config(recipe.adapter, tokenizer, recipe.model, model),
+        peft_config=lora_config(recipe.adapter, tokenizer, recipe.model, model),
         **reference,
     )

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from launch.preflight.subject import Subject
 
 
-def check(
+def preflight(
     recipe: Recipe | Pipeline,
     *,
     run_dir: Path | None = None,
@@ -41,14 +41,14 @@ def check(
 
 
 def runs_from(recipe: Recipe | Pipeline) -> Iterator[tuple[str, Recipe]]:
-    """(prefix of its findings, run); a pipeline's later runs on the first one's model, the only one that is there."""
+    """(prefix of its findings, run); a pipeline's runs on the first one's model, the only one that is there."""
     if isinstance(recipe, Recipe):
         yield "", recipe
         return
     base = recipe.stages[0].recipe.model.path
     for stage in recipe.stages:
         model = dataclasses.replace(stage.recipe.model, path=base)
-        yield f"{stage.name}: ", dataclasses.replace(stage.recipe, model=model)
+        yield f"{stage.name}: ", dataclasses.replace(stage.recipe, model=model, name=recipe.name)
 
 
 def looked(row: "Check", subject: "Subject") -> list[Finding]:

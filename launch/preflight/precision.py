@@ -16,13 +16,12 @@ def check(subject: Subject) -> list[Finding]:
     """Share of the trained weights that one Adam step of the full rate would not move."""
     from trainers.models import check_precision
 
-    rate, model = subject.setting("learning_rate"), subject.model
-    weights = trained(model)
+    rate, weights = subject.setting("learning_rate"), trained(subject.model)
     share = lost(weights, rate)
     name = str(weights.dtype).removeprefix("torch.")
     text = f"{name} weights: a step of {rate:g} is under half the spacing for {share:.0%} of those that are trained"
     try:
-        check_precision(subject.recipe, subject.weights)
+        check_precision(subject.recipe, subject.model)
     except TrainError as error:
         return [bad(text, str(error).partition("; ")[2])]
     if subject.recipe.model.force_bf16_weights and share:

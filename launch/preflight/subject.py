@@ -3,7 +3,6 @@
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from copy import copy
 from dataclasses import replace
 from functools import wraps
 from itertools import islice
@@ -131,10 +130,9 @@ class Subject:
 
         if not self.streams:
             return read(self.recipe.data, self.form)
-        data = replace(self.recipe.data, validation=self.recipe.data.validation)
-        _, validation = read(data, self.form)
+        _, validation = read(self.recipe.data, self.form)
         rows = dict(self.first_rows(MANY))
-        return [Part(spec=spec, raw=rows[spec.name]) for spec in data.train], validation
+        return [Part(spec=spec, raw=rows[spec.name]) for spec in self.recipe.data.train], validation
 
     @once
     def mix(self) -> "Mix":
@@ -177,16 +175,18 @@ class Subject:
 
         return replace(self.recipe, model=starting_point(self.recipe.model))
 
-    @once
+    @property
     def weights(self) -> Any:
-        """The model as it is loaded."""
-        import transformers
+        """The model as it is loaded; an adapter that a check put on it comes off."""
+        model: Any = self.made.get("model")
+        return model.unload() if hasattr(model, "peft_config") else self.loaded
 
+    @once
+    def loaded(self) -> Any:
+        """The model from its folder."""
         from trainers.models import load_model
 
-        transformers.set_seed(self.setting("seed"))
-        quantised = self.recipe.adapter.kind == "qlora"
-        return load_model(self.start.model, self.tokenizer, quantised=quantised)
+        return load_model(self.start.model, self.tokenizer, quantised=self.recipe.adapter.kind == "qlora")
 
     @once
     def reference(self) -> Mapping[str, Any]:
@@ -201,12 +201,15 @@ class Subject:
         return self.trainer(self.some_rows(1), self.arguments()).model
 
     def trainer(self, rows: Any, arguments: Any) -> Any:
-        """The run's own trainer on these rows, on the one model that all checks share."""
+        """The run's own trainer on these rows; checks share one model, with an adapter that begins anew each time."""
+        import transformers
+
         from trainers.assemble import trainer_of
 
-        model = self.made.get("adapted", self.weights)
+        model = self.weights
+        transformers.set_seed(arguments.seed)
         made = trainer_of(self.start, arguments, rows, self.tokenizer, model, self.reference)
-        self.made["adapted"] = made.model
+        self.made["model"] = made.model
         return made
 
     def some_rows(self, n: int) -> Any:
@@ -248,11 +251,3 @@ def still(model: Any) -> Iterator[None]:
     finally:
         del model.train
         model.zero_grad()
-
-
-def copied(arguments: Any, **values: Any) -> Any:
-    """The same arguments with other values."""
-    made = copy(arguments)
-    for name, value in values.items():
-        setattr(made, name, value)
-    return made

@@ -3,7 +3,7 @@
 from launch.findings import Finding, bad, does_not_apply, ok, warn
 from launch.preflight.subject import Subject
 
-FEW = 0.02
+FEW = 0.01
 
 
 def check(subject: Subject) -> list[Finding]:

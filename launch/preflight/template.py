@@ -9,6 +9,9 @@ from data_mix.render import Dropped
 from launch.findings import Finding, bad, does_not_apply, ok, warn
 from launch.preflight.subject import Subject
 
+LAST = 3
+"""Last labels among which an answer's end must be; where everything is trained a template's line break follows it."""
+
 
 @dataclass
 class Seen:
@@ -21,7 +24,7 @@ class Seen:
     """Rows whose last answer is not among the labels."""
     texts: int = 0
     ended: int = 0
-    """Texts whose last label stops generation."""
+    """Texts whose last labels stop generation."""
     example: str = ""
 
 
@@ -51,7 +54,7 @@ def look(subject: Subject, rows: list[dict[str, Any]], ends: set[int]) -> Seen:
         seen.lost += bool(missing)
         seen.unlabelled += not all(plain(answer) in labelled for answer in answers_of(raw))
         seen.texts += len(texts)
-        seen.ended += sum(bool(ids) and ids[-1] in ends for ids in trained)
+        seen.ended += sum(bool(ends.intersection(ids[-LAST:])) for ids in trained)
         seen.example = seen.example or (missing[0][:60] if missing else "")
     return seen
 
@@ -75,7 +78,7 @@ def answers_of(raw: Mapping[str, Any]) -> list[str]:
 def finding(name: str, seen: Seen, subject: Subject, ends: set[int]) -> Finding:
     """The worst of what was seen."""
     if not seen.rows:
-        return does_not_apply(f"{name}: what is trained is the model's own answers, or no row can be trained on")
+        return does_not_apply(f"{name}: no row has an answer that is trained, the model writes them itself")
     words = " or ".join(repr(token) for token in subject.tokenizer.convert_ids_to_tokens(sorted(ends)))
     if seen.unlabelled:
         text = f"{name}: in {seen.unlabelled} of {seen.rows} rows the answer is not among the labels"
