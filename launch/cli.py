@@ -4,6 +4,7 @@ import os
 import re
 import sys
 from collections.abc import Sequence
+from contextlib import redirect_stdout
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -62,6 +63,7 @@ def train(
         typer.Option(metavar="[RUN:STEP]", help="Go on from the newest checkpoint; a pipeline: or at RUN:STAGE."),
     ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Check the recipe and print the plan, no more.")] = False,
+    unchecked: Annotated[bool, typer.Option("--unchecked", help="Leave out the quick part of `temper check`.")] = False,
 ) -> None:
     """Train, measuring at checkpoints.
 
@@ -80,9 +82,10 @@ def train(
 
         typer.echo(plan(loaded))
         return
-    from launch.preflight import before_training
+    if not unchecked:
+        from launch.preflight import before_training
 
-    before_training(loaded)
+        before_training(loaded)
     if isinstance(loaded, Pipeline):
         from launch.request import resumed_pipeline
         from trainers.pipeline import train_pipeline
@@ -116,7 +119,8 @@ def check(
     from launch.load import load_any
     from launch.preflight import as_json, preflight
 
-    findings = preflight(load_any(recipe, words or []), run_dir=run_dir)
+    with redirect_stdout(sys.stderr):  # libraries' own lines are not findings
+        findings = preflight(load_any(recipe, words or []), run_dir=run_dir)
     if json_:
         typer.echo(as_json(findings))
     else:

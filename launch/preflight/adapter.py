@@ -1,5 +1,6 @@
 """The adapter: what it names is in the model, and what it leaves out is said."""
 
+import warnings
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
@@ -63,7 +64,8 @@ def on(subject: Subject) -> Any:
 
     section = subject.recipe.adapter
     plain = replace(section, options={**section.options, "init_lora_weights": True})
-    with torch.random.fork_rng(devices=[]), torch.device("meta"):
+    with warnings.catch_warnings(), torch.random.fork_rng(devices=[]), torch.device("meta"):
+        warnings.simplefilter("ignore", FutureWarning)  # peft asks transformers by a name that is going away
         config = lora_config(plain, subject.tokenizer, replace(subject.recipe.model, add_tokens=()), subject.skeleton)
         subject.made["adapted skeleton"] = get_peft_model(subject.skeleton, config)
     return subject.made["adapted skeleton"]
