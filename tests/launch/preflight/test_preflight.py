@@ -94,7 +94,7 @@ def test_every_check_looks_at_every_stage_or_says_why_not(
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("TEMPERING_CACHE", str(tmp_path / "cache"))
     at = "pipeline.0.set.model.path" if stage == "unlearn" else "model.path"
-    Path("texts.jsonl").write_text("".join(json.dumps({"text": f"number {i} " * i}) + "\n" for i in range(1, 9)))
+    Path("texts.jsonl").write_text("".join(json.dumps({"text": f"number {i} " * i}) + "\n" for i in range(1, 40)))
     texts = ["data.train=[{source: jsonl, path: texts.jsonl}]", "data.validation=null"] if stage == "cpt" else []
     loaded = load_any(f"smoke/{stage}", [f"{at}={tiny_folder}", "track.wandb.mode=disabled", *texts])
     findings = preflight(loaded)
