@@ -27,9 +27,11 @@ def preflight(
     """All findings of all checks, in the table's order; of a pipeline those of each run. Says which check runs."""
     from launch.preflight.catalog import CHECKS
     from launch.preflight.subject import Subject
+    from trainers.arguments import take_one_gpu
 
     checks, found = checks or CHECKS, []
     for prefix, run in runs_from(recipe):
+        take_one_gpu(run)
         subject = Subject(run, run_dir=run_dir, runs=runs)
         try:
             for number, (name, row) in enumerate(checks.items(), 1):
@@ -59,7 +61,7 @@ def looked(row: "Check", subject: "Subject") -> list[Finding]:
     try:
         return row.look(subject)
     except NotThereError as error:
-        return [warn(f"not looked at: needs {error}, which could not be had", "mend what is bad above first")]
+        return [warn(f"not looked at: needs {error}", "see what is bad above, or check on a larger machine")]
     except RecipeError as error:
         return [said(str(problem)) for problem in error.problems]
     except people_errors() as error:

@@ -27,7 +27,7 @@ MANY = 20_000
 
 
 class NotThereError(Exception):
-    """A check needs what could not be made; why was said by the check that asked first."""
+    """A check needs what cannot be had here, or what could not be made and why was said by the check before."""
 
 
 def once(make: Callable[["Subject"], Any]) -> Any:
@@ -183,9 +183,16 @@ class Subject:
 
     @once
     def loaded(self) -> Any:
-        """The model from its folder."""
+        """The model from its folder; NotThereError where one process has no room for it, as several may."""
         from trainers.models import load_model
+        from trainers.reference import GIB, free_bytes
 
+        weights = sum(p.numel() * p.element_size() for p in self.skeleton.parameters())
+        need, free = weights * (2 if self.recipe.adapter.kind == "none" else 1), free_bytes()
+        if need > free:
+            raise NotThereError(
+                f"the model and its gradients, {need / GIB:.1f} GiB in one process ({free / GIB:.1f} free)"
+            )
         return load_model(self.start.model, self.tokenizer, quantised=self.recipe.adapter.kind == "qlora")
 
     @once

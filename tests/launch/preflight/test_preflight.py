@@ -63,6 +63,19 @@ def test_a_shared_thing_is_made_once(recipe: Load, monkeypatch: pytest.MonkeyPat
     assert made == [1]
 
 
+def test_a_model_that_one_process_has_no_room_for_is_not_looked_at(
+    recipe: Load, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """1.6M parameters and their gradients in fp32 are 12 MiB."""
+    import trainers.reference
+
+    monkeypatch.setattr(trainers.reference, "free_bytes", lambda: 10 * 2**20)
+    names = ("adapter", "precision", "accumulation", "longest rows")
+    findings = preflight(recipe("train.learning_rate=1e-4"), checks={name: CHECKS[name] for name in names})
+    assert [finding.state for finding in findings] == ["ok", "warn", "warn", "warn"]
+    assert "GiB in one process (0.0 free)" in findings[-1].found
+
+
 def test_a_messages_remedy_is_what_follows_its_first_semicolon() -> None:
     finding = said("a: 3; write 4; or 5")
     assert (finding.found, finding.remedy) == ("a: 3", "write 4; or 5")
