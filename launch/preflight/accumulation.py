@@ -31,7 +31,8 @@ def check(subject: Subject) -> list[Finding]:
     if subject.setting("padding_free") or subject.setting("packing"):
         n = min(n, 4)
     rows = subject.some_rows(n)
-    if n < 2 or len(rows) < 2:
+    n = min(n, len(rows))
+    if n < 2:
         return [does_not_apply("a global batch is one row")]
     whole, parts = step(subject, rows, n, 1), step(subject, rows, 1, n)
     loss, gradient = apart(whole, parts)

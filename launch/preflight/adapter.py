@@ -18,7 +18,9 @@ def check(subject: Subject) -> list[Finding]:
     asked = section.options.get("target_modules")
     names = [name for name, _ in skeleton.named_modules()]
     if missing := absent(asked, names):
-        linear = sorted({name.rpartition(".")[2] for name, module in skeleton.named_modules() if is_linear(module)})
+        head = skeleton.get_output_embeddings()
+        modules = [(name, module) for name, module in skeleton.named_modules() if module is not head]
+        linear = sorted({name.rpartition(".")[2] for name, module in modules if is_linear(module)})
         text = f"target_modules: the model has no {', '.join(missing)}"
         return [bad(text, f"write all-linear, or some of {', '.join(linear)}")]
     try:

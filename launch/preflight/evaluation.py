@@ -10,11 +10,11 @@ def check(subject: Subject) -> list[Finding]:
     from trainers.evaluation import checkpoint_eval
     from trainers.keeping import check_roll_back, check_rule
 
-    recipe = subject.recipe
+    recipe, asked = subject.recipe, subject.items
     checkpoint_eval(recipe, subject.mix.validation)
     check_roll_back(recipe, subject.arguments())
     check_rule(recipe)
-    counts = [f"{spec.called} {len(wordings(items)):,} items" for spec, items in subject.items]
+    counts = [f"{spec.called} {len(wordings(items)):,} items" for spec, items in asked]
     counts += [f"{name} {len(rows):,} held-out rows" for name, rows in subject.mix.validation.items()]
     if not counts:
         text = "nothing is measured: no eval.target, no eval.retain, no data.validation"

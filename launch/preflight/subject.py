@@ -26,6 +26,10 @@ MANY = 20_000
 """Rows that are looked at where a mix has more, or streams."""
 
 
+TAKEN = {"none": 2.0, "lora": 1.0, "qlora": 0.3}
+"""Memory of weights and gradients by what is trained, in units of the weights as they are stored."""
+
+
 class NotThereError(Exception):
     """A check needs what cannot be had here, or what could not be made and why was said by the check before."""
 
@@ -188,11 +192,10 @@ class Subject:
         from trainers.reference import GIB, free_bytes
 
         weights = sum(p.numel() * p.element_size() for p in self.skeleton.parameters())
-        need, free = weights * (2 if self.recipe.adapter.kind == "none" else 1), free_bytes()
+        need, free = weights * TAKEN[self.recipe.adapter.kind], free_bytes()
         if need > free:
-            raise NotThereError(
-                f"the model and its gradients, {need / GIB:.1f} GiB in one process ({free / GIB:.1f} free)"
-            )
+            room = f"{need / GIB:.1f} GiB in one process ({free / GIB:.1f} free)"
+            raise NotThereError(f"the model and its gradients, {room}")
         return load_model(self.start.model, self.tokenizer, quantised=self.recipe.adapter.kind == "qlora")
 
     @once
