@@ -26,6 +26,35 @@ class Encoded(Protocol):
 
 
 Encode = Callable[[Mapping[str, Any], Any, Rendering], list[Any]]
+Labelled = tuple[list[int], list[int]]
+"""(input_ids, labels) of one text; -100 where a token is context only."""
+
+
+def one_text(columns: Mapping[str, Any]) -> list[Labelled]:
+    """A row of tokens is one text."""
+    return [(columns["input_ids"], columns["labels"])]
+
+
+def two_answers(columns: Mapping[str, Any]) -> list[Labelled]:
+    """A pair is its prompt with each of the answers."""
+    prompt = columns["prompt_ids"]
+    answers = (columns["chosen_ids"], columns["rejected_ids"])
+    return [([*prompt, *answer], [-100] * len(prompt) + list(answer)) for answer in answers]
+
+
+def no_text(columns: Mapping[str, Any]) -> list[Labelled]:
+    """The answers to a prompt are the model's own, and not there yet."""
+    return []
+
+
+def side_of(columns: Mapping[str, Any]) -> str:
+    """Rows to forget are one kind, rows to retain another."""
+    return str(columns["side"])
+
+
+def one_kind(columns: Mapping[str, Any]) -> str:
+    """All rows are alike."""
+    return ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,6 +67,10 @@ class Form:
     """(row, tokenizer, rendering) -> encoded rows, or Dropped with the reason. Raises DataError."""
     held_out: Encode
     """The same for a row of `data.validation`."""
+    labelled: Callable[[Mapping[str, Any]], list[Labelled]] = one_text
+    """A row's columns -> the texts in it with their labels; none where the model writes what is trained."""
+    kind: Callable[[Mapping[str, Any]], str] = one_kind
+    """A row's columns -> its kind; a batch has rows of every kind."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -158,7 +191,9 @@ FORMS: dict[str, Form] = {
     "conversations": Form(
         shapes=("messages", "prompt+completion", "text", "prompt+completion+side"), encode=tokenise, held_out=tokenise
     ),
-    "pairs": Form(shapes=("prompt+chosen+rejected",), encode=encode_pair, held_out=encode_pair),
-    "prompts": Form(shapes=("prompt+verifier+answer",), encode=encode_prompt, held_out=no_held_out),
-    "sides": Form(shapes=("prompt+completion+side",), encode=encode_sided, held_out=tokenise),
+    "pairs": Form(shapes=("prompt+chosen+rejected",), encode=encode_pair, held_out=encode_pair, labelled=two_answers),
+    "prompts": Form(shapes=("prompt+verifier+answer",), encode=encode_prompt, held_out=no_held_out, labelled=no_text),
+    "sides": Form(
+        shapes=("prompt+completion+side",), encode=encode_sided, held_out=tokenise, kind=lambda columns: columns["side"]
+    ),
 }

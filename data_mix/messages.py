@@ -36,10 +36,13 @@ def _message(message: Any, spec: SourceSpec, where: str) -> dict[str, Any]:
         )
     if content_key not in message and not message.get("tool_calls"):
         raise DataError(f"{where}: no {content_key!r}; it has {sorted(message)} (set content_key)")
+    content = message.get(content_key)
+    if not isinstance(content, str) and not (content is None and message.get("tool_calls")):
+        raise DataError(f"{where}: {content_key} {content!r} is no text; write it as text, or leave the row out")
     rest = {key: value for key, value in message.items() if key not in (role_key, content_key)}
     if message.get("tool_calls"):
         rest["tool_calls"] = [_call(call, where) for call in message["tool_calls"]]
-    return {"role": role, "content": message.get(content_key), **rest}
+    return {"role": role, "content": content, **rest}
 
 
 def _call(call: Any, where: str) -> Any:

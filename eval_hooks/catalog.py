@@ -29,6 +29,8 @@ class Task:
     """Of a generative task; None where the caller hands it in."""
     decides: Callable[[Mapping[str, Any]], bool] = lambda columns: bool(columns["correct"])
     """Of a recall task: an item's columns -> whether it counts as right; default: all tokens of the value recalled."""
+    unseen: bool = True
+    """Its items must not be trained on; not where the task asks what training left behind."""
     writes: bool = True
     """A recall task lets the model answer freely too, for ROUGE-L and samples."""
     source: str | None = None
@@ -64,6 +66,7 @@ TASKS: dict[str, Task] = {
         kind="recall",
         about="what is known of given answers: exact memorisation, probability, truth ratio, ROUGE-L",
         source="facts",
+        unseen=False,
     ),
     "lm_eval": Task(
         kind="harness",

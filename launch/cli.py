@@ -5,13 +5,14 @@ import os
 import re
 import sys
 from collections.abc import Sequence
+from contextlib import redirect_stdout
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import typer
 from typer.core import TyperGroup
 
-WRONG_REQUEST, INTERRUPTED = 2, 130
+FOUND, WRONG_REQUEST, INTERRUPTED = 1, 2, 130
 CHATTY = ("torch.utils._pytree", "torchao")
 """Loggers that warn, when torchao is installed, at every import of transformers' models."""
 Variant = Literal["hendrycks", "lm_eval", "olmes_mcf", "olmes_cf"]
@@ -72,6 +73,7 @@ def train(
         ),
     ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Check the recipe and print the plan, no more.")] = False,
+    unchecked: Annotated[bool, typer.Option("--unchecked", help="Leave out the quick part of `temper check`.")] = False,
 ) -> None:
     """Train, measuring at checkpoints.
 
@@ -90,6 +92,10 @@ def train(
 
         typer.echo(plan(loaded))
         return
+    if not unchecked:
+        from launch.preflight import before_training
+
+        before_training(loaded)
     if isinstance(loaded, Pipeline):
         from launch.request import resumed_pipeline
         from trainers.pipeline import train_pipeline
@@ -146,6 +152,33 @@ def launch(
         typer.echo(outcome)
     else:
         raise typer.Exit(outcome)
+
+
+@app.command()
+def check(
+    recipe: RecipeName,
+    words: Words = None,
+    run_dir: Annotated[Path | None, typer.Option(help="The run folder that `temper train` will be given.")] = None,
+    json_: Annotated[bool, typer.Option("--json", help="Print the findings as JSON.")] = False,
+) -> None:
+    """Look for what would ruin a run.
+
+    Data, labels, packing, gradients, learning rate, disk, contamination and more, each with its remedy. Exit code 1
+    where something is bad.
+
+    temper check quickstart train.learning_rate=1e-2
+    """
+    from launch.findings import any_bad, print_findings
+    from launch.load import load_any
+    from launch.preflight import as_json, preflight
+
+    with redirect_stdout(sys.stderr):  # libraries' own lines are not findings
+        findings = preflight(load_any(recipe, words or []), run_dir=run_dir)
+    if json_:
+        typer.echo(as_json(findings))
+    else:
+        print_findings(findings)
+    raise typer.Exit(FOUND if any_bad(findings) else 0)
 
 
 @app.command()
@@ -417,11 +450,12 @@ def doctor(
 
     temper doctor --hub
     """
-    from launch.doctor import examine, print_findings
+    from launch.doctor import examine
+    from launch.findings import any_bad, print_findings
 
     findings = examine(hub=hub, ranks=ranks)
     print_findings(findings)
-    raise typer.Exit(1 if any(finding.state == "bad" for finding in findings) else 0)
+    raise typer.Exit(FOUND if any_bad(findings) else 0)
 
 
 def arrange(words: Sequence[str]) -> list[str]:

@@ -4,10 +4,10 @@ import os
 import shutil
 import sys
 from collections.abc import Iterator
-from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, requires, version
 from pathlib import Path
-from typing import Literal
+
+from launch.findings import Finding
 
 GIB = 2**30
 EMBEDDED = "smollm2-135m-instruct"
@@ -15,17 +15,6 @@ SHOWN = ("torch", "transformers", "trl", "peft", "accelerate", "deepspeed", "dat
 """Packages that are listed though nothing is wrong with them."""
 MEMORY_GIB, DISK_GIB = 4, 3
 """What the quickstart needs with room to spare: 1.6 GiB resident and 0.6 GB of weights, measured."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Finding:
-    """One line of the table."""
-
-    name: str
-    state: Literal["ok", "warn", "bad"]
-    """warn: works, with less; bad: training cannot work."""
-    found: str
-    remedy: str = ""
 
 
 def examine(hub: bool = False, ranks: bool = True) -> list[Finding]:
@@ -194,19 +183,25 @@ def compiler() -> Finding:
 
 def wandb_login() -> Finding:
     """Whether W&B would accept an upload from here; without it runs stay offline, which is the default anyway."""
-    import netrc
-
-    if os.environ.get("WANDB_API_KEY"):
-        return Finding(name="w&b", state="ok", found="logged in by WANDB_API_KEY")
-    try:
-        known = "api.wandb.ai" in netrc.netrc().hosts
-    except (OSError, netrc.NetrcParseError):
-        known = False
-    if known:
-        return Finding(name="w&b", state="ok", found="logged in")
+    if login := wandb_login_here():
+        return Finding(name="w&b", state="ok", found=login)
     return Finding(
         name="w&b", state="ok", found="not logged in: runs are kept offline", remedy="wandb login, to upload"
     )
+
+
+def wandb_login_here() -> str:
+    """How this machine is logged in at W&B; empty where it is not. Nothing is asked over a network."""
+    import netrc
+    from urllib.parse import urlparse
+
+    if os.environ.get("WANDB_API_KEY"):
+        return "logged in by WANDB_API_KEY"
+    host = urlparse(os.environ.get("WANDB_BASE_URL") or "https://api.wandb.ai").hostname
+    try:
+        return "logged in" if host in netrc.netrc(os.environ.get("NETRC")).hosts else ""
+    except (OSError, netrc.NetrcParseError):
+        return ""
 
 
 def cache() -> Finding:
@@ -246,18 +241,3 @@ def hub_answers(timeout_s: float = 3.0) -> Finding:
     except (URLError, OSError) as error:
         return Finding(name="hub", state="warn", found=f"{address} does not answer: {error}", remedy=remedy)
     return Finding(name="hub", state="ok", found=address)
-
-
-def print_findings(findings: list[Finding]) -> None:
-    """The table, on standard output."""
-    from rich.console import Console
-    from rich.markup import escape
-    from rich.table import Table
-
-    table = Table(box=None, pad_edge=False)
-    for heading in ("", "what", "found", "what to do"):
-        table.add_column(heading, overflow="fold")
-    for finding in findings:
-        colour = {"ok": "green", "warn": "yellow", "bad": "red"}[finding.state]
-        table.add_row(f"[{colour}]{finding.state}[/]", finding.name, escape(finding.found), escape(finding.remedy))
-    Console().print(table)

@@ -44,9 +44,9 @@ def launch(name: str, words: Sequence[str], options: Options, show: bool = False
         return text if show else submit(text)
     over_ssh = shape.hostfile is not None and shape.node_rank is None
     if over_ssh and folder is None:
-        from trainers.rundir import free_folder
+        from trainers.rundir import next_folder
 
-        folder = free_folder(recipe)
+        folder = next_folder(recipe)
     passed += ["--run-dir", str(folder)] if folder else []
     passed += [f"--resume={options.resume}"] if options.resume else []
     made = command(launcher, shape, passed)

@@ -32,6 +32,8 @@ class Stage:
     """The texts of a batch on which a pull towards the start model acts, or the argument by which TRL has one."""
     check: Callable[[Method[Any, Any], Any, Any], None] = lambda method, config, rows: None
     """(method, its config, train rows) -> nothing, or TrainError for what the rows lack; before the model is loaded."""
+    epoch: Callable[[Any, Any], int] = lambda rows, arguments: len(rows)
+    """(train rows, the stage's config) -> what an epoch has of that which a global batch counts."""
 
 
 TOKENISED = {"dataset_kwargs": {"skip_prepare_dataset": True}, "assistant_only_loss": False}
@@ -98,6 +100,10 @@ def _rlvr_check(method: Method[Any, Any], config: Any, rows: Any) -> None:
     check_rows(rows)
 
 
+def _forgotten(rows: Any, arguments: Any) -> int:
+    return sum(side == "forget" for side in rows["side"])
+
+
 STAGES: dict[str, Stage] = {
     "cpt": Stage(
         about="continued pretraining on plain text",
@@ -128,6 +134,7 @@ STAGES: dict[str, Stage] = {
         trainer=_rlvr_trainer,
         form=FORMS["prompts"],
         check=_rlvr_check,
+        epoch=lambda rows, arguments: len(rows) * arguments.num_generations,
         anchor="beta",
         default_method="grpo",
     ),
@@ -137,6 +144,7 @@ STAGES: dict[str, Stage] = {
         trainer=_unlearn_trainer,
         form=FORMS["sides"],
         check=_unlearn_check,
+        epoch=_forgotten,
         anchor=retained_texts,
         default_method="npo",
     ),

@@ -141,6 +141,45 @@ def load_model(section: ModelSection, tokenizer: Any, quantised: bool = False) -
     return model
 
 
+def load_config(section: ModelSection) -> Any:
+    """The model's configuration, without its weights. Raises TrainError for a model that cannot be had."""
+    from transformers import AutoConfig
+
+    with _Explained(section.path):
+        return AutoConfig.from_pretrained(
+            locate(section.path).base, revision=section.revision, trust_remote_code=section.trust_remote_code
+        )
+
+
+def skeleton(section: ModelSection) -> Any:
+    """The model's modules and parameters, sizes and types, with no numbers in them: no memory, nothing drawn at random.
+
+    Raises TrainError for a model that cannot be had.
+    """
+    import torch
+    from transformers import AutoModelForCausalLM
+
+    config = load_config(section)
+    stored = getattr(config, "dtype", None) or torch.float32
+    dtype = stored if section.dtype == "auto" else getattr(torch, section.dtype)
+    with _Explained(section.path), torch.device("meta"):
+        return AutoModelForCausalLM.from_config(config, dtype=dtype, trust_remote_code=section.trust_remote_code)
+
+
+def stops(section: ModelSection, tokenizer: Any) -> set[int]:
+    """Tokens at which an answer ends when the model writes: its configuration's, and the tokenizer's end token."""
+    from transformers import GenerationConfig
+
+    own: Any = tokenizer.eos_token_id
+    if section.eos_token is None:
+        try:
+            own = GenerationConfig.from_pretrained(locate(section.path).base, revision=section.revision).eos_token_id
+        except OSError:
+            own = load_config(section).eos_token_id
+    listed = own if isinstance(own, list | tuple) else [own]
+    return {int(token) for token in (*listed, tokenizer.eos_token_id) if token is not None}
+
+
 def _four_bits() -> Any:
     """NF4 with double quantisation (Dettmers et al. 2023, arXiv:2305.14314, section 3)."""
     import importlib.util

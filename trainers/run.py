@@ -17,7 +17,6 @@ from eval_hooks.sinks import require_tensorboard
 from eval_hooks.track import Tracker
 from trainers import TrainError, actions, announce, ranklog
 from trainers.arguments import starts_ranks, take_one_gpu, training_arguments
-from trainers.catalog import METHODS, STAGES
 from trainers.certify import certify_run, check_certify
 from trainers.changes import check_changes
 from trainers.environment import environment
@@ -221,29 +220,23 @@ def _fit(run: Run, place: Place, newest: str | None, taken: Sequence[actions.Tak
     """
     import transformers
 
-    from trainers.adapters import lora_config, trainable_share
+    from trainers.adapters import trainable_share
     from trainers.anchor import anchor
+    from trainers.assemble import trainer_of
     from trainers.badbatch import check_losses
     from trainers.logline import LogLine
     from trainers.models import check_precision, load_model
-    from trainers.moments import Bound, Moments
+    from trainers.moments import Moments
     from trainers.reference import frozen_copy, reference_copy, start_of
 
     recipe = run.recipe
     transformers.set_seed(run.arguments.seed)
     model = load_model(recipe.model, run.tokenizer, quantised=recipe.adapter.kind == "qlora")
     check_precision(recipe, model)
-    method, texts = METHODS[recipe.method.name], actions.anchored(recipe, taken)
-    bound = Bound(method=method, config=recipe.method.config)
+    texts = actions.anchored(recipe, taken)
     start = frozen_copy(recipe.model, run.tokenizer) if texts and recipe.adapter.kind == "none" else None
-    trainer = (method.trainer or STAGES[recipe.stage].trainer)()(
-        bound=bound,
-        model=model,
-        args=run.arguments,
-        rows=run.mix.train,
-        tokenizer=run.tokenizer,
-        peft_config=lora_config(recipe.adapter, run.tokenizer, recipe.model, model),
-        **reference_copy(recipe, run.tokenizer),
+    trainer = trainer_of(
+        recipe, run.arguments, run.mix.train, run.tokenizer, model, reference_copy(recipe, run.tokenizer)
     )
     if texts:
         anchor(trainer, start_of(trainer, start), recipe.eval.budget.kl.weight, texts)
@@ -259,7 +252,7 @@ def _fit(run: Run, place: Place, newest: str | None, taken: Sequence[actions.Tak
     measure = [run.measure] if recipe.eval.live else []
     late = [one for one in (slowed, mended) if one]
     line = [LogLine(*trainable_share(trainer.model))] if rank() == 0 else []
-    own = [*measure, run.signals, Moments(bound, trainer, newest), Complete(), keeping, *late, *line]
+    own = [*measure, run.signals, Moments(trainer.bound, trainer, newest), Complete(), keeping, *late, *line]
     for callback in (transformers.ProgressCallback, transformers.PrinterCallback):
         trainer.remove_callback(callback)
     for callback in own:

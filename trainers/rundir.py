@@ -54,7 +54,7 @@ def take(recipe: Recipe | Pipeline, run_dir: Path | None, resume: bool, runs: Pa
 
     Raises TrainError where it cannot be written.
     """
-    folder = run_dir or (runs / recipe.name if resume else free_folder(recipe, runs))
+    folder = run_dir or (runs / recipe.name if resume else next_folder(recipe, runs))
     try:
         (folder / "checkpoints").mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -62,8 +62,8 @@ def take(recipe: Recipe | Pipeline, run_dir: Path | None, resume: bool, runs: Pa
     return folder
 
 
-def free_folder(recipe: Recipe | Pipeline, runs: Path = RUNS) -> Path:
-    """runs/<recipe name>, numbered when taken."""
+def next_folder(recipe: Recipe | Pipeline, runs: Path = RUNS) -> Path:
+    """Where a new run of the recipe goes: runs/<recipe name>, numbered when taken."""
     folder, number = runs / recipe.name, 2
     while (folder / "status.json").exists():
         folder, number = runs / f"{recipe.name}-{number}", number + 1

@@ -60,7 +60,7 @@ def test_help_imports_nothing_heavy() -> None:
 def test_alone_it_shows_help_and_each_command_has_an_example() -> None:
     alone = temper()
     assert alone.returncode == 0
-    commands = "train launch data eval watch compare variance report dashboard fetch schema list doctor"
+    commands = "train launch check data eval watch compare variance report dashboard fetch schema list doctor"
     for command in commands.split():
         assert f"\n  {command} " in alone.stdout
         shown = CliRunner().invoke(app, [command, "--help"], prog_name="temper")

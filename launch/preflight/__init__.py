@@ -1,0 +1,125 @@
+"""Preflight: what would ruin a run, found in minutes. Every check is looked at, whatever the others found."""
+
+import dataclasses
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from launch.findings import Finding, bad, warn
+from launch.problems import Problem, RecipeError
+from trainers import announce
+from trainers.recipe import Pipeline, Recipe
+from trainers.rundir import RUNS
+
+if TYPE_CHECKING:
+    from launch.preflight.catalog import Check
+    from launch.preflight.subject import Subject
+
+
+def preflight(
+    recipe: Recipe | Pipeline,
+    *,
+    run_dir: Path | None = None,
+    runs: Path = RUNS,
+    checks: "Mapping[str, Check] | None" = None,
+) -> list[Finding]:
+    """All findings of all checks, in the table's order; of a pipeline those of each run. Says which check runs."""
+    from launch.preflight.catalog import CHECKS
+    from launch.preflight.subject import Subject
+    from trainers.arguments import take_one_gpu
+
+    checks, found = checks or CHECKS, []
+    for prefix, run in runs_from(recipe):
+        take_one_gpu(run)
+        subject = Subject(run, run_dir=run_dir, runs=runs)
+        try:
+            for number, (name, row) in enumerate(checks.items(), 1):
+                announce(f"check     {number}/{len(checks)} {prefix}{name}")
+                found += [dataclasses.replace(one, name=f"{prefix}{name}") for one in looked(row, subject)]
+        finally:
+            subject.close()
+    return found
+
+
+def runs_from(recipe: Recipe | Pipeline) -> Iterator[tuple[str, Recipe]]:
+    """(prefix of its findings, run); a pipeline's runs on the first one's model, the only one that is there."""
+    if isinstance(recipe, Recipe):
+        yield "", recipe
+        return
+    base = recipe.stages[0].recipe.model.path
+    for stage in recipe.stages:
+        model = dataclasses.replace(stage.recipe.model, path=base)
+        yield f"{stage.name}: ", dataclasses.replace(stage.recipe, model=model, name=recipe.name)
+
+
+def looked(row: "Check", subject: "Subject") -> list[Finding]:
+    """A check's findings; a person's mistake that it meets, and its own fault, are findings too."""
+    from launch.cli import people_errors
+    from launch.preflight.subject import NotThereError
+
+    try:
+        return row.look(subject)
+    except NotThereError as error:
+        return [warn(f"not looked at: needs {error}", "see what is bad above, or check on a larger machine")]
+    except RecipeError as error:
+        return [said(str(problem)) for problem in error.problems]
+    except people_errors() as error:
+        return [said(str(error))]
+    except Exception as error:
+        first = (str(error).strip().splitlines() or [""])[0][:300]
+        return [bad(f"the check broke: {type(error).__name__}: {first}", "the run would meet this too, or report it")]
+
+
+def said(message: str) -> Finding:
+    """A message of ours, which is `what, value; remedy`."""
+    found, _, remedy = message.partition("; ")
+    return bad(found, remedy)
+
+
+def before_training(recipe: Recipe | Pipeline, checks: "Mapping[str, Check] | None" = None) -> None:
+    """The quick checks, silent where all is well: warnings on the first rank's screen, RecipeError with what is bad.
+
+    What a check cannot have (data, a tokenizer) training refuses itself in the same words, so nothing is said of it
+    here; a check that breaks is a warning. All ranks look at the same and agree.
+    """
+    from launch.preflight.catalog import CHECKS
+    from launch.preflight.subject import Subject
+    from trainers.world import rank
+
+    found = []
+    for prefix, run in runs_from(recipe):
+        subject = Subject(run)
+        for name, row in (checks or CHECKS).items():
+            if row.quick:
+                found += [dataclasses.replace(one, name=f"{prefix}{name}") for one in _quickly(row.look, subject)]
+        subject.close()
+    for one in found:
+        if one.state == "warn" and rank() == 0:
+            announce(f"warning   {sentence(one)}")
+    if problems := [Problem(text=sentence(one)) for one in found if one.state == "bad"]:
+        raise RecipeError([*problems, Problem(text="nothing was trained; `temper check` says more")])
+
+
+def _quickly(look: "Callable[[Subject], list[Finding]]", subject: "Subject") -> list[Finding]:
+    from launch.cli import people_errors
+    from launch.preflight.subject import NotThereError
+
+    try:
+        return look(subject)
+    except NotThereError:
+        return []
+    except people_errors():
+        return []
+    except Exception as error:
+        return [warn(f"the check broke: {type(error).__name__}: {error}", "`temper check` says more")]
+
+
+def sentence(finding: Finding) -> str:
+    """A finding as one line."""
+    return f"{finding.name}: {finding.found}" + (f"; {finding.remedy}" if finding.remedy else "")
+
+
+def as_json(findings: Sequence[Finding]) -> str:
+    """A list of {name, state, found, remedy}."""
+    return json.dumps([dataclasses.asdict(finding) for finding in findings], indent=1, ensure_ascii=False)
