@@ -28,6 +28,8 @@ class Stage:
     default_method: str
     fixed: Mapping[str, Any] = field(default_factory=dict)
     """Arguments that the suite sets itself."""
+    texts: int = 1
+    """Texts of a row that are before the model together, as the two answers of a pair."""
     anchor: Texts | str = own_texts
     """The texts of a batch on which a pull towards the start model acts, or the argument by which TRL has one."""
     check: Callable[[Method[Any, Any], Any, Any], None] = lambda method, config, rows: None
@@ -120,6 +122,7 @@ STAGES: dict[str, Stage] = {
         arguments=_dpo_arguments,
         trainer=_dpo_trainer,
         form=FORMS["pairs"],
+        texts=2,
         default_method="sigmoid",
     ),
     "rlvr": Stage(
@@ -136,6 +139,7 @@ STAGES: dict[str, Stage] = {
         arguments=_unlearn_arguments,
         trainer=_unlearn_trainer,
         form=FORMS["sides"],
+        texts=2,
         check=_unlearn_check,
         anchor=retained_texts,
         default_method="npo",

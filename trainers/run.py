@@ -24,6 +24,8 @@ from trainers.rundir import Place, check_free, environment, give_back, set_statu
 from trainers.tracking import LogTrain, start_wandb
 
 if TYPE_CHECKING:
+    from transformers import TrainerCallback
+
     from data_mix.build import Mix
     from eval_hooks.callback import CheckpointEval
     from trainers.signals import StopOnSignal
@@ -57,6 +59,8 @@ class Run:
     """The stage's config."""
     resolved: Mapping[str, Any]
     """The recipe and all arguments as plain data, for recipe.resolved.json and W&B."""
+    also: "Sequence[TrainerCallback]" = ()
+    """Callbacks that watch the run, called before the run's own."""
 
 
 def prepare(recipe: Recipe) -> Run:
@@ -220,7 +224,7 @@ def _fit(run: Run, place: Place, newest: str | None, taken: Sequence[actions.Tak
     slowed = actions.slowed(recipe, taken, run.arguments.learning_rate)
     keeping = Keeping(recipe, place)
     measure = [run.measure] if recipe.eval.live else []
-    own = [*measure, run.signals, Moments(bound, trainer, newest), keeping, *([slowed] if slowed else [])]
+    own = [*run.also, *measure, run.signals, Moments(bound, trainer, newest), keeping, *([slowed] if slowed else [])]
     for callback in own:
         trainer.add_callback(callback)
     try:
