@@ -71,10 +71,10 @@ class Foresight:
         other = OTHER_LORA if self.recipe.adapter.kind == "none" else AdapterSection()
         return self.outline, Outline(self.recipe.model, other, self.tokenizer)
 
-    @cached_property
+    @property
     def counts(self) -> Counts:
         """Of the recipe's own."""
-        return self.outline.counts()
+        return self.outline.counts
 
     @cached_property
     def steps(self) -> tuple[int, int]:
@@ -134,7 +134,7 @@ class Foresight:
 
     def row(self, setup: Setup, outline: Outline, batch: Batch) -> Row:
         """One set-up with one batch."""
-        counts, precision = self._counts(outline), self.precision(outline)
+        counts, precision = outline.counts, self.precision(outline)
         held = states(setup, counts, self.machines, precision)
         each = precision.engine if setup.stage else precision.frozen
         dtype = torch.bfloat16 if each == 2 else outline.dtype
@@ -162,7 +162,7 @@ class Foresight:
         peak = self._peaks[key]
         if setup.stage or self.steps[1] > 1:
             return peak.beside
-        return max(0, peak.together - self._counts(outline).trained * self.precision(outline).trained)
+        return max(0, peak.together - outline.counts.trained * self.precision(outline).trained)
 
     @property
     def compares(self) -> bool:
@@ -172,13 +172,10 @@ class Foresight:
         by_weight = isinstance(way, str) and bool(setting(self.recipe, way))
         return (asks or by_weight) and not self.recipe.train.get("precompute_ref_log_probs", False)
 
-    def _counts(self, outline: Outline) -> Counts:
-        return self.counts if outline is self.outline else outline.counts()
-
     def _evaluation(self, setup: Setup, outline: Outline, dtype: torch.dtype) -> float:
         """A pass that scores options, or one that writes, whichever is larger."""
         specs = (*self.recipe.eval.target, *self.recipe.eval.retain)
-        counts, sizes = self._counts(outline), [0.0]
+        counts, sizes = outline.counts, [0.0]
         places = max(1, LOGIT_BYTES // (4 * counts.vocab))
         scored = [spec.batch_tokens for spec in specs] + [1024] * bool(self.recipe.data.validation)
         if scored:
@@ -196,7 +193,7 @@ class Foresight:
 
     def _writing(self, setup: Setup, outline: Outline, rows: int, length: int, dtype: torch.dtype) -> float:
         """Reading the prompts, the cache of all tokens (a layer twice while it grows), and under ZeRO-3 all weights."""
-        counts = self._counts(outline)
+        counts = outline.counts
         cache = rows * length * counts.cached * dtype.itemsize * (1 + 1 / counts.layers)
         whole = counts.total * dtype.itemsize if setup.stage == 3 else 0
         return self._scoring(rows, length, 1, dtype) + cache + whole
@@ -205,7 +202,7 @@ class Foresight:
         """A frozen copy, where the method compares with the start and no adapter can be switched off."""
         if not self.compares or outline.adapter.kind != "none":
             return 0.0
-        return self._counts(outline).total * each / (self.machines.ranks if setup.stage == 3 else 1)
+        return outline.counts.total * each / (self.machines.ranks if setup.stage == 3 else 1)
 
     def _rollouts(self, setup: Setup, outline: Outline, dtype: torch.dtype) -> float:
         """Answers that the model writes to be trained on: those of a step at once, or what vLLM sets aside."""

@@ -104,7 +104,7 @@ def peak_without_gradients(model: torch.nn.Module, forward: Callable[[], Any]) -
 
 @contextmanager
 def head_as_on_gpu() -> Iterator[None]:
-    """trl's fused head works on its tiles in place there, by Triton kernels; on a CPU torch makes eight copies."""
+    """Trl's fused head works on its tiles in place there, by Triton kernels; on a CPU torch makes eight copies."""
     with (
         patch("trl.kernels.chunked_logprob._forward_tile", _in_place),
         patch("trl.kernels.chunked_logprob._backward_tile", _in_place),

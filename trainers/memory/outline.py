@@ -4,6 +4,7 @@ import copy
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
 
 import torch
@@ -76,6 +77,7 @@ class Outline:
         stored = getattr(self.config.get_text_config(), "dtype", None) or getattr(self.config, "dtype", None)
         return (getattr(torch, stored) if isinstance(stored, str) else stored) or torch.float32
 
+    @cached_property
     def counts(self) -> Counts:
         """Parameters by kind."""
         with self.model(self.dtype) as model:

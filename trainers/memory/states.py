@@ -13,7 +13,7 @@ from trainers.memory.outline import NF4_BYTES, Counts
 
 ADAM = 8
 OPTIMIZERS = {"adamw_8bit": 2, "adamw_bnb_8bit": 2, "paged_adamw_8bit": 2, "sgd": 0, "adafactor": 0, "lion_32bit": 4}
-"""Bytes of state a parameter, where it is not the 8 of Adam's two moments in fp32 (adafactor's rows and columns: ~0)."""
+"""Bytes of state a parameter, where it is not the 8 of Adam's two moments in fp32 (adafactor keeps next to nothing)."""
 HOST_FACTOR = 1.5
 """DeepSpeed's allowance for buffers in the host's memory."""
 
