@@ -118,19 +118,19 @@ def plan(
     temper plan quickstart --gpus 1 --gpu-memory 16GiB --measure
     """
     from launch.load import load
-    from launch.quantity import memory
+    from launch.quantity import asked
 
-    room = memory(gpu_memory, "--gpu-memory")
+    room = asked(gpus, gpu_memory)
     loaded = load(recipe, words or [])
     from launch.foresight.show import Request, lines
     from trainers.memory.pace import Speed
     from trainers.memory.states import Machines
 
-    asked = Request(
+    request = Request(
         name=recipe, words=words or [], machines=Machines(ranks=gpus, per_node=per_node), room=room,
         speed=Speed(tflops=tflops, mfu=mfu), measure=measure,
     )  # fmt: skip
-    for line in lines(loaded, asked):
+    for line in lines(loaded, request):
         typer.echo(line)
 
 

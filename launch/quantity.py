@@ -2,9 +2,24 @@
 
 import re
 
-from launch.problems import RecipeError
+from launch.problems import Problem, RecipeError
 
 UNITS = {"kb": 10**3, "mb": 10**6, "gb": 10**9, "tb": 10**12, "kib": 2**10, "mib": 2**20, "gib": 2**30, "tib": 2**40}
+
+
+def asked(gpus: int, gpu_memory: str) -> int:
+    """Bytes of each GPU. Raises RecipeError with both problems where both options are wrong."""
+    problems: list[Problem] = []
+    if gpus < 1:
+        text = f"--gpus {gpus}: 1 or more are due; where there is none, plan for one: --gpus 1 --gpu-memory 80GiB"
+        problems.append(Problem(text=text))
+    try:
+        size = memory(gpu_memory, "--gpu-memory")
+    except RecipeError as error:
+        problems += error.problems
+    if problems:
+        raise RecipeError(problems)
+    return size
 
 
 def memory(text: str, option: str) -> int:

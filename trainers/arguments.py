@@ -69,7 +69,8 @@ def training_arguments(recipe: Recipe) -> Any:
     if recipe.deepspeed:
         values["deepspeed"] = str(recipe.deepspeed)
     if recipe.global_batch_size is not None:
-        values |= accumulation(recipe.global_batch_size, recipe.train.get("per_device_train_batch_size"))
+        per_device = recipe.train.get("per_device_train_batch_size")
+        values |= accumulation(recipe.global_batch_size, per_device, world_size() // sequence_ranks(recipe))
     try:
         return arguments_class(recipe)(**values)
     except (ValueError, TypeError) as error:
@@ -100,6 +101,11 @@ def accumulation(global_batch_size: int, per_device: int | None = None, ranks: i
             f"per_device_train_batch_size {nearest} does"
         )
     return {"per_device_train_batch_size": micro, "gradient_accumulation_steps": share // micro}
+
+
+def sequence_ranks(recipe: Recipe) -> int:
+    """Ranks that share the tokens of one row between them: DeepSpeed's sequence parallelism; 1 without it."""
+    return getattr(recipe.train.get("parallelism_config"), "sp_size", 1)
 
 
 def saving(recipe: Recipe) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from launch.plan import plan
 from trainers import TrainError
 from trainers.keeping import disk
 from trainers.memory.baseline import baseline
-from trainers.memory.foresee import CUDA, Foresight, advise, check_ranks
+from trainers.memory.foresee import CUDA, Foresight, advise
 from trainers.memory.pace import Speed
 from trainers.memory.states import Machines
 from trainers.models import load_tokenizer
@@ -35,7 +35,6 @@ def lines(recipe: Recipe, request: Request) -> Iterator[str]:
 
     Raises TrainError or RecipeError for what cannot be planned, or measured.
     """
-    check_ranks(request.machines.ranks)
     tokenizer = load_tokenizer(recipe.model)
     yield plan(recipe)
     on_gpu = not recipe.train.get("use_cpu", False)

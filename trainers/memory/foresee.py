@@ -9,7 +9,6 @@ import torch
 
 from eval_hooks.catalog import row_of
 from eval_hooks.forward import LOGIT_BYTES
-from trainers import TrainError
 from trainers.arguments import MICRO_BATCH, accumulation, setting
 from trainers.catalog import METHODS, STAGES
 from trainers.memory.asked import DECODING_TOKENS
@@ -240,9 +239,3 @@ def advise(foresight: Foresight, tried: Sequence[Row], room: float) -> Advice | 
         if row.kind != own and own == "none" and row.total <= room:
             return Advice(row=row, micro=micro, own=False)
     return None
-
-
-def check_ranks(ranks: int) -> None:
-    """Raise TrainError for no GPUs."""
-    if ranks < 1:
-        raise TrainError(f"--gpus {ranks}: 1 or more are due; on a machine without any, write --gpus 1 and its memory")
