@@ -7,6 +7,7 @@ from typing import Any
 from trainers import TrainError, announce
 from trainers.catalog import METHODS, STAGES
 from trainers.recipe import Recipe
+from trainers.sequence import filled, ranks_of_a_row
 
 MICRO_BATCH = 8
 """Rows a rank runs at once where nobody says otherwise."""
@@ -66,11 +67,12 @@ def training_arguments(recipe: Recipe) -> Any:
         values["num_train_epochs"] = 1
     if values.get("fsdp"):
         raise TrainError("train.fsdp: not supported, since measuring under it is untested; write deepspeed: zero3")
+    values |= filled(recipe, world_size())
     if recipe.deepspeed:
         values["deepspeed"] = str(recipe.deepspeed)
     if recipe.global_batch_size is not None:
         per_device = recipe.train.get("per_device_train_batch_size")
-        values |= accumulation(recipe.global_batch_size, per_device, world_size() // sequence_ranks(recipe))
+        values |= accumulation(recipe.global_batch_size, per_device, world_size() // ranks_of_a_row(recipe))
     try:
         return arguments_class(recipe)(**values)
     except (ValueError, TypeError) as error:
@@ -101,11 +103,6 @@ def accumulation(global_batch_size: int, per_device: int | None = None, ranks: i
             f"per_device_train_batch_size {nearest} does"
         )
     return {"per_device_train_batch_size": micro, "gradient_accumulation_steps": share // micro}
-
-
-def sequence_ranks(recipe: Recipe) -> int:
-    """Ranks that share the tokens of one row between them: DeepSpeed's sequence parallelism; 1 without it."""
-    return getattr(recipe.train.get("parallelism_config"), "sp_size", 1)
 
 
 def saving(recipe: Recipe) -> dict[str, Any]:

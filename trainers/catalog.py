@@ -28,6 +28,8 @@ class Stage:
     default_method: str
     fixed: Mapping[str, Any] = field(default_factory=dict)
     """Arguments that the suite sets itself."""
+    splits_rows: bool = False
+    """Whether ranks can share the tokens of a row (trainers/sequence.py)."""
     texts: int = 1
     """Texts of a row that are before the model together, as the two answers of a pair."""
     anchor: Texts | str = own_texts
@@ -108,6 +110,7 @@ STAGES: dict[str, Stage] = {
         form=FORMS["text"],
         default_method="causal_lm",
         fixed=TOKENISED,
+        splits_rows=True,
     ),
     "sft": Stage(
         about="instruction tuning on conversations or prompt+completion rows",
@@ -116,6 +119,7 @@ STAGES: dict[str, Stage] = {
         form=FORMS["conversations"],
         default_method="nll",
         fixed=TOKENISED,
+        splits_rows=True,
     ),
     "dpo": Stage(
         about="preference pairs",

@@ -197,6 +197,7 @@ def _fit(run: Run, place: Place, newest: str | None, taken: Sequence[actions.Tak
     from trainers.models import check_precision, load_model
     from trainers.moments import Bound, Moments
     from trainers.reference import frozen_copy, reference_copy, start_of
+    from trainers.sequence import OwnAttention, ranks_of_a_row
 
     recipe = run.recipe
     transformers.set_seed(run.arguments.seed)
@@ -224,7 +225,8 @@ def _fit(run: Run, place: Place, newest: str | None, taken: Sequence[actions.Tak
     slowed = actions.slowed(recipe, taken, run.arguments.learning_rate)
     keeping = Keeping(recipe, place)
     measure = [run.measure] if recipe.eval.live else []
-    own = [*run.also, *measure, run.signals, Moments(bound, trainer, newest), keeping, *([slowed] if slowed else [])]
+    first = [*run.also, *([OwnAttention(recipe.model.attn_implementation)] if ranks_of_a_row(recipe) > 1 else [])]
+    own = [*first, *measure, run.signals, Moments(bound, trainer, newest), keeping, *([slowed] if slowed else [])]
     for callback in own:
         trainer.add_callback(callback)
     try:

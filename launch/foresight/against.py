@@ -6,7 +6,6 @@ from typing import Any
 
 from launch.foresight.text import aligned, duration, size
 from launch.foresight.time import share
-from trainers.memory.baseline import baseline
 from trainers.memory.foresee import Foresight
 from trainers.memory.states import SETUPS, Machines
 
@@ -16,7 +15,7 @@ def estimates(foresight: Foresight, found: Mapping[str, Any]) -> dict[str, float
     rows, length = largest(found)
     on_gpu = found["parts"]["step"]["gpu"] is not None
     recipe, micro = foresight.recipe, foresight.batch().rows // foresight.steps[0]
-    spare = 0 if on_gpu else baseline(recipe)
+    spare = 0 if on_gpu else found["baseline"]
     alone = Foresight(recipe, Machines(ranks=1), foresight.tokenizer, spare, on_gpu=on_gpu)
     name = recipe.deepspeed.stem if recipe.deepspeed else "none"
     setup = next((setup for setup in SETUPS if setup.name == name), SETUPS[0])
@@ -42,7 +41,11 @@ def lines(foresight: Foresight, found: Mapping[str, Any]) -> Iterator[str]:
     rows, length = largest(found)
     on_gpu = parts["step"]["gpu"] is not None
     taken = {name: part["gpu" if on_gpu else "rss"] for name, part in parts.items()}
-    kind = "GPU memory" if on_gpu else f"resident memory, {size(found['baseline'])} of it interpreter and libraries"
+    kind = (
+        "GPU memory"
+        if on_gpu
+        else f"resident memory, {size(found['baseline'])} of it interpreter, libraries and tokenizer"
+    )
     yield f"measured  here, one process, {rows} x {length} tokens at once; {kind}"
     ratios = {name: guess / taken[name] for name, guess in estimated.items()}
     body = [(name, duration(parts[name]["seconds"]), size(guess), size(taken[name]), f"{ratios[name]:.2f}")

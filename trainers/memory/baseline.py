@@ -1,4 +1,4 @@
-"""What a training process takes before it has a model: the interpreter and its libraries."""
+"""What a training process takes before it has a model: interpreter, libraries and, where it is loaded, tokenizer."""
 
 from importlib import import_module
 

@@ -133,12 +133,12 @@ def probe(recipe: Recipe, folder: Path) -> None:
 
     What a person did wrong travels as a ValueError of the package it was found in; RuntimeError where the run failed.
     """
-    from trainers.memory.baseline import import_stack
+    from trainers.memory.baseline import baseline
+    from trainers.models import load_tokenizer
     from trainers.run import carry_out, prepare
 
-    import_stack(recipe)
-    peaks = Peaks()
-    baseline = peak_rss()
+    load_tokenizer(recipe.model)
+    before = baseline(recipe)
     run = prepare(short(recipe))
     peaks = Peaks()
     watch = Probe(peaks)
@@ -148,7 +148,7 @@ def probe(recipe: Recipe, folder: Path) -> None:
         raise RuntimeError(f"the measured run ended with code {code}; see {folder}")
     if rank() == 0:
         write_json(folder / RESULT, {
-            "baseline": baseline,
+            "baseline": before,
             "parts": {name: vars(part) for name, part in watch.parts.items()},
             "shapes": watch.shapes,
             "manifest": run.mix.manifest,
