@@ -67,7 +67,7 @@ def training_arguments(recipe: Recipe) -> Any:
         values["num_train_epochs"] = 1
     if values.get("fsdp"):
         raise TrainError("train.fsdp: not supported, since measuring under it is untested; write deepspeed: zero3")
-    values |= filled(recipe, world_size())
+    values |= filled(recipe, world_size(), setting(recipe, "max_length"), on_gpu)
     if recipe.deepspeed:
         values["deepspeed"] = str(recipe.deepspeed)
     if recipe.global_batch_size is not None:

@@ -24,15 +24,19 @@ def ranks_of_a_row(recipe: Recipe) -> int:
     return getattr(recipe.train.get("parallelism_config"), "sp_size", 1)
 
 
-def filled(recipe: Recipe, world_size: int) -> dict[str, Any]:
+def filled(recipe: Recipe, world_size: int, longest: int | None, on_gpu: bool) -> dict[str, Any]:
     """Arguments that follow from it: ranks left for data, the kind of attention, rows padded to whole shares.
 
-    Raises TrainError with all that does not go together.
+    Without GPUs all rows are padded to `longest`, train.max_length: gloo gathers batches of one length only (measured:
+    `invalid tensor size`), NCCL of any. Raises TrainError with all that does not go together.
     """
     config = recipe.train.get("parallelism_config")
     if config is None:
         return {}
-    if problems := [*_problems(recipe, config, world_size)]:
+    problems = _problems(recipe, config, world_size)
+    if config.sp_size > 1 and not on_gpu and longest is None:
+        problems.append(f"sp_size {config.sp_size}: without GPUs rows are padded to one length; write train.max_length")
+    if problems:
         raise TrainError("\n".join(f"train.parallelism_config: {problem}" for problem in problems))
     if config.sp_size == 1:
         return {}
@@ -40,7 +44,8 @@ def filled(recipe: Recipe, world_size: int) -> dict[str, Any]:
 
     attention = DeepSpeedSequenceParallelConfig(sp_attn_implementation=recipe.model.attn_implementation or DEFAULT)
     full = replace(config, dp_replicate_size=world_size // config.sp_size, sp_handler=attention)
-    return {"parallelism_config": full, "pad_to_multiple_of": config.sp_size}
+    share = 1 if on_gpu or longest is None else -(-longest // config.sp_size)
+    return {"parallelism_config": full, "pad_to_multiple_of": share * config.sp_size}
 
 
 def _problems(recipe: Recipe, config: Any, world_size: int) -> list[str]:

@@ -41,11 +41,7 @@ def lines(foresight: Foresight, found: Mapping[str, Any]) -> Iterator[str]:
     rows, length = largest(found)
     on_gpu = parts["step"]["gpu"] is not None
     taken = {name: part["gpu" if on_gpu else "rss"] for name, part in parts.items()}
-    kind = (
-        "GPU memory"
-        if on_gpu
-        else f"resident memory, {size(found['baseline'])} of it interpreter, libraries and tokenizer"
-    )
+    kind = "GPU memory" if on_gpu else f"resident memory, {size(found['baseline'])} of it before any model"
     yield f"measured  here, one process, {rows} x {length} tokens at once; {kind}"
     ratios = {name: guess / taken[name] for name, guess in estimated.items()}
     body = [(name, duration(parts[name]["seconds"]), size(guess), size(taken[name]), f"{ratios[name]:.2f}")

@@ -51,11 +51,7 @@ def sources(foresight: Foresight, rows: Sequence[Row]) -> Iterator[str]:
     for source, names in by_source.items():
         yield f"source    weights, grads, optimizer of {', '.join(names)}: {source}"
     yield "source    activations, evaluation: every tensor of a forward and backward pass is counted"
-    spare = (
-        "for CUDA, NCCL and gaps, assumed"
-        if foresight.on_gpu
-        else "of interpreter, libraries and tokenizer, measured now"
-    )
+    spare = "for CUDA, NCCL and gaps, assumed" if foresight.on_gpu else "there before any model, measured now"
     yield f"source    total: with {size(foresight.spare)} {spare}; activations, evaluation and rollouts take turns"
 
 

@@ -65,7 +65,12 @@ def test_offloaded_zero3_with_checkpointing_is_that_of_one_process(recipe_file: 
 
 def test_ranks_that_share_rows_lose_what_one_rank_does(recipe_file: Path) -> None:
     """The same two rows a step, each cut in two; and what is measured is the same, by the model's own attention."""
-    words = [*(word for word in SGD if not word.startswith("eval")), *LITTLE, "train.global_batch_size=2"]
+    words = [
+        *(word for word in SGD if not word.startswith("eval")),
+        *LITTLE,
+        "train.global_batch_size=2",
+        "train.max_length=64",
+    ]
     one = run(recipe_file, "one", words, 1)
     shared = ["deepspeed=zero2", "train.parallelism_config={sp_size: 2}", "model.attn_implementation=sdpa"]
     two = run(recipe_file, "two", [*words, *shared], 2)
@@ -91,15 +96,19 @@ def test_ranks_that_share_rows_lose_what_one_rank_does(recipe_file: Path) -> Non
 )  # fmt: skip
 def test_what_does_not_go_with_sharing_rows_is_refused(recipe_file: Path, words: tuple[str, ...], message: str) -> None:
     with pytest.raises(TrainError, match=message):
-        filled(load(str(recipe_file), words), 2)
+        filled(load(str(recipe_file), words), 2, 64, on_gpu=True)
 
 
 def test_ranks_that_share_no_row_share_the_batch(recipe_file: Path) -> None:
     words = ["train.parallelism_config={sp_size: 2}", "deepspeed=zero2", "model.attn_implementation=sdpa"]
-    found = filled(load(str(recipe_file), words), 4)
+    recipe = load(str(recipe_file), words)
+    found = filled(recipe, 4, 63, on_gpu=True)
     assert found["parallelism_config"].data_parallel_size == 2 and found["pad_to_multiple_of"] == 2
     assert found["parallelism_config"].sp_handler.sp_attn_implementation == "sdpa"
-    assert filled(load(str(recipe_file)), 4) == {}
+    assert filled(recipe, 4, 63, on_gpu=False)["pad_to_multiple_of"] == 64  # gloo: one length
+    assert filled(load(str(recipe_file)), 4, 63, on_gpu=True) == {}
+    with pytest.raises(TrainError, match="write train.max_length"):
+        filled(recipe, 4, None, on_gpu=False)
 
 
 def test_attention_is_shared_only_while_a_module_trains() -> None:
