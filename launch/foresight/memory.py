@@ -27,7 +27,8 @@ def _cells(row: Row, room: int, unit: int) -> tuple[str, ...]:
     parts = (held.parameters, held.gradients, held.optimizer, row.reference, row.activations, row.evaluation,
              row.rollouts, row.total)  # fmt: skip
     kind = "all" if row.kind == "none" else row.kind
-    fits, host = "yes" if row.total <= room else "no", number(held.host / unit) if held.host else ""
+    fits = "yes" if row.fits(room) else "refused" if row.refused else "no"
+    host = number(held.host / unit) if held.host else ""
     return (kind, row.setup.name, *(number(part / unit) for part in parts), fits, host)
 
 

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import torch
 from torch._subclasses.fake_tensor import FakeTensorMode
-from transformers import AutoModelForCausalLM, GPT2Config, LlamaConfig
+from transformers import AutoModelForCausalLM, GPT2Config, LlamaConfig, MixtralConfig
 
 from launch.foresight import against
 from launch.foresight.child import measure
@@ -188,6 +188,22 @@ def test_the_first_set_up_that_fits_is_advised(recipe: Load) -> None:
     smaller = advise(seen, rows, least.total - 1)
     assert smaller and (smaller.micro == 1 or smaller.row.kind == "lora")
     assert advise(seen, rows, 1000) is None
+
+
+def test_16_bit_weights_need_deepspeeds_copies_in_32(recipe: Load) -> None:
+    """As models.check_precision has it: all weights in bf16 are refused without DeepSpeed, a LoRA is not."""
+    rows = {(row.kind, row.setup.name): row for row in foresight(recipe("model.dtype=bfloat16")).rows()}
+    assert rows["none", "none"].refused and not rows["none", "zero1"].refused and not rows["lora", "none"].refused
+    assert not rows["none", "none"].fits(2**60)
+
+
+def test_experts_are_counted_in_32_bits_too(tmp_path: Path) -> None:
+    config = MixtralConfig(**LLAMA, num_hidden_layers=1, vocab_size=100, num_local_experts=2, dtype="float32")
+    config.save_pretrained(tmp_path)
+    batch = Batch(rows=2, length=16, checkpointing=False, autocast=False, on_gpu=True)
+    outline = Outline(ModelSection(path=str(tmp_path)), AdapterSection())
+    assert outline.training_peak(batch).beside == 2 * outline.training_peak(batch, torch.bfloat16).beside > 0
+    assert outline.scoring_peak(1, 16, 1) > 0
 
 
 def test_a_pair_is_two_texts_and_its_reference_a_copy(recipe: Load, tmp_path: Path) -> None:

@@ -1,8 +1,10 @@
 """What a training process takes before it has a model: interpreter, libraries and, where it is loaded, tokenizer."""
 
+import os
 from importlib import import_module
 
 import psutil
+import torch
 
 from trainers.catalog import METHODS, STAGES
 from trainers.recipe import Recipe
@@ -14,6 +16,8 @@ LATE = ("trainers.run", "eval_hooks.evaluate", "eval_hooks.report", "deepspeed",
 
 def import_stack(recipe: Recipe) -> None:
     """Import what a run of the recipe imports."""
+    if not torch.cuda.is_available():
+        os.environ.setdefault("DS_ACCELERATOR", "cpu")  # else DeepSpeed says on standard output that it chose it
     for name in LATE:
         import_module(name)
     (METHODS[recipe.method.name].trainer or STAGES[recipe.stage].trainer)()

@@ -40,12 +40,18 @@ class Row:
     rollouts: float
     spare: float
     """What is there before any of it."""
+    refused: bool = False
+    """A run would be refused: 16-bit weights that no fp32 copy stands behind (models.check_precision)."""
 
     @property
     def total(self) -> float:
         """Training, evaluation and writing take turns; the rest is there all the time."""
         turns = max(self.activations, self.evaluation, self.rollouts)
         return self.states.total + self.reference + turns + self.spare
+
+    def fits(self, room: float) -> bool:
+        """Whether a GPU with `room` bytes can run it."""
+        return not self.refused and self.total <= room
 
 
 class Foresight:
@@ -146,6 +152,7 @@ class Foresight:
             reference=self._reference(setup, outline, each),
             rollouts=self._rollouts(setup, outline, dtype),
             spare=self.spare,
+            refused=setup.stage == 0 and precision.trained == 2 and not self.recipe.model.force_bf16_weights,
         )
 
     def activations(self, setup: Setup, outline: Outline, batch: Batch, dtype: torch.dtype) -> float:
@@ -228,14 +235,14 @@ def advise(foresight: Foresight, tried: Sequence[Row], room: float) -> Advice | 
     own = foresight.recipe.adapter.kind
     micro = foresight.steps[0]
     for row in tried:
-        if row.kind == own and row.total <= room:
+        if row.kind == own and row.fits(room):
             return Advice(row=row, micro=micro, own=True)
     smaller = [size for size in range(micro - 1, 0, -1) if micro % size == 0]
     for size in smaller:
         for row in foresight.rows(size):
-            if row.kind == own and row.total <= room:
+            if row.kind == own and row.fits(room):
                 return Advice(row=row, micro=size, own=True)
     for row in tried:
-        if row.kind != own and own == "none" and row.total <= room:
+        if row.kind != own and own == "none" and row.fits(room):
             return Advice(row=row, micro=micro, own=False)
     return None

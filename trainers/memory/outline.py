@@ -2,7 +2,7 @@
 
 import copy
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
@@ -107,7 +107,8 @@ class Outline:
 
     def training_peak(self, batch: Batch, dtype: torch.dtype | None = None) -> Peak:
         """Of one micro-batch, forward and backward, with trl's fused head, which every stage has."""
-        with self.model(dtype or self.dtype) as model:
+        dtype, factor = self._countable(dtype or self.dtype)
+        with self.model(dtype) as model:
             model.train()
             if batch.checkpointing:
                 model.activation_checkpointing_enable()
@@ -118,14 +119,14 @@ class Outline:
                     mask = torch.ones_like(ids)
                     return model(input_ids=ids, attention_mask=mask, labels=ids, fused_lm_head=True).loss
 
-            if batch.on_gpu:
-                with head_as_on_gpu():
-                    return peak_of(model, loss)
-            return peak_of(model, loss)
+            with head_as_on_gpu() if batch.on_gpu else nullcontext():
+                found = peak_of(model, loss)
+            return Peak(together=factor * found.together, beside=factor * found.beside)
 
     def scoring_peak(self, rows: int, length: int, places: int, dtype: torch.dtype | None = None) -> int:
         """Bytes of a forward pass without gradients whose logits are kept at `places`, the cache not among them."""
-        with self.model(dtype or self.dtype) as model:
+        dtype, factor = self._countable(dtype or self.dtype)
+        with self.model(dtype) as model:
             ids, keep = torch.zeros((rows, length), dtype=torch.long), torch.zeros(places, dtype=torch.long)
 
             def forward() -> Any:
@@ -133,7 +134,13 @@ class Outline:
                 out = model(input_ids=ids, attention_mask=mask, use_cache=False, logits_to_keep=keep)
                 return out.logits.float().log_softmax(-1)
 
-            return peak_without_gradients(model, forward)
+            return factor * peak_without_gradients(model, forward)
+
+    def _countable(self, dtype: torch.dtype) -> tuple[torch.dtype, int]:
+        """The type to count in, and by what to multiply: torch has no rule for fused experts' products in 32 bits."""
+        text = self.config.get_text_config()
+        fused = any(getattr(text, name, None) for name in ("num_experts", "num_local_experts", "n_routed_experts"))
+        return (torch.bfloat16, 2) if fused and dtype == torch.float32 else (dtype, 1)
 
     @contextmanager
     def model(self, dtype: torch.dtype) -> Iterator[Any]:

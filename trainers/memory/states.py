@@ -7,7 +7,10 @@ terms: weights 2 bytes, gradients 2, and fp32 copies of gradients (4), weights (
 stage shares out the optimizer's part (1), the gradients too (2), the weights too (3).
 """
 
+import os
 from dataclasses import dataclass
+
+import torch
 
 from trainers.memory.outline import NF4_BYTES, Counts
 
@@ -118,6 +121,8 @@ def _plain(counts: Counts, machines: Machines, precision: Precision) -> States:
 
 def _estimated(setup: Setup, counts: Counts, machines: Machines, precision: Precision) -> States:
     """DeepSpeed's estimate of the trained parameters, and the frozen ones beside it."""
+    if not torch.cuda.is_available():
+        os.environ.setdefault("DS_ACCELERATOR", "cpu")  # else DeepSpeed says on standard output that it chose it
     from deepspeed.runtime.zero.stage3 import estimate_zero3_model_states_mem_needs as zero3
     from deepspeed.runtime.zero.stage_1_and_2 import estimate_zero2_model_states_mem_needs as zero2
 
