@@ -13,7 +13,7 @@ from tests.trainers.conftest import weights
 from tests.trainers.test_ranks import SGD, run
 from tests.trainers.test_sft import logged
 from trainers import TrainError
-from trainers.sequence import OwnAttention, filled
+from trainers.sequence import OwnAttention, filled, with_true_gradient
 
 KINDS = {
     "full": [],
@@ -74,7 +74,8 @@ def test_ranks_that_share_rows_lose_what_one_rank_does(recipe_file: Path) -> Non
     one = run(recipe_file, "one", words, 1)
     shared = ["deepspeed=zero2", "train.parallelism_config={sp_size: 2}", "model.attn_implementation=sdpa"]
     two = run(recipe_file, "two", [*words, *shared], 2)
-    assert logged(two, "train/loss") == pytest.approx(logged(one, "train/loss"), rel=1e-4)
+    for key in ("train/loss", "train/grad_norm"):
+        assert logged(two, key) == pytest.approx(logged(one, key), rel=1e-4)
     for step in (0, 2):
         ends = [json.loads((folder / f"evals/step-{step}/summary.json").read_text())["tasks"] for folder in (one, two)]
         found = [task["pocket"]["calibration"]["nll"]["value"] for task in ends]
@@ -109,6 +110,13 @@ def test_ranks_that_share_no_row_share_the_batch(recipe_file: Path) -> None:
     assert filled(load(str(recipe_file)), 4, 63, on_gpu=True) == {}
     with pytest.raises(TrainError, match="write train.max_length"):
         filled(recipe, 4, None, on_gpu=False)
+
+
+def test_a_gradient_is_made_smaller_and_its_loss_is_not() -> None:
+    x = torch.tensor(3.0, requires_grad=True)
+    loss = with_true_gradient(x * x, 2)
+    loss.backward()
+    assert (float(loss.detach()), float(x.grad)) == (9.0, 3.0) and with_true_gradient(x, 1) is x
 
 
 def test_attention_is_shared_only_while_a_module_trains() -> None:
