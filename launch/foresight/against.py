@@ -24,7 +24,7 @@ def estimates(foresight: Foresight, found: Mapping[str, Any]) -> dict[str, float
     return {
         "load": always + held.parameters,
         "evaluation": always + held.parameters + row.evaluation,
-        "step": always + held.total + max(row.activations, row.rollouts),
+        "step": always + held.total + row.taken_in_turns,
         "save": always + held.parameters + held.optimizer,
     }
 

@@ -1,6 +1,7 @@
 """What a run takes, foreseen: counted tensors against hand, formula and torch's tracker; ZeRO's arithmetic; a real run."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,11 +14,11 @@ from launch.foresight import against
 from launch.foresight.child import measure
 from tests.conftest import tiny_llama
 from trainers import TrainError
-from trainers.memory.foresee import Foresight, advise
+from trainers.memory.foresee import Foresight, Row, advise
 from trainers.memory.live import counted, peak_of
 from trainers.memory.outline import Batch, Counts, Outline
 from trainers.memory.pace import Speed, forward_flops, sending_seconds, sent_bytes, training_flops
-from trainers.memory.states import SETUPS, Machines, Precision, Setup, states
+from trainers.memory.states import SETUPS, Machines, Precision, Setup, States, states
 from trainers.models import load_tokenizer
 from trainers.recipe import AdapterSection, ModelSection, Recipe
 
@@ -188,6 +189,15 @@ def test_the_first_set_up_that_fits_is_advised(recipe: Load) -> None:
     smaller = advise(seen, rows, least.total - 1)
     assert smaller and (smaller.micro == 1 or smaller.row.kind == "lora")
     assert advise(seen, rows, 1000) is None
+
+
+def test_a_gpu_uses_again_what_an_evaluation_took_and_a_cpu_does_not() -> None:
+    """Held 10 + 20 + 30, a reference 5, before it all 7: with the largest of 50, 40, 0, or with both."""
+    held = States(parameters=10, gradients=20, optimizer=30, source="")
+    row = Row(
+        kind="none", setup=SETUPS[0], states=held, activations=50, evaluation=40, reference=5, rollouts=0, spare=7
+    )
+    assert (row.total, replace(row, gives_back=False).total) == (122, 162)
 
 
 def test_16_bit_weights_need_deepspeeds_copies_in_32(recipe: Load) -> None:
