@@ -182,6 +182,45 @@ def check(
 
 
 @app.command()
+def plan(
+    recipe: RecipeName,
+    words: Words = None,
+    gpus: Annotated[int, typer.Option(metavar="N", help="How many GPUs (of a recipe with train.use_cpu: ranks).")] = 1,
+    gpu_memory: Annotated[str, typer.Option(metavar="SIZE", help="Memory of each, as 80GiB or 141GB.")] = "80GiB",
+    measure: Annotated[
+        bool, typer.Option("--measure", help="Also run two steps, an evaluation and a save, and compare.")
+    ] = False,
+    per_node: Annotated[int, typer.Option(min=1, help="GPUs of one machine.")] = 8,
+    tflops: Annotated[float, typer.Option(min=0.001, help="Peak of one GPU; 312 is an A100's, 989 an H100's.")] = 312.0,
+    mfu: Annotated[float, typer.Option(min=0.01, max=1.0, help="Share of it that training reaches.")] = 0.4,
+) -> None:
+    """Foresee memory, time, evaluation's share and disk.
+
+    For ZeRO 0 to 3 and offload, all weights and LoRA, from the model's configuration alone; names the cheapest set-up
+    that fits. --measure runs the recipe's first steps here and prints estimate against measurement.
+
+    temper plan sft/olmo-7b-tulu --gpus 8 --gpu-memory 80GiB
+
+    temper plan quickstart --gpus 1 --gpu-memory 16GiB --measure
+    """
+    from launch.load import load
+    from launch.quantity import asked
+
+    room = asked(gpus, gpu_memory)
+    loaded = load(recipe, words or [])
+    from launch.foresight.show import Request, lines
+    from trainers.memory.pace import Speed
+    from trainers.memory.states import Machines
+
+    request = Request(
+        name=recipe, words=words or [], machines=Machines(ranks=gpus, per_node=per_node), room=room,
+        speed=Speed(tflops=tflops, mfu=mfu), measure=measure,
+    )  # fmt: skip
+    for line in lines(loaded, request):
+        typer.echo(line)
+
+
+@app.command()
 def data(
     recipe: RecipeName,
     words: Words = None,

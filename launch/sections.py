@@ -1,9 +1,7 @@
 """The sections that need more than their dataclass: checked, typed, problems reported."""
 
 import dataclasses
-import json
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 from data_mix.config import DataConfig
@@ -13,7 +11,7 @@ from launch.bounds import COUNT
 from launch.fields import Field, fields_of
 from launch.habits import OWNED_ADAPTER, OWNED_TRAIN
 from launch.nodes import Node, plain
-from launch.problems import nearest, shown
+from launch.problems import shown
 from launch.tables import Tables
 from launch.typed import INVALID, Report, build, construct, convert, join
 from trainers.recipe import AdapterSection, WandbSection
@@ -237,23 +235,6 @@ def _distinct(named: Sequence[tuple[str, Node, str]], report: Report) -> None:
                 f"{path}.name", node, f"{name!r}: {first[name]} has that name too; give one of them a name of its own"
             )
         first.setdefault(name, path)
-
-
-def deepspeed(node: Node | None, tables: Tables, report: Report) -> Path | None:
-    """The DeepSpeed JSON of a shipped name or a path."""
-    if node is None or node.value is None:
-        return None
-    if isinstance(node.value, str) and node.value in tables.deepspeed:
-        return tables.deepspeed[node.value]
-    if not isinstance(node.value, str) or not Path(node.value).is_file():
-        advice = nearest(str(node.value), tables.deepspeed, few=99)
-        report.add("deepspeed", node, f"{shown(plain(node))}: no such file, nor a name in recipes/deepspeed{advice}")
-        return None
-    try:
-        json.loads(Path(node.value).read_text("utf-8"))
-    except ValueError as error:
-        report.add("deepspeed", node, f"{node.value}: not JSON: {error}")
-    return Path(node.value)
 
 
 def tensorboard(node: Node, report: Report) -> Any:

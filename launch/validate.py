@@ -6,7 +6,7 @@ from typing import Any
 
 from data_mix.config import DataConfig
 from eval_hooks.config import Budget, EvalConfig
-from launch import entries, sections
+from launch import deepspeed, entries, sections
 from launch.bounds import BOUNDS
 from launch.fields import Field, fields_of
 from launch.habits import HABITS, OWNED_TRAIN
@@ -53,12 +53,15 @@ def validate(tree: Node, file: Path, text: str, overrides: Sequence[str] = (), t
         "train": section("train", lambda node: sections.train(node, stage_class, report)),
         "global_batch_size": section("train", lambda node: sections.global_batch_size(node, report)),
         "skip_bad_batches": section("train", lambda node: sections.skip_bad_batches(node, report)),
-        "deepspeed": sections.deepspeed(tree.value.get("deepspeed"), tables, report),
+        "deepspeed": deepspeed.deepspeed(tree.value.get("deepspeed"), tables, report),
         "eval": section("eval", lambda node: sections.evaluation(node, tables, report)),
         "wandb": section("track", lambda node: sections.wandb(node, report)),
         "tensorboard": section("track", lambda node: sections.tensorboard(node, report)),
         "launch": section("launch", lambda node: build(LaunchSection, node, "launch", report)),
     }
+    deepspeed.check(
+        made["deepspeed"], tree.value.get("deepspeed"), made["train"], made["global_batch_size"], stage_class, report
+    )
     if report.problems:
         raise RecipeError(sorted(report.problems, key=_by_place))
     return Recipe(**made, text=text, resolved=resolve(made))

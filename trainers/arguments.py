@@ -8,6 +8,7 @@ from typing import Any
 from trainers import TrainError, announce
 from trainers.catalog import METHODS, STAGES
 from trainers.recipe import Recipe
+from trainers.sequence import filled, ranks_of_a_row
 from trainers.world import world_size
 
 MICRO_BATCH = 8
@@ -67,10 +68,12 @@ def training_arguments(recipe: Recipe) -> Any:
         values["num_train_epochs"] = 1
     if values.get("fsdp"):
         raise TrainError("train.fsdp: not supported, since measuring under it is untested; write deepspeed: zero3")
+    values |= filled(recipe, world_size(), setting(recipe, "max_length"), on_gpu)
     if recipe.deepspeed:
         values["deepspeed"] = str(recipe.deepspeed)
     if recipe.global_batch_size is not None:
-        values |= accumulation(recipe.global_batch_size, recipe.train.get("per_device_train_batch_size"))
+        per_device = recipe.train.get("per_device_train_batch_size")
+        values |= accumulation(recipe.global_batch_size, per_device, world_size() // ranks_of_a_row(recipe))
     try:
         return arguments_class(recipe)(**values)
     except (ValueError, TypeError) as error:

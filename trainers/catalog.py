@@ -28,6 +28,10 @@ class Stage:
     default_method: str
     fixed: Mapping[str, Any] = field(default_factory=dict)
     """Arguments that the suite sets itself."""
+    splits_rows: bool = False
+    """Whether ranks can share the tokens of a row (trainers/sequence.py)."""
+    texts: int = 1
+    """Texts of a row that are before the model together, as the two answers of a pair."""
     anchor: Texts | str = own_texts
     """The texts of a batch on which a pull towards the start model acts, or the argument by which TRL has one."""
     check: Callable[[Method[Any, Any], Any, Any], None] = lambda method, config, rows: None
@@ -112,6 +116,7 @@ STAGES: dict[str, Stage] = {
         form=FORMS["text"],
         default_method="causal_lm",
         fixed=TOKENISED,
+        splits_rows=True,
     ),
     "sft": Stage(
         about="instruction tuning on conversations or prompt+completion rows",
@@ -120,12 +125,14 @@ STAGES: dict[str, Stage] = {
         form=FORMS["conversations"],
         default_method="nll",
         fixed=TOKENISED,
+        splits_rows=True,
     ),
     "dpo": Stage(
         about="preference pairs",
         arguments=_dpo_arguments,
         trainer=_dpo_trainer,
         form=FORMS["pairs"],
+        texts=2,
         default_method="sigmoid",
     ),
     "rlvr": Stage(
@@ -143,6 +150,7 @@ STAGES: dict[str, Stage] = {
         arguments=_unlearn_arguments,
         trainer=_unlearn_trainer,
         form=FORMS["sides"],
+        texts=2,
         check=_unlearn_check,
         epoch=_forgotten,
         anchor=retained_texts,

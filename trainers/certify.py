@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 from eval_hooks.catalog import row_of
 from eval_hooks.certificate import FILE, SEED, against_start, apart, chosen, numbers, only, read, rounding
 from eval_hooks.config import TaskSpec, kept_margin
-from eval_hooks.files import checkpoints, summary_of
+from eval_hooks.files import checkpoints, summary_of, write_json
 from eval_hooks.measure import choice_rows
 from eval_hooks.ready import Reader, Ready, load_items, reader_of, ready
 from eval_hooks.table import choice_table, read_table
@@ -28,7 +28,7 @@ from trainers.evaluation import source_rows
 from trainers.hashes import PARTS, changed, checkpoint_hashes, hashes_of
 from trainers.quantise import BITS, quantise, require_torchao
 from trainers.recipe import Recipe
-from trainers.rundir import Place, read_json, write_json
+from trainers.rundir import Place, read_json
 
 if TYPE_CHECKING:
     import pyarrow as pa

@@ -7,13 +7,13 @@ from pathlib import Path
 from typing import Any
 
 from eval_hooks.certificate import FILE, failed, read
-from eval_hooks.files import CALIBRATION
+from eval_hooks.files import CALIBRATION, write_json
 from trainers import TrainError, announce
 from trainers.card import card
 from trainers.certify import Subject, merged, open_subject
 from trainers.hashes import PARTS, changed, checkpoint_hashes, hashes_of
 from trainers.recipe import Recipe
-from trainers.rundir import Place, write_json
+from trainers.rundir import Place
 
 
 def export(recipe: Recipe, place: Place, step: int, to: Path, *, force: bool = False) -> Path:

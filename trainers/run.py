@@ -31,6 +31,8 @@ from trainers.universal import other_ranks
 from trainers.world import named, rank, world_size
 
 if TYPE_CHECKING:
+    from transformers import TrainerCallback
+
     from data_mix.build import Mix
     from eval_hooks.callback import CheckpointEval
     from trainers.signals import StopOnSignal
@@ -72,6 +74,8 @@ class Run:
     """The stage's config."""
     resolved: Mapping[str, Any]
     """The recipe and all arguments as plain data, for recipe.resolved.json and W&B."""
+    also: "Sequence[TrainerCallback]" = ()
+    """Callbacks that watch the run, called before the run's own."""
 
 
 def prepare(recipe: Recipe) -> Run:
@@ -228,6 +232,7 @@ def _fit(run: Run, place: Place, newest: str | None, taken: Sequence[actions.Tak
     from trainers.models import check_precision, load_model
     from trainers.moments import Moments
     from trainers.reference import frozen_copy, reference_copy, start_of
+    from trainers.sequence import OwnAttention, ranks_of_a_row
 
     recipe = run.recipe
     transformers.set_seed(run.arguments.seed)
@@ -251,8 +256,9 @@ def _fit(run: Run, place: Place, newest: str | None, taken: Sequence[actions.Tak
     keeping = Keeping(recipe, place)
     measure = [run.measure] if recipe.eval.live else []
     late = [one for one in (slowed, mended) if one]
+    first = [*run.also, *([OwnAttention(recipe.model.attn_implementation)] if ranks_of_a_row(recipe) > 1 else [])]
     line = [LogLine(*trainable_share(trainer.model))] if rank() == 0 else []
-    own = [*measure, run.signals, Moments(trainer.bound, trainer, newest), Complete(), keeping, *late, *line]
+    own = [*first, *measure, run.signals, Moments(trainer.bound, trainer, newest), Complete(), keeping, *late, *line]
     for callback in (transformers.ProgressCallback, transformers.PrinterCallback):
         trainer.remove_callback(callback)
     for callback in own:

@@ -6,6 +6,7 @@ import torch
 from trl import SFTTrainer
 
 from trainers.moments import Bound
+from trainers.sequence import with_true_gradient
 
 
 class PartsCollator:
@@ -58,7 +59,9 @@ class Trainer(SFTTrainer):
     ) -> Any:
         """The method's loss, scaled as Trainer expects: gradients averaged over ranks, tokens counted over all."""
         if self.bound.method.step is None:
-            return super().compute_loss(model, inputs, return_outputs, num_items_in_batch)
+            found = super().compute_loss(model, inputs, return_outputs, num_items_in_batch)
+            n = self.get_sp_size() if self.model.training else 1
+            return (with_true_gradient(found[0], n), *found[1:]) if return_outputs else with_true_gradient(found, n)
         totals = {} if num_items_in_batch is None else {"tokens": num_items_in_batch}
         out = self.bound.step(model, inputs, totals)
         for name, value in out.metrics.items():

@@ -1,0 +1,50 @@
+"""`temper plan --measure`: the recipe's first steps in a process of its own, whose peak memory is then theirs alone."""
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from launch.problems import RecipeError
+
+WRONG_REQUEST = 2
+
+
+def measure(name: str, words: Sequence[str]) -> Mapping[str, Any]:
+    """What `trainers.memory.probe.probe` wrote; the run folder it needed is gone again.
+
+    Raises RecipeError with the process's own words where it refused the recipe or failed.
+    """
+    with tempfile.TemporaryDirectory(prefix="temper-plan-") as scratch:
+        command = [sys.executable, "-m", "launch.foresight.child", scratch, name, *words]
+        env = {**os.environ, "WANDB_MODE": "disabled"}
+        done = subprocess.run(command, env=env, capture_output=True, text=True, errors="replace", check=False)
+        file = Path(scratch) / "measured.json"
+        if done.returncode == WRONG_REQUEST:
+            raise RecipeError(done.stderr.strip().splitlines()[-1])
+        if done.returncode or not file.is_file():
+            tail = "\n".join(done.stderr.replace("\r", "\n").strip().splitlines()[-20:])
+            raise RecipeError(f"--measure: the run of {name} failed (code {done.returncode}):\n{tail}")
+        return json.loads(file.read_text("utf-8"))
+
+
+def main() -> None:
+    """The process: FOLDER RECIPE [key=value ...]."""
+    from launch.cli import people_errors
+    from launch.load import load
+    from trainers.memory.probe import probe
+
+    folder, name, *words = sys.argv[1:]
+    try:
+        probe(load(name, words), Path(folder))
+    except people_errors() as error:
+        print(" ".join(str(error).splitlines()), file=sys.stderr)
+        raise SystemExit(WRONG_REQUEST) from None
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,72 @@
+"""Memory of each set-up, where the numbers come from, and which set-up to choose."""
+
+from collections.abc import Iterator, Sequence
+
+from launch.foresight.text import GIB, MIB, aligned, number, size
+from trainers.memory.foresee import PROMPT, Advice, Foresight, Row
+from trainers.memory.states import SETUPS
+
+HEADINGS = ("trained", "set-up", "weights", "grads", "optimizer", "reference", "activations", "evaluation", "rollouts",
+            "total", "fits", "host")  # fmt: skip
+
+
+def table(foresight: Foresight, rows: Sequence[Row], room: int) -> Iterator[str]:
+    """A line a set-up: memory of each GPU, and each machine's own where something is offloaded."""
+    what = "GPU" if foresight.on_gpu else "rank"
+    unit = GIB if max(row.total for row in rows) > GIB else MIB
+    ranks = foresight.machines.ranks
+    yield f"memory    of each {what} in {'GiB' if unit == GIB else 'MiB'}, {ranks} of them with {size(room)}"
+    cells = [HEADINGS, *(_cells(row, room, unit) for row in rows)]
+    kept = [i for i, heading in enumerate(HEADINGS) if heading not in ("reference", "rollouts", "host")
+            or any(row[i] not in ("0", "") for row in cells[1:])]  # fmt: skip
+    yield from aligned([[row[i] for i in kept] for row in cells], left=2)
+
+
+def _cells(row: Row, room: int, unit: int) -> tuple[str, ...]:
+    held = row.states
+    parts = (held.parameters, held.gradients, held.optimizer, row.reference, row.activations, row.evaluation,
+             row.rollouts, row.total)  # fmt: skip
+    kind = "all" if row.kind == "none" else row.kind
+    fits = "yes" if row.fits(room) else "refused" if row.refused else "no"
+    host = number(held.host / unit) if held.host else ""
+    return (kind, row.setup.name, *(number(part / unit) for part in parts), fits, host)
+
+
+def sources(foresight: Foresight, rows: Sequence[Row]) -> Iterator[str]:
+    """What the numbers are made of, and what they assume."""
+    counts, batch = foresight.counts, foresight.batch()
+    micro, parts = foresight.steps
+    yield (
+        f"counted   {counts.total / 1e6:,.1f}M parameters of the model, {counts.trained / 1e6:,.2f}M trained, from its "
+        "configuration alone"
+    )
+    texts = f", {batch.rows // micro} texts each" if batch.rows > micro else ""
+    prompts = f"; prompts taken to have {PROMPT} tokens" if rows[0].rollouts else ""
+    yield (
+        f"batch     {micro} x {parts} rows a step on each, of at most {batch.length} tokens{texts}{prompts}; "
+        f"{'bf16' if foresight.bf16 else '32 bits'}, activation checkpointing {'on' if batch.checkpointing else 'off'}"
+    )
+    by_source: dict[str, list[str]] = {}
+    for row in rows[: len(SETUPS)]:
+        by_source.setdefault(row.states.source, []).append(row.setup.name)
+    for source, names in by_source.items():
+        yield f"source    weights, grads, optimizer of {', '.join(names)}: {source}"
+    yield "source    activations, evaluation: every tensor of a forward and backward pass is counted"
+    spare = "for CUDA, NCCL and gaps, assumed" if foresight.on_gpu else "there before any model, measured now"
+    turns = "take turns" if foresight.on_gpu else "add up, since malloc keeps what an evaluation took"
+    yield f"source    total: with {size(foresight.spare)} {spare}; activations, evaluation and rollouts {turns}"
+
+
+def advice(foresight: Foresight, found: Advice | None, room: int) -> str:
+    """The words to add to the recipe."""
+    if found is None:
+        return (
+            "choose    nothing fits; a LoRA with train.per_device_train_batch_size=1 and a smaller train.max_length, "
+            "or more GPUs"
+        )
+    words = [f"deepspeed={found.row.setup.name if found.row.setup.stage else 'null'}"]
+    if found.micro != foresight.steps[0]:
+        words.append(f"train.per_device_train_batch_size={found.micro}")
+    if not found.own:
+        words += ["adapter.kind=lora", "adapter.r=16", "adapter.target_modules=all-linear"]
+    return f"choose    {' '.join(words)}: {size(found.row.total)} of {size(room)}, the cheapest set-up that fits"

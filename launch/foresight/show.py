@@ -1,0 +1,59 @@
+"""`temper plan`, top to bottom."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from launch.foresight import against, memory, time
+from launch.foresight.child import measure
+from launch.plan import plan
+from trainers import TrainError
+from trainers.keeping import disk
+from trainers.memory.baseline import baseline
+from trainers.memory.foresee import CUDA, Foresight, advise
+from trainers.memory.pace import Speed
+from trainers.memory.states import Machines
+from trainers.models import load_tokenizer
+from trainers.recipe import Recipe
+
+
+@dataclass(frozen=True, kw_only=True)
+class Request:
+    """What `temper plan` was asked."""
+
+    name: str
+    words: Sequence[str]
+    machines: Machines
+    room: int
+    """Bytes of each GPU."""
+    speed: Speed
+    measure: bool = False
+
+
+def lines(recipe: Recipe, request: Request) -> Iterator[str]:
+    """The plan's lines, as they become known.
+
+    Raises TrainError or RecipeError for what cannot be planned, or measured.
+    """
+    tokenizer = load_tokenizer(recipe.model)
+    yield plan(recipe)
+    on_gpu = not recipe.train.get("use_cpu", False)
+    foresight = Foresight(recipe, request.machines, tokenizer, CUDA if on_gpu else baseline(recipe))
+    rows = list(foresight.rows())
+    yield from memory.table(foresight, rows, request.room)
+    yield from memory.sources(foresight, rows)
+    yield memory.advice(foresight, advise(foresight, rows, request.room), request.room)
+    yield from time.foreseen(foresight, request.speed, tokenizer)
+    yield disk_words(foresight)
+    yield from time.scaling(foresight, request.speed)
+    if request.measure:
+        yield from against.lines(foresight, measure(request.name, request.words))
+
+
+def disk_words(foresight: Foresight) -> str:
+    """What checkpoints take, as the run itself will say it."""
+    with foresight.outline.model(foresight.outline.dtype) as model:
+        try:
+            return f"disk      {disk(foresight.recipe, model, Path.cwd())}"
+        except TrainError as error:
+            return f"disk      {error}"

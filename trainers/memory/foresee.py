@@ -1,0 +1,259 @@
+"""What a recipe takes on a number of GPUs, for every set-up: memory by part, and the cheapest set-up that fits."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Any
+
+import torch
+
+from eval_hooks.catalog import row_of
+from eval_hooks.forward import LOGIT_BYTES
+from trainers.arguments import MICRO_BATCH, accumulation, setting
+from trainers.catalog import METHODS, STAGES
+from trainers.memory.asked import DECODING_TOKENS
+from trainers.memory.live import Peak
+from trainers.memory.outline import Batch, Counts, Outline
+from trainers.memory.states import OPTIMIZERS, SETUPS, Machines, Precision, Setup, States, states
+from trainers.recipe import AdapterSection, Recipe
+
+PROMPT = 512
+"""Tokens that a prompt is taken to have where the model writes the answers it is trained on."""
+QUESTION = 64
+"""Tokens that a question of an evaluation is taken to have, where the model writes."""
+CUDA = 3 * 2**29
+"""CUDA's context, NCCL's buffers and the allocator's gaps: 1.5 GiB."""
+OTHER_LORA = AdapterSection(kind="lora", options={"r": 16, "target_modules": "all-linear"})
+
+
+@dataclass(frozen=True, kw_only=True)
+class Row:
+    """One set-up: bytes per GPU."""
+
+    kind: str
+    """none (all weights are trained), lora or qlora."""
+    setup: Setup
+    states: States
+    activations: float
+    evaluation: float
+    reference: float
+    rollouts: float
+    spare: float
+    """What is there before any of it."""
+    gives_back: bool = True
+    """Whether what was freed can be used for something else: by torch's allocator on a GPU."""
+    refused: bool = False
+    """A run would be refused: 16-bit weights that no fp32 copy stands behind (models.check_precision)."""
+
+    @property
+    def total(self) -> float:
+        """Training, evaluation and writing take turns; the rest is there all the time."""
+        return self.states.total + self.reference + self.taken_in_turns + self.spare
+
+    @property
+    def taken_in_turns(self) -> float:
+        """The largest of them; on a CPU, training or writing beside evaluation, whose memory malloc does not give back.
+
+        Measured: of 105 MiB that an evaluation took, 89 were there at the next step, 57 of them after malloc_trim.
+        """
+        most = max(self.activations, self.rollouts)
+        return max(most, self.evaluation) if self.gives_back else most + self.evaluation
+
+    def fits(self, room: float) -> bool:
+        """Whether a GPU with `room` bytes can run it."""
+        return not self.refused and self.total <= room
+
+
+class Foresight:
+    """A recipe on some machines; what it is asked is computed once."""
+
+    def __init__(
+        self, recipe: Recipe, machines: Machines, tokenizer: Any, spare: float, on_gpu: bool | None = None
+    ) -> None:
+        self.recipe, self.machines, self.tokenizer, self.spare = recipe, machines, tokenizer, spare
+        self.on_gpu = not recipe.train.get("use_cpu", False) if on_gpu is None else on_gpu
+        self._peaks: dict[Any, Peak] = {}
+        self._scored: dict[Any, int] = {}
+
+    @cached_property
+    def outline(self) -> Outline:
+        """Of the recipe's own adapter."""
+        return Outline(self.recipe.model, self.recipe.adapter, self.tokenizer)
+
+    @cached_property
+    def outlines(self) -> Sequence[Outline]:
+        """The recipe's own, then the other way: a LoRA where all weights are trained, and the reverse."""
+        other = OTHER_LORA if self.recipe.adapter.kind == "none" else AdapterSection()
+        return self.outline, Outline(self.recipe.model, other, self.tokenizer)
+
+    @property
+    def counts(self) -> Counts:
+        """Of the recipe's own."""
+        return self.outline.counts
+
+    @cached_property
+    def steps(self) -> tuple[int, int]:
+        """(rows of a micro-batch, micro-batches of a step). Raises TrainError where they do not divide."""
+        per_device = self.recipe.train.get("per_device_train_batch_size")
+        if self.recipe.global_batch_size is None:
+            return per_device or MICRO_BATCH, setting(self.recipe, "gradient_accumulation_steps") or 1
+        found = accumulation(self.recipe.global_batch_size, per_device, self.machines.ranks)
+        return found["per_device_train_batch_size"], found["gradient_accumulation_steps"]
+
+    @property
+    def length(self) -> int:
+        """Tokens of the longest row that the recipe lets through."""
+        written = setting(self.recipe, "max_completion_length")
+        longest = PROMPT + written if written else setting(self.recipe, "max_length")
+        return min(longest or self.counts.window, self.counts.window)
+
+    @property
+    def bf16(self) -> bool:
+        """Whether the run computes in 16 bits."""
+        return bool(self.recipe.train.get("bf16", self.on_gpu) or self.recipe.train.get("fp16"))
+
+    @property
+    def checkpointing(self) -> bool:
+        """Whether activations are computed anew."""
+        train = self.recipe.train
+        return bool(train.get("activation_checkpointing", train.get("gradient_checkpointing", self.on_gpu)))
+
+    def batch(self, rows: int | None = None, length: int | None = None) -> Batch:
+        """What a rank runs at once; `rows` as the recipe counts them, texts of each beside each other."""
+        texts = STAGES[self.recipe.stage].texts
+        return Batch(
+            rows=(rows or self.steps[0]) * texts,
+            length=length or self.length,
+            checkpointing=self.checkpointing,
+            autocast=self.bf16,
+            on_gpu=self.on_gpu,
+        )
+
+    def precision(self, outline: Outline) -> Precision:
+        """Bytes of the numbers."""
+        adapted, loaded = outline.adapter.kind != "none", outline.dtype.itemsize
+        name = str(setting(self.recipe, "optim"))
+        return Precision(
+            frozen=2 if outline.adapter.kind == "qlora" else loaded,
+            trained=4 if adapted else loaded,  # peft keeps an adapter in fp32
+            engine=2 if self.bf16 or loaded == 2 else 4,
+            four_bits=outline.adapter.kind == "qlora",
+            state=OPTIMIZERS.get(name.rpartition(".")[2], 8 if adapted or loaded == 4 else 4),
+        )
+
+    def rows(self, micro: int | None = None) -> Iterator[Row]:
+        """Every set-up, the recipe's own way of training first; `micro` rows in place of the recipe's micro-batch."""
+        for outline in self.outlines:
+            for setup in SETUPS:
+                yield self.row(setup, outline, self.batch(micro))
+
+    def row(self, setup: Setup, outline: Outline, batch: Batch) -> Row:
+        """One set-up with one batch."""
+        counts, precision = outline.counts, self.precision(outline)
+        held = states(setup, counts, self.machines, precision)
+        each = precision.engine if setup.stage else precision.frozen
+        dtype = torch.bfloat16 if each == 2 else outline.dtype
+        return Row(
+            kind=outline.adapter.kind,
+            setup=setup,
+            states=held,
+            activations=self.activations(setup, outline, batch, dtype),
+            evaluation=self._evaluation(setup, outline, dtype),
+            reference=self._reference(setup, outline, each),
+            rollouts=self._rollouts(setup, outline, dtype),
+            spare=self.spare,
+            gives_back=self.on_gpu,
+            refused=setup.stage == 0 and precision.trained == 2 and not self.recipe.model.force_bf16_weights,
+        )
+
+    def activations(self, setup: Setup, outline: Outline, batch: Batch, dtype: torch.dtype) -> float:
+        """What lies beside the set-up's gradients at the worst moment.
+
+        Where every GPU has all gradients and a step is one micro-batch, they grow while activations shrink; else they
+        are there from the second micro-batch on.
+        """
+        batch = replace(batch, autocast=batch.autocast and dtype == torch.float32)
+        key = (outline.adapter.kind, batch, dtype)
+        if key not in self._peaks:
+            self._peaks[key] = outline.training_peak(batch, dtype)
+        peak = self._peaks[key]
+        if setup.stage or self.steps[1] > 1:
+            return peak.beside
+        return max(0, peak.together - outline.counts.trained * self.precision(outline).trained)
+
+    @property
+    def compares(self) -> bool:
+        """Whether the method runs a reference beside the model, whoever keeps it."""
+        method, way = METHODS[self.recipe.method.name], STAGES[self.recipe.stage].anchor
+        asks = method.reference is not None and method.reference(self.recipe.method.config) != "none"
+        by_weight = isinstance(way, str) and bool(setting(self.recipe, way))
+        return (asks or by_weight) and not self.recipe.train.get("precompute_ref_log_probs", False)
+
+    def _evaluation(self, setup: Setup, outline: Outline, dtype: torch.dtype) -> float:
+        """A pass that scores options, or one that writes, whichever is larger."""
+        specs = (*self.recipe.eval.target, *self.recipe.eval.retain)
+        counts, sizes = outline.counts, [0.0]
+        places = max(1, LOGIT_BYTES // (4 * counts.vocab))
+        scored = [spec.batch_tokens for spec in specs] + [1024] * bool(self.recipe.data.validation)
+        if scored:
+            sizes.append(self._scoring(1, max(scored), places, dtype))
+        for new in {spec.max_new_tokens for spec in specs if row_of(spec.task).kind in ("generate", "recall")}:
+            sizes.append(self._writing(setup, outline, DECODING_TOKENS // (QUESTION + new), QUESTION + new, dtype))
+        return max(sizes)
+
+    def _scoring(self, rows: int, length: int, places: int, dtype: torch.dtype) -> int:
+        bare = next(other for other in self.outlines if other.adapter.kind == "none")  # an adapter adds next to nothing
+        key = (rows, length, places, dtype)
+        if key not in self._scored:
+            self._scored[key] = bare.scoring_peak(rows, length, places, dtype)
+        return self._scored[key]
+
+    def _writing(self, setup: Setup, outline: Outline, rows: int, length: int, dtype: torch.dtype) -> float:
+        """Reading the prompts, the cache of all tokens (a layer twice while it grows), and under ZeRO-3 all weights."""
+        counts = outline.counts
+        cache = rows * length * counts.cached * dtype.itemsize * (1 + 1 / counts.layers)
+        whole = counts.total * dtype.itemsize if setup.stage == 3 else 0
+        return self._scoring(rows, length, 1, dtype) + cache + whole
+
+    def _reference(self, setup: Setup, outline: Outline, each: int) -> float:
+        """A frozen copy, where the method compares with the start and no adapter can be switched off."""
+        if not self.compares or outline.adapter.kind != "none":
+            return 0.0
+        return outline.counts.total * each / (self.machines.ranks if setup.stage == 3 else 1)
+
+    def _rollouts(self, setup: Setup, outline: Outline, dtype: torch.dtype) -> float:
+        """Answers that the model writes to be trained on: those of a step at once, or what vLLM sets aside."""
+        new = setting(self.recipe, "max_completion_length")
+        if not new:
+            return 0.0
+        together = setting(self.recipe, "steps_per_generation") or self.steps[1]
+        return self._writing(setup, outline, self.steps[0] * together, PROMPT + new, dtype)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Advice:
+    """The cheapest set-up that fits."""
+
+    row: Row
+    micro: int
+    """Rows of a micro-batch."""
+    own: bool
+    """Whether the recipe trains that way already, but for `deepspeed` and the micro-batch."""
+
+
+def advise(foresight: Foresight, tried: Sequence[Row], room: float) -> Advice | None:
+    """Of the rows `tried` in the order of SETUPS; then with smaller micro-batches; then a LoRA. None: nothing fits."""
+    own = foresight.recipe.adapter.kind
+    micro = foresight.steps[0]
+    for row in tried:
+        if row.kind == own and row.fits(room):
+            return Advice(row=row, micro=micro, own=True)
+    smaller = [size for size in range(micro - 1, 0, -1) if micro % size == 0]
+    for size in smaller:
+        for row in foresight.rows(size):
+            if row.kind == own and row.fits(room):
+                return Advice(row=row, micro=size, own=True)
+    for row in tried:
+        if row.kind != own and own == "none" and row.fits(room):
+            return Advice(row=row, micro=micro, own=False)
+    return None
