@@ -85,7 +85,7 @@ def started(cluster: Path, program: str) -> "subprocess.Popen[str]":
 
 
 def test_each_machine_starts_its_ranks_with_its_own_number_and_the_first_ones_address(cluster: Path) -> None:
-    process = started(cluster, 'printf "%s|" "$@"; echo')
+    process = started(cluster, 'line=$(printf "%s|" "$@"); echo "$line"')  # in one piece: both machines write here
     lines = sorted(process.communicate(timeout=60)[0].splitlines())
     words = [line.rstrip("|").split("|") for line in lines]
     assert process.returncode == 0
