@@ -232,3 +232,19 @@ def test_a_server_that_cannot_be_reached_leaves_the_run_offline(
     run = start_wandb(recipe("track.wandb={mode: online, project: p}"), tmp_path, {})
     assert run.settings.mode == "offline" and "offline-run" in run.dir
     end_wandb()
+
+
+def test_a_clock_that_jumps_changes_no_number(recipe: Load, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An hour back while step 3 is trained: the same curve, and no duration below 0."""
+    import time
+
+    assert train(recipe(*EACH), run_dir=Path("steady")) == 0
+    real = time.time
+    at_step(monkeypatch, 3, lambda: monkeypatch.setattr(time, "time", lambda: real() - 3600))
+    assert train(recipe(*EACH), run_dir=Path("jumps")) == 0
+    assert curve(Path("jumps")) == curve(Path("steady"))
+    for step in range(5):
+        found = json.loads(Path(f"jumps/evals/step-{step}/summary.json").read_text())
+        durations = [found["seconds"], *(found["cost"][key] for key in ("training_seconds", "evaluation_seconds"))]
+        assert min(durations) >= 0 and max(durations) < 3600
+    assert read_status(Path("jumps"))["state"] == "done"
