@@ -1,6 +1,7 @@
 """A run, top to bottom: tokenizer, data, folder, model, method, trainer, evaluation, report."""
 
 import gc
+import sys
 import traceback
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
@@ -333,7 +334,7 @@ def checkpoint_at(folder: Path, step: int) -> str | None:
 
 
 def forget_the_last_fit() -> None:
-    """Free the model's memory, and accelerate's and transformers' memory of how it was trained."""
+    """Free the model's memory, and accelerate's, transformers' and DeepSpeed's memory of how it was trained."""
     from accelerate.state import AcceleratorState, GradientState
     from transformers.integrations.deepspeed import unset_hf_deepspeed_config
 
@@ -341,6 +342,11 @@ def forget_the_last_fit() -> None:
     AcceleratorState._reset_state(reset_partial_state=False)
     GradientState._reset_state()
     unset_hf_deepspeed_config()
+    if zero := sys.modules.get("deepspeed.runtime.zero.partition_parameters"):  # ZeRO-3 leaves its own F.linear behind
+        import torch
+
+        plain = getattr(zero.InsertPostInitMethodToModuleSubClasses, "linear_bk", torch.nn.functional.linear)
+        torch.nn.functional.linear = plain
 
 
 def last_checkpoint(folder: Path) -> str | None:

@@ -24,7 +24,7 @@ def test_what_two_ranks_gathered_is_what_they_measured(recipe_file: Path, words:
     folder = run(recipe_file, "two", [*every, *words], 2)
     made = json.loads((folder / "checkpoints/checkpoint-2/certificate.json").read_text())
     rows = {row["form"]: row for row in made["rows"]}
-    assert made["passed"] and rows["reloaded"]["largest"] == rows["reloaded"]["tolerance"] == 0.0
+    assert made["passed"] and rows["reloaded"]["largest"] == 0.0 and rows["8bit"]["largest"] > 0
     assert made["arithmetic"] == ("bfloat16" if words else "float32") and ("merged" in rows) == bool(words)
     assert json.loads((folder / "status.json").read_text())["certificates"]["2"].startswith("passed")
     found = json.loads((folder / "environment.json").read_text())
