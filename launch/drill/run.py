@@ -11,6 +11,7 @@ from pathlib import Path
 from random import Random
 
 from eval_hooks.files import write_json
+from launch.commands import Command, Shape, command
 from launch.drill.compare import findings
 from launch.drill.kills import MOMENTS, Kill, kill_at
 from launch.problems import RecipeError
@@ -90,23 +91,13 @@ def killed(asked: Drill, run: Path, kills: int, rng: Random) -> Iterator[Kill]:
 @contextmanager
 def started(asked: Drill, run: Path, nproc: int) -> Iterator[subprocess.Popen[bytes]]:
     """A start of the run in a process group of its own, its output in a log beside the run folder."""
-    ranks = ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node", str(nproc)] if nproc > 1 else []
-    command = [
-        sys.executable,
-        *ranks,
-        "-m",
-        "launch",
-        "train",
-        asked.recipe,
-        *asked.words,
-        "--run-dir",
-        str(run),
-        "--resume",
-    ]
+    passed = [asked.recipe, *asked.words, "--run-dir", str(run), "--resume"]
+    alone = Command(argv=(sys.executable, "-m", "launch", "train", *passed))
+    made = command("torchrun", Shape(nproc=nproc), passed) if nproc > 1 else alone
     path = os.pathsep.join([str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])])
-    env = {**os.environ, "WANDB_MODE": os.environ.get("WANDB_MODE", "offline"), "PYTHONPATH": path}
+    env = {**os.environ, **made.env, "WANDB_MODE": os.environ.get("WANDB_MODE", "offline"), "PYTHONPATH": path}
     with log_of(run).open("ab") as log:
-        process = subprocess.Popen(command, stdout=log, stderr=log, env=env, start_new_session=True)
+        process = subprocess.Popen(made.argv, stdout=log, stderr=log, env=env, start_new_session=True)
         try:
             yield process
         finally:
