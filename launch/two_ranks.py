@@ -90,9 +90,10 @@ def main(rank: int, backend: str, port: str) -> None:
     _phase("the all-reduce")
     value = torch.tensor(float(rank + 1), device=f"cuda:{rank}" if backend == "nccl" else "cpu")
     dist.all_reduce(value)
-    if value.item() != 3.0:
-        raise SystemExit(f"1 + 2 came out as {value.item()}")
-    dist.destroy_process_group()
+    found = value.item()
+    dist.destroy_process_group()  # before anything is raised: its threads would have the last word
+    if found != 3.0:
+        raise SystemExit(f"1 + 2 came out as {found}")
 
 
 if __name__ == "__main__":
