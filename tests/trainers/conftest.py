@@ -1,7 +1,7 @@
 """A tiny random model on disk and a recipe around it: a whole run in seconds."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -60,6 +60,21 @@ def recipe_file(tmp_path: Path, tiny_folder: Path, monkeypatch: pytest.MonkeyPat
 def recipe(recipe_file: Path) -> Callable[..., Recipe]:
     """The recipe with words laid over it."""
     return lambda *words: load(str(recipe_file), words)
+
+
+def runs_in(home: Path) -> Callable[..., Path]:
+    """Words -> a finished run of the recipe `tiny.yaml` there, made once."""
+    from trainers.run import train
+
+    made: dict[Sequence[str], Path] = {}
+
+    def run(*words: str) -> Path:
+        if words not in made:
+            made[words] = home / f"run{len(made)}"
+            assert train(load(str(home / "tiny.yaml"), words), run_dir=made[words]) == 0
+        return made[words]
+
+    return run
 
 
 def weights(folder: Path) -> dict[str, Any]:

@@ -16,7 +16,7 @@ import eval_hooks.report
 from launch.certified import checkpoint_of
 from launch.cli import app
 from launch.load import load
-from tests.trainers.conftest import RECIPE, write_rows
+from tests.trainers.conftest import RECIPE, runs_in, write_rows
 from trainers import TrainError
 from trainers.certify import certify
 from trainers.run import train
@@ -48,15 +48,7 @@ def home(tmp_path_factory: pytest.TempPathFactory, tiny_folder: Path) -> Iterato
 @pytest.fixture(scope="module")
 def runs(home: Path) -> Callable[..., Path]:
     """A finished run of the tiny recipe with the words laid over it; made once."""
-    made: dict[Sequence[str], Path] = {}
-
-    def run(*words: str) -> Path:
-        if words not in made:
-            made[words] = home / f"run{len(made)}"
-            assert train(load(str(home / "tiny.yaml"), words), run_dir=made[words]) == 0
-        return made[words]
-
-    return run
+    return runs_in(home)
 
 
 @pytest.fixture

@@ -21,7 +21,7 @@ from launch.cli import app
 from launch.load import load, load_any
 from launch.plan import plan
 from launch.reread import watched
-from tests.trainers.conftest import RECIPE, write_rows
+from tests.trainers.conftest import RECIPE, runs_in, write_rows
 from tests.trainers.test_pipeline import write_pipeline
 from trainers import TrainError
 from trainers.pipeline import train_pipeline
@@ -51,15 +51,7 @@ def home(tmp_path_factory: pytest.TempPathFactory, tiny_folder: Path) -> Iterato
 @pytest.fixture(scope="module")
 def runs(home: Path) -> Callable[..., Path]:
     """A finished run of the tiny recipe with the words laid over it; made once."""
-    made: dict[Sequence[str], Path] = {}
-
-    def run(*words: str) -> Path:
-        if words not in made:
-            made[words] = home / f"run{len(made)}"
-            assert train(load(str(home / "tiny.yaml"), words), run_dir=made[words]) == 0
-        return made[words]
-
-    return run
+    return runs_in(home)
 
 
 @pytest.fixture(autouse=True)
