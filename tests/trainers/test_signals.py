@@ -34,7 +34,7 @@ def status() -> dict[str, object]:
     return json.loads(Path("run/status.json").read_text())
 
 
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGUSR1, 143)])
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGUSR1, 143)])
 def test_the_step_is_finished_a_checkpoint_saved_and_the_code_given(recipe_file: Path, number: int, code: int) -> None:
     process = started(recipe_file)
     process.send_signal(number)
@@ -97,7 +97,7 @@ callback.progress_bar = slow
     )
 
 
-@pytest.mark.parametrize("at", [2, 4])
+@pytest.mark.parametrize("at", [pytest.param(2, marks=pytest.mark.soak), 4])
 def test_a_signal_breaks_an_evaluation_off_and_it_is_made_first_when_resumed(recipe_file: Path, at: int) -> None:
     """Between the steps and at the end: exit code 143, a checkpoint at that step, no summary; then the same numbers."""
     (recipe_file.parent / "slow.py").write_text(slow_evaluation(at))
