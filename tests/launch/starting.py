@@ -64,15 +64,21 @@ def printed_losses(text: str) -> list[str]:
 
 
 def ranks_of(folder: Path) -> dict[int, int]:
-    """Rank -> process id of the runs that train in a folder; found by their command line and environment."""
+    """Rank -> process id of the runs that train in a folder; found by command line, environment and working folder."""
     import psutil
 
     found = {}
     for process in psutil.process_iter():
         try:
-            line, env = process.cmdline(), process.environ()
+            line, env, here = process.cmdline(), process.environ(), Path(process.cwd()) == Path.cwd().resolve()
         except psutil.Error:
             continue
-        if "train" in line and str(folder) in line and "RANK" in env and line[1:3] in (["-u", "-m"], ["-m", "launch"]):
+        if (
+            here
+            and "train" in line
+            and str(folder) in line
+            and "RANK" in env
+            and line[1:3] in (["-u", "-m"], ["-m", "launch"])
+        ):
             found[int(env["RANK"])] = process.pid
     return found
