@@ -70,7 +70,11 @@ class Tracker:
         """Show what is on disk and not in W&B's files: what it had not written yet when its process was killed."""
         for sink in self.sinks:
             if isinstance(sink, Wandb) and sink.own:
-                self._catch_up(sink)
+                try:
+                    self._catch_up(sink)
+                except Exception as error:
+                    said = f"{type(error).__name__}: {error}"
+                    warnings.warn(f"W&B: {said}; it may lack numbers that {self.path} has", stacklevel=2)
 
     def _catch_up(self, sink: Wandb) -> None:
         there = shown(self.path.parent, sink.run.id, AXIS)
