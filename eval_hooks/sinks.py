@@ -105,7 +105,7 @@ class Wandb:
             wandb.teardown()
         self.run = wandb.init(
             id=self.run.id, project=self.run.project, entity=self.run.entity, resume="allow", mode="offline",
-            dir=str(Path(self.run.dir).parents[2]), settings=wandb.Settings(quiet=True, console="off"),
+            dir=str(Path(self.run.dir).resolve().parents[2]), settings=wandb.Settings(quiet=True, console="off"),
         )  # fmt: skip
         self.open()
         return f"begun anew in {Path(self.run.dir).parent}; `wandb sync` of both folders makes one run"

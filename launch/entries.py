@@ -42,9 +42,11 @@ def named(
         if default is None:
             report.add(join(path, key), node, f"missing; there is: {', '.join(table)}")
         return default
-    if child.value in table and isinstance(child.value, str):
+    if isinstance(child.value, str) and child.value in table:
         return child.value
-    report.add(join(path, key), child, f"{shown(child.value)}: no such {key}{nearest(str(child.value), table, few=99)}")
+    report.add(
+        join(path, key), child, f"{shown(plain(child))}: no such {key}{nearest(str(plain(child)), table, few=99)}"
+    )
     return None
 
 

@@ -41,7 +41,7 @@ def start_wandb(recipe: Recipe | Pipeline, folder: Path, config: Mapping[str, An
         "group": os.environ.get("WANDB_RUN_GROUP") or section.group,
         "name": os.environ.get("WANDB_NAME") or section.name or folder.name,
         "tags": list(section.tags) or None,
-        "dir": str(folder),
+        "dir": str(folder.resolve()),  # W&B's process keeps the folder it was started in
         "config": dict(config),
         "settings": wandb.Settings(quiet=True, console="off"),
     }
@@ -97,7 +97,7 @@ def join_wandb(recipe: Recipe | Pipeline, root: Path) -> tuple[Any, str]:
             id=number,
             resume="must" if mode == "online" else "allow" if offline else None,
             mode=mode,
-            dir=str(root),
+            dir=str(root.resolve()),
             settings=settings,
         )
     except wandb.Error as error:

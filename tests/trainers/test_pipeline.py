@@ -226,6 +226,7 @@ def test_a_resumed_run_is_asked_as_it_began(recipe: Callable[..., Any], monkeypa
     word = "eval.retain=[{task: pocket, variant: olmes_cf, shots: 0, limit: 4, chat_template: true}]"
     assert train(recipe(word, "train.max_steps=2", "train.save_steps=2", "eval.every=2"), run_dir=Path("one")) == 0
     edited = "model.chat_template='{% for m in messages %}{{ m.content }}{% endfor %}'"
+    Path("one/recipe.resolved.json").unlink()  # what would refuse an edited template
     assert train(recipe(word, edited, "eval.every=2"), run_dir=Path("one"), resume=True) == 0
     hashes = {summary(Path("one"), step)["tasks"]["pocket"]["prompt_hash"] for step in (0, 2, 4)}
     assert len(hashes) == 1

@@ -30,7 +30,7 @@ def test_a_resumed_run_goes_on_in_the_same_wandb_run(recipe: Load, monkeypatch: 
     assert [row["train/global_step"] for row in second.history if "train/loss" in row] == [2]
     assert second.axes["*"] == "train/global_step"
     folders = json.loads(Path("run/status.json").read_text())["wandb_dir"].split(" ")
-    assert [Path(folder) for folder in folders] == [run.folder for run in (first, second)]
+    assert [Path(folder) for folder in folders] == [run.folder.resolve() for run in (first, second)]
 
 
 def test_tensorboard_by_the_recipe(recipe: Load) -> None:

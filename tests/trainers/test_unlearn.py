@@ -217,4 +217,7 @@ def test_a_copy_that_does_not_fit_is_refused_in_numbers(unlearn: Load, monkeypat
 def test_a_loss_that_is_no_number_ends_the_run_with_the_method_named(unlearn: Load) -> None:
     words = ("method={name: grad_ascent}", "train.learning_rate=1e30", "train.optim=sgd", "train.max_grad_norm=1e30")
     assert train(unlearn(*words), run_dir=Path("nan")) == 4
-    assert "the loss of GradAscent is" in json.loads(Path("nan/status.json").read_text())["error"]
+    assert (
+        "method grad_ascent: the norm of the gradient is nan"
+        in json.loads(Path("nan/status.json").read_text())["error"]
+    )

@@ -17,6 +17,7 @@ from typer.testing import CliRunner
 import trainers.models
 import trainers.watch
 from eval_hooks.claims import STALE_S
+from eval_hooks.files import mark_whole
 from launch.cli import app
 from launch.load import load, load_any
 from launch.plan import plan
@@ -202,6 +203,7 @@ def test_a_checkpoint_of_shards_only_is_said_and_skipped(
     _, bare = copy(keep=[0, 1, 2])
     (bare / "checkpoints/checkpoint-3/model.safetensors").unlink()
     (bare / "checkpoints/checkpoint-3/latest").write_text("global_step3")
+    mark_whole(bare / "checkpoints/checkpoint-3", 3, ranks=1)
     assert watch_once(bare) == 0
     assert "step 3    skipped: its weights are DeepSpeed's shards only" in capsys.readouterr().err
     assert steps(bare) == [0, 1, 2, 4]
@@ -210,6 +212,7 @@ def test_a_checkpoint_of_shards_only_is_said_and_skipped(
 def test_weights_that_are_there_and_cannot_be_read_are_no_rotation(copy: Callable[..., Any]) -> None:
     _, bare = copy(keep=[0])
     (bare / "checkpoints/checkpoint-1/model.safetensors").write_bytes(b"not weights")
+    mark_whole(bare / "checkpoints/checkpoint-1", 1, ranks=1)
     with pytest.raises(Exception, match="(?i)header|safetensors|deserializ"):
         watch_once(bare)
     assert not list(bare.glob("evals/.*"))
