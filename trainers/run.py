@@ -259,7 +259,7 @@ def _fit(run: Run, place: Place, newest: str | None, taken: Sequence[actions.Tak
     late = [one for one in (slowed, mended) if one]
     first = [*run.also, *([OwnAttention(recipe.model.attn_implementation)] if ranks_of_a_row(recipe) > 1 else [])]
     line = [LogLine(*trainable_share(trainer.model))] if rank() == 0 else []
-    own = [*first, *measure, run.signals, Moments(trainer.bound, trainer, newest), Complete(), keeping, *late, *line]
+    own = [*line, *first, *measure, run.signals, Moments(trainer.bound, trainer, newest), Complete(), keeping, *late]
     for callback in (transformers.ProgressCallback, transformers.PrinterCallback):
         trainer.remove_callback(callback)
     for callback in own:
