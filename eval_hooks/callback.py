@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any, Literal, get_args, get_type_hints
 
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
-from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR
 
 from eval_hooks.budget import ALONE, crossed, judged, slow
 from eval_hooks.catalog import Judge
@@ -21,7 +20,7 @@ from eval_hooks.config import Action, Budget, Lr, Role, TaskSpec, kept_margin
 from eval_hooks.cost import Cost
 from eval_hooks.errors import EvalError
 from eval_hooks.evaluate import Bar, HeldOut, Pass, evaluate, has_base, note
-from eval_hooks.files import beside_checkpoint, evaluations, summary_of
+from eval_hooks.files import beside_checkpoint, evaluations, saved_at, summary_of
 from eval_hooks.forward import Progress, no_progress
 from eval_hooks.gather import whole_weights
 from eval_hooks.generate import check_writes
@@ -288,7 +287,7 @@ class CheckpointEval(TrainerCallback):
     def _beside_checkpoint(self, args: TrainingArguments, state: TrainerState) -> None:
         if state.is_world_process_zero and args.output_dir:
             step = state.global_step
-            beside_checkpoint(self.folder(step), Path(args.output_dir) / f"{PREFIX_CHECKPOINT_DIR}-{step}")
+            beside_checkpoint(self.folder(step), saved_at(args.output_dir, step))
 
     def _missing(self, step: int) -> bool:
         """Whether a step has no evaluation, as the writing rank sees it."""

@@ -3,7 +3,6 @@
 What is shown is decided here, from the keys alone; wandb-workspaces puts it into W&B's form.
 """
 
-import json
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -13,6 +12,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from eval_hooks.errors import EvalError
+from eval_hooks.files import read_json
 from eval_hooks.report.view import RunView, read_run
 from eval_hooks.sinks import AXIS
 from eval_hooks.table import RECALL_METRICS
@@ -60,8 +60,7 @@ class Plot:
 def of_folder(folder: Path) -> Logged:
     """What a run folder says was logged. Raises EvalError for a folder that is no run."""
     run = read_run(folder)
-    file = folder / "wandb.json"
-    there = json.loads(file.read_text("utf-8")) if file.is_file() else {}
+    there = read_json(folder / "wandb.json")
     return Logged(
         name=f"Tempering: {folder.resolve().name}",
         project=there.get("project") or "tempering",

@@ -21,6 +21,11 @@ def checkpoints(run: Path) -> dict[int, Path]:
     return dict(sorted(found.items()))
 
 
+def saved_at(output_dir: str, step: int) -> Path:
+    """Where transformers saves a step."""
+    return Path(output_dir) / f"checkpoint-{step}"
+
+
 def evaluations(run: Path) -> dict[int, Path]:
     """Step -> folder of every evaluation of a run folder that is on disk whole, in order of step."""
     found = {int(file.parent.name.removeprefix("step-")): file.parent for file in run.glob("evals/step-*/summary.json")}
@@ -29,8 +34,7 @@ def evaluations(run: Path) -> dict[int, Path]:
 
 def summary_of(folder: Path) -> dict[str, Any]:
     """What an evaluation's summary.json says; {} where there is none."""
-    file = folder / "summary.json"
-    return json.loads(file.read_text("utf-8")) if file.is_file() else {}
+    return read_json(folder / "summary.json")
 
 
 def whole_checkpoints(run: Path) -> dict[int, Path]:
@@ -84,6 +88,11 @@ def json_lines(file: Path) -> list[dict[str, Any]]:
         except json.JSONDecodeError:
             continue
     return rows
+
+
+def read_json(file: Path) -> dict[str, Any]:
+    """What a JSON file says; {} where there is none."""
+    return json.loads(file.read_text("utf-8")) if file.is_file() else {}
 
 
 def write_json(path: Path, value: Mapping[str, Any]) -> None:

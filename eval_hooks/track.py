@@ -5,6 +5,7 @@ import math
 import time
 import warnings
 from collections.abc import Callable, Mapping
+from copy import copy
 from pathlib import Path
 from typing import Any
 
@@ -86,9 +87,9 @@ class Tracker:
         for step, folder in evaluations(self.path.parent).items():
             summary = summary_of(folder)
             if any((step, key) not in there for key in flatten_summary(summary)):
-                pictures = Tracker(self.path.parent)
-                pictures.sinks = [sink]
-                show_pictures(pictures, summary, step)
+                alone = copy(self)
+                alone.sinks = [sink]
+                show_pictures(alone, summary, step - self.offset)
 
     def _show(self, call: Callable[[Sink], None], on_disk: bool = False) -> None:
         """Call every sink; what is `on_disk` need not be shown again to one that is opened anew."""

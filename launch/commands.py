@@ -7,8 +7,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from launch.network import Route, free_port, route
+from launch.network import Route, route
 from launch.problems import RecipeError
+from trainers.world import free_port
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,4 +1,4 @@
-"""What a launcher must know of this machine's network: a free port, and the way to the first node."""
+"""What a launcher must know of this machine's network: the way to the first node."""
 
 import socket
 from dataclasses import dataclass
@@ -18,13 +18,6 @@ class Route:
     """The network interface that has it."""
     arrived: bool
     """Whether this machine is the first node."""
-
-
-def free_port() -> int:
-    """A port that nobody listens on at this moment."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def route(host: str, port: int) -> Route:

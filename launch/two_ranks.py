@@ -3,7 +3,6 @@
 As a module it is one of them; `all_reduce` starts both and says which failed, at what, and with which last words.
 """
 
-import socket
 import subprocess
 import sys
 import tempfile
@@ -30,10 +29,9 @@ class Reduced:
 
 def all_reduce(backend: str, timeout_s: float = 60.0, command: Sequence[str] = ITSELF) -> Reduced:
     """Let two processes sum 1 and 2; whoever is not done after `timeout_s` is ended. `command` starts one of them."""
-    begin = time.monotonic()
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = str(probe.getsockname()[1])
+    from trainers.world import free_port  # not above: a rank that is started has nothing of the suite on its path
+
+    begin, port = time.monotonic(), str(free_port())
     with tempfile.TemporaryDirectory() as scratch:
         files = [Path(scratch) / f"rank{rank}" for rank in range(RANKS)]
         processes = [_start([*command, str(rank), backend, port], file) for rank, file in enumerate(files)]

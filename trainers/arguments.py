@@ -9,7 +9,7 @@ from trainers import TrainError, announce
 from trainers.catalog import METHODS, STAGES
 from trainers.recipe import Recipe
 from trainers.sequence import filled, ranks_of_a_row
-from trainers.world import world_size
+from trainers.world import free_port, world_size
 
 MICRO_BATCH = 8
 """Rows a rank runs at once where nobody says otherwise."""
@@ -148,17 +148,15 @@ def starts_ranks(recipe: Recipe) -> None:
         if world_size() > 1 and not on_gpu and not torch.distributed.is_initialized():
             torch.distributed.init_process_group(backend, timeout=timeout)
         return
-    alone = {"RANK": "0", "LOCAL_RANK": "0", "WORLD_SIZE": "1", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": _free_port()}
+    alone = {
+        "RANK": "0",
+        "LOCAL_RANK": "0",
+        "WORLD_SIZE": "1",
+        "MASTER_ADDR": "127.0.0.1",
+        "MASTER_PORT": str(free_port()),
+    }
     for key, value in alone.items():
         os.environ.setdefault(key, value)
     import deepspeed
 
     deepspeed.init_distributed(dist_backend=backend, timeout=timeout)
-
-
-def _free_port() -> str:
-    import socket
-
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return str(probe.getsockname()[1])

@@ -4,10 +4,9 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from eval_hooks.files import summary_of
+from eval_hooks.files import read_json, summary_of
 from eval_hooks.report.words import number, percent, points
 from trainers.certify_screen import form, measured
-from trainers.rundir import read_json
 
 if TYPE_CHECKING:
     from trainers.certify import Subject

@@ -5,7 +5,6 @@ of the live model: same prompts, same batches, same arithmetic and number of thr
 difference is 0 and not merely small.
 """
 
-import gc
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -18,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from eval_hooks.catalog import row_of
 from eval_hooks.certificate import FILE, SEED, against_start, apart, chosen, numbers, only, read, rounding
 from eval_hooks.config import TaskSpec, kept_margin
-from eval_hooks.files import checkpoints, summary_of, write_json
+from eval_hooks.files import checkpoints, read_json, summary_of, write_json
 from eval_hooks.measure import choice_rows
 from eval_hooks.ready import Reader, Ready, load_items, reader_of, ready
 from eval_hooks.table import choice_table, read_table
@@ -26,9 +25,10 @@ from trainers import TrainError, announce
 from trainers.environment import same_machine
 from trainers.evaluation import source_rows
 from trainers.hashes import PARTS, changed, checkpoint_hashes, hashes_of
+from trainers.models import forget
 from trainers.quantise import BITS, quantise, require_torchao
 from trainers.recipe import Recipe
-from trainers.rundir import Place, read_json
+from trainers.rundir import Place
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -357,15 +357,6 @@ def _threads_of(run: Path) -> Iterator[None]:
         yield
     finally:
         torch.set_num_threads(before)
-
-
-def forget() -> None:
-    """Free the last model's memory."""
-    import torch
-
-    gc.collect()
-    if torch.cuda.is_available():
-        torch.cuda.empty_cache()
 
 
 def _said(error: Exception) -> str:

@@ -6,6 +6,7 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
+from eval_hooks.variance.recipes import leaves
 from trainers import TrainError, announce
 from trainers.recipe import Recipe
 
@@ -50,7 +51,7 @@ def may_change(key: str, recipe: Recipe) -> bool:
 
 def differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     """(key, "key: old -> new") of each value of the recipe that differs."""
-    old, new = (dict(_flat({key: tree.get(key) for key in SECTIONS})) for tree in (before, now))
+    old, new = (dict(leaves({key: tree.get(key) for key in SECTIONS})) for tree in (before, as_kept(now)))
     for key in sorted(old.keys() | new.keys()):
         if old.get(key) != new.get(key):
             yield key, f"{key}: {_said(old, key)} -> {_said(new, key)}"
@@ -60,11 +61,6 @@ def _said(values: Mapping[str, Any], key: str) -> str:
     return str(values[key]) if key in values else "not set"
 
 
-def _flat(tree: Any, path: str = "") -> Iterator[tuple[str, Any]]:
-    """(dotted key, leaf) of nested maps and lists; an empty one is a leaf."""
-    parts = tree.items() if isinstance(tree, Mapping) else enumerate(tree) if isinstance(tree, list) else ()
-    if not parts or (isinstance(tree, list) and not tree):
-        yield path, json.loads(json.dumps(tree, default=str))
-        return
-    for key, child in parts:
-        yield from _flat(child, f"{path}.{key}" if path else str(key))
+def as_kept(resolved: Mapping[str, Any]) -> dict[str, Any]:
+    """A resolved recipe as it is read back from its file."""
+    return dict(json.loads(json.dumps(resolved, default=str)))

@@ -33,7 +33,7 @@ def environment(recipe: Recipe, arguments: Any) -> dict[str, Any]:
         "host": platform.node(),
         "hosts": [hosts[number] for number in sorted(hosts)],
         "packages": {name: _version(name) for name in STACK},
-        "cpu": _processor(),
+        "cpu": processor(),
         "cpu_threads": torch.get_num_threads(),
         "gpus": [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())],
         "driver": _driver() if on_gpu else None,
@@ -98,7 +98,7 @@ def _driver() -> str | None:
     return next(iter(done.stdout.split()), None)
 
 
-def _processor() -> str:
+def processor() -> str:
     """The processor's name, as Linux says it; elsewhere what Python knows."""
     file = Path("/proc/cpuinfo")
     lines = file.read_text("utf-8", errors="replace").splitlines() if file.is_file() else []
@@ -118,7 +118,7 @@ def same_machine(then: Mapping[str, Any]) -> str:
     import torch
 
     now = {
-        "processor": _processor(),
+        "processor": processor(),
         "gpus": [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())],
         **{name: _version(name) for name in ("torch", "transformers", "peft")},
     }

@@ -12,12 +12,11 @@ from pathlib import Path
 from typing import Any
 
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
-from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR
 
 from eval_hooks import ranks
 from eval_hooks.catalog import row_of
 from eval_hooks.config import Keep
-from eval_hooks.files import COMPLETE, checkpoints, evaluations, mark_whole, summary_of, whole_checkpoints
+from eval_hooks.files import COMPLETE, checkpoints, evaluations, mark_whole, saved_at, summary_of, whole_checkpoints
 from eval_hooks.keep import best, condition, known_keys
 from trainers import TrainError, announce
 from trainers.actions import last_good
@@ -53,12 +52,7 @@ class Complete(TrainerCallback):
         number, several = ranks.place()
         ranks.from_all({number: None})
         if state.is_world_process_zero:
-            mark_whole(checkpoint(args, state), state.global_step, several)
-
-
-def checkpoint(args: TrainingArguments, state: TrainerState) -> Path:
-    """Where transformers has saved the step that it is at."""
-    return Path(args.output_dir) / f"{PREFIX_CHECKPOINT_DIR}-{state.global_step}"
+            mark_whole(saved_at(args.output_dir, state.global_step), state.global_step, several)
 
 
 def certifies_last_good(recipe: Recipe) -> bool:

@@ -305,3 +305,14 @@ def _has_master_weights(config: Path, train: Any) -> bool:
         value is True or (value == "auto" and train.get(kind))
         for value, kind in zip(enabled, ("bf16", "fp16"), strict=True)
     )
+
+
+def forget() -> None:
+    """Free the memory of models that are no longer referred to."""
+    import gc
+
+    import torch
+
+    gc.collect()
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()

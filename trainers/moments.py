@@ -7,6 +7,7 @@ from typing import Any
 
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
+from eval_hooks.files import saved_at
 from trainers.method import Context, LossOutput, Method
 from trainers.reference import Reference
 
@@ -101,7 +102,7 @@ class Moments(TrainerCallback):
         if self.bound.state and state.is_world_process_zero:
             import torch
 
-            folder = Path(args.output_dir) / f"checkpoint-{state.global_step}"
+            folder = saved_at(args.output_dir, state.global_step)
             state_now = {name: value.detach().cpu() for name, value in self.bound.state.items()}
             torch.save(state_now, folder / STATE)
 

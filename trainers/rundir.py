@@ -12,7 +12,7 @@ from typing import Any
 
 import psutil
 
-from eval_hooks.files import write_atomic, write_json
+from eval_hooks.files import read_json, write_atomic, write_json
 from trainers import TrainError
 from trainers.recipe import Pipeline, Recipe
 
@@ -118,11 +118,6 @@ def set_status(folder: Path, state: str, code: int | None = None, **more: Any) -
         folder / "status.json",
         {**before, "state": state, "code": code, "updated": time.time(), "pid": os.getpid(), **more},
     )
-
-
-def read_json(path: Path) -> dict[str, Any]:
-    """What a JSON file says; {} where there is none."""
-    return json.loads(path.read_text("utf-8")) if path.is_file() else {}
 
 
 def read_status(folder: Path) -> dict[str, Any]:

@@ -1,6 +1,5 @@
 """What the Trainer logs, into metrics.jsonl and W&B under its own names."""
 
-import json
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -8,7 +7,7 @@ from typing import Any
 
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
-from eval_hooks.files import write_json
+from eval_hooks.files import read_json, write_json
 from eval_hooks.track import Tracker
 from trainers import announce
 from trainers.recipe import Pipeline, Recipe, runs_of
@@ -32,7 +31,7 @@ def start_wandb(recipe: Recipe | Pipeline, folder: Path, config: Mapping[str, An
     if mode == "online" and shares_wandb(recipe):
         mode = "shared"
     file = folder / "wandb.json"
-    there = json.loads(file.read_text("utf-8"))["id"] if file.is_file() else None
+    there = read_json(file).get("id")
     asked = {
         "id": os.environ.get("WANDB_RUN_ID") or there,
         "resume": "allow" if there else None,

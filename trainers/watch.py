@@ -3,7 +3,6 @@
 Several watchers share the work: each claims a step before it measures it. What the run has measured itself stays.
 """
 
-import gc
 import signal
 import sys
 import time
@@ -17,6 +16,7 @@ from eval_hooks.config import Budget
 from eval_hooks.report import print_screen, write_report
 from eval_hooks.track import Tracker
 from trainers import announce
+from trainers.models import forget
 from trainers.pipeline import baselines, finished, recommended, stage_folder, starting_from, steps_of
 from trainers.recipe import Pipeline, Recipe
 from trainers.run import DONE, say_evaluation
@@ -129,12 +129,3 @@ def teller(budget: Budget) -> Callable[[Mapping[str, Any]], None]:
             announce(f"budget    crossed: {reason}")
 
     return tell
-
-
-def forget() -> None:
-    """Free the last checkpoint's memory."""
-    import torch
-
-    gc.collect()
-    if torch.cuda.is_available():
-        torch.cuda.empty_cache()

@@ -1,6 +1,5 @@
 """A run folder as the report reads it; a half-written last line or a missing piece is no error."""
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,7 +7,7 @@ from typing import Any
 
 from eval_hooks.certificate import certificates
 from eval_hooks.errors import EvalError
-from eval_hooks.files import evaluations, json_lines, summary_of
+from eval_hooks.files import evaluations, json_lines, read_json, summary_of
 from eval_hooks.retention.flips import paired_change
 from eval_hooks.retention.subjects import holm
 
@@ -79,11 +78,11 @@ def read_run(folder: Path) -> RunView:
         folder=Path(folder),
         summaries=tuple(summaries),
         metrics=tuple(json_lines(Path(folder) / "metrics.jsonl")),
-        status=_json(Path(folder) / "status.json"),
-        environment=_json(Path(folder) / "environment.json"),
+        status=read_json(Path(folder) / "status.json"),
+        environment=read_json(Path(folder) / "environment.json"),
         recipe=_text(Path(folder) / "recipe.yaml"),
         certificates=tuple(certificates(Path(folder))),
-        stages=tuple(_json(Path(folder) / "pipeline.json").get("stages", ())),
+        stages=tuple(read_json(Path(folder) / "pipeline.json").get("stages", ())),
     )
 
 
@@ -173,7 +172,3 @@ def categories(task: Mapping[str, Any]) -> list[GroupChange]:
 
 def _text(file: Path) -> str:
     return file.read_text("utf-8") if file.is_file() else ""
-
-
-def _json(file: Path) -> dict[str, Any]:
-    return json.loads(file.read_text("utf-8")) if file.is_file() else {}

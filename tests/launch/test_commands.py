@@ -6,7 +6,8 @@ import pytest
 
 from launch import RecipeError
 from launch.commands import LAUNCHERS, Command, Shape, command, environment
-from launch.network import free_port, route
+from launch.network import route
+from trainers.world import free_port
 
 WORDS = ["quickstart", "train.max_steps=2", "--run-dir", "r"]
 
