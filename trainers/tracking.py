@@ -46,9 +46,13 @@ def start_wandb(recipe: Recipe | Pipeline, folder: Path, config: Mapping[str, An
     }
     try:
         run = wandb.init(**asked, mode=mode)
-    except wandb.Error as error:
+    except Exception as error:  # whatever W&B cannot do must not end a run
         announce(f"warning   W&B: {error}; the run is kept offline, for `wandb sync` later")
-        run = wandb.init(**asked, mode="offline")
+        try:
+            run = wandb.init(**asked, mode="offline")
+        except Exception as again:
+            announce(f"warning   W&B: {again}; the run goes on without it, every number is in metrics.jsonl")
+            return None
     write_json(file, {"id": run.id, "entity": run.entity, "project": run.project})
     return run
 

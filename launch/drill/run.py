@@ -96,6 +96,7 @@ def started(asked: Drill, run: Path, nproc: int) -> Iterator[subprocess.Popen[by
     made = command("torchrun", Shape(nproc=nproc), passed) if nproc > 1 else alone
     path = os.pathsep.join([str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])])
     env = {**os.environ, **made.env, "WANDB_MODE": os.environ.get("WANDB_MODE", "offline"), "PYTHONPATH": path}
+    env.pop("WANDB_SERVICE", None)  # a W&B process that this one has would outlive the kill, and hold the run
     with log_of(run).open("ab") as log:
         process = subprocess.Popen(made.argv, stdout=log, stderr=log, env=env, start_new_session=True)
         try:

@@ -248,3 +248,17 @@ def test_a_clock_that_jumps_changes_no_number(recipe: Load, monkeypatch: pytest.
         durations = [found["seconds"], *(found["cost"][key] for key in ("training_seconds", "evaluation_seconds"))]
         assert min(durations) >= 0 and max(durations) < 3600
     assert read_status(Path("jumps"))["state"] == "done"
+
+
+def test_a_wandb_that_refuses_everything_ends_no_run(
+    recipe: Load, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    import wandb
+
+    def refuse(**asked: Any) -> Any:
+        raise RuntimeError("run ID x is in use")
+
+    monkeypatch.setattr(wandb, "init", refuse)
+    assert train(recipe(*BARE, "track.wandb={mode: offline, project: p}"), run_dir=Path("run")) == 0
+    assert "the run goes on without it" in capsys.readouterr().err
+    assert [step for step, *_ in curve(Path("run"))] == [1, 2, 3, 4]
