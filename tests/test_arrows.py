@@ -13,7 +13,15 @@ MAY_USE = {
     "eval_hooks": {"eval_hooks"},
 }
 OURS = set(MAY_USE) | {"tests"}
-LIGHT = ("launch/cli.py", "launch/__init__.py", "launch/__main__.py")
+LIGHT = (
+    "launch/cli/__init__.py",
+    "launch/cli/app.py",
+    "launch/cli/runs.py",
+    "launch/cli/measures.py",
+    "launch/cli/catalogs.py",
+    "launch/__init__.py",
+    "launch/__main__.py",
+)
 HEAVY = {
     "torch",
     "transformers",

@@ -9,7 +9,7 @@ from eval_hooks.report.words import number, percent, points
 from trainers.certify_screen import form, measured
 
 if TYPE_CHECKING:
-    from trainers.certify import Subject
+    from trainers.certify_subject import Subject
 
 TEMPLATE = Path(__file__).with_name("card.md.j2")
 

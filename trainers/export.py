@@ -10,7 +10,8 @@ from eval_hooks.certificate import FILE, failed, read
 from eval_hooks.files import CALIBRATION, write_json
 from trainers import TrainError, announce
 from trainers.card import card
-from trainers.certify import Subject, merged, open_subject
+from trainers.certify_forms import merged
+from trainers.certify_subject import Subject, open_subject
 from trainers.hashes import PARTS, changed, checkpoint_hashes, hashes_of
 from trainers.recipe import Recipe
 from trainers.rundir import Place

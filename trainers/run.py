@@ -18,7 +18,8 @@ from eval_hooks.sinks import require_tensorboard
 from eval_hooks.track import Tracker
 from trainers import TrainError, actions, announce, ranklog
 from trainers.arguments import starts_ranks, take_one_gpu, training_arguments
-from trainers.certify import certify_run, check_certify
+from trainers.certify import certify_run
+from trainers.certify_subject import check_certify
 from trainers.changes import check_changes
 from trainers.environment import environment
 from trainers.eval_tokenizer import eval_tokenizer
@@ -139,12 +140,12 @@ def _guarded(run: Run, place: Place, resume: bool, wandb_run: Any) -> int:
         return _ended(folder, main, "interrupted", int(end.code or 0), "stopped by a signal; nothing was being trained")
     except (TrainError, DataError, EvalError) as error:
         if run.signals.started:
-            return _crashed(folder, main, error)
+            return _crashed(run, folder, error)
         if main and not resume:
             give_back(folder)
         raise
     except Exception as error:
-        return _crashed(folder, main, error)
+        return _crashed(run, folder, error)
 
 
 def _train(run: Run, place: Place, resume: bool, wandb_run: Any) -> int:
@@ -377,9 +378,10 @@ def _ended(folder: Path, main: bool, state: str, code: int, error: str) -> int:
     return code
 
 
-def _crashed(folder: Path, main: bool, error: Exception) -> int:
+def _crashed(run: Run, folder: Path, error: Exception) -> int:
     """The traceback goes to the run folder; to this rank's screen and log where nobody can say what to do."""
-    text, known = traceback.format_exc(), advice(error, folder)
+    forget_the_last_fit()
+    text, known, main = traceback.format_exc(), advice(error, folder, run.recipe), rank() == 0
     announce(text if known is None else f"failed    {known}")
     said = known or f"{type(error).__name__}: {error}"
     ranklog.failed(said)

@@ -4,10 +4,10 @@ import math
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from launch.foresight.text import aligned, duration, size
 from launch.foresight.time import share
-from trainers.memory.foresee import Foresight
-from trainers.memory.states import SETUPS, Machines
+from trainers.memory.foresee import Foresight, setup_of
+from trainers.memory.states import Machines
+from trainers.memory.text import aligned, duration, size
 
 
 def estimates(foresight: Foresight, found: Mapping[str, Any]) -> dict[str, float]:
@@ -17,9 +17,7 @@ def estimates(foresight: Foresight, found: Mapping[str, Any]) -> dict[str, float
     recipe, micro = foresight.recipe, foresight.batch().rows // foresight.steps[0]
     spare = 0 if on_gpu else found["baseline"]
     alone = Foresight(recipe, Machines(ranks=1), foresight.tokenizer, spare, on_gpu=on_gpu)
-    name = recipe.deepspeed.stem if recipe.deepspeed else "none"
-    setup = next((setup for setup in SETUPS if setup.name == name), SETUPS[0])
-    row = alone.row(setup, alone.outline, alone.batch(max(1, rows // micro), length))
+    row = alone.row(setup_of(recipe), alone.outline, alone.batch(max(1, rows // micro), length))
     held, always = row.states, spare + row.reference
     return {
         "load": always + held.parameters,

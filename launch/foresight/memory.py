@@ -2,9 +2,9 @@
 
 from collections.abc import Iterator, Sequence
 
-from launch.foresight.text import GIB, MIB, aligned, number, size
 from trainers.memory.foresee import PROMPT, Advice, Foresight, Row
 from trainers.memory.states import SETUPS
+from trainers.memory.text import GIB, MIB, aligned, number, size
 
 HEADINGS = ("trained", "set-up", "weights", "grads", "optimizer", "reference", "activations", "evaluation", "rollouts",
             "total", "fits", "host")  # fmt: skip
@@ -64,9 +64,4 @@ def advice(foresight: Foresight, found: Advice | None, room: int) -> str:
             "choose    nothing fits; a LoRA with train.per_device_train_batch_size=1 and a smaller train.max_length, "
             "or more GPUs"
         )
-    words = [f"deepspeed={found.row.setup.name if found.row.setup.stage else 'null'}"]
-    if found.micro != foresight.steps[0]:
-        words.append(f"train.per_device_train_batch_size={found.micro}")
-    if not found.own:
-        words += ["adapter.kind=lora", "adapter.r=16", "adapter.target_modules=all-linear"]
-    return f"choose    {' '.join(words)}: {size(found.row.total)} of {size(room)}, the cheapest set-up that fits"
+    return f"choose    {found.settings}: {size(found.row.total)} of {size(room)}, the cheapest set-up that fits"

@@ -4,11 +4,11 @@ import math
 from collections.abc import Iterator
 from typing import Any
 
-from launch.foresight.text import aligned, duration, size
 from trainers.memory.asked import Asked, asked
 from trainers.memory.foresee import Foresight
 from trainers.memory.pace import Speed, forward_flops, sending_seconds, sent_bytes, training_flops
 from trainers.memory.states import SETUPS
+from trainers.memory.text import aligned, duration, size
 
 RANKS = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024)
 

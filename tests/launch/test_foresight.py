@@ -8,11 +8,11 @@ import pytest
 from typer.testing import CliRunner
 
 from launch.cli import app
-from launch.foresight.text import aligned, duration, number, size
 from launch.plan import plan
 from launch.problems import RecipeError
 from launch.quantity import asked, memory
 from tests.trainers.conftest import recipe_file, tiny_folder  # noqa: F401 - fixtures
+from trainers.memory.text import aligned, duration, number, size
 from trainers.recipe import Recipe
 
 Load = Callable[..., Recipe]

@@ -288,7 +288,7 @@ def test_another_machine_may_round_otherwise_and_the_bound_is_said(copy: Callabl
 
 def test_a_proven_loss_fails_a_quantised_form(copy: Callable[..., Path], monkeypatch: pytest.MonkeyPatch) -> None:
     """All weights that 4 bits leave are zero: of a base that knew everything, every item that flips is lost."""
-    import trainers.certify as module
+    import trainers.certify_subject as module
 
     real = module.against_start
 

@@ -15,6 +15,7 @@ from trl import SFTTrainer
 from eval_hooks.files import whole_checkpoints
 from tests.trainers.test_resume import EACH, curve, same_weights
 from trainers.failures import advice
+from trainers.memory.lighter import lighter
 from trainers.recipe import Recipe
 from trainers.run import train
 from trainers.rundir import read_status
@@ -165,18 +166,27 @@ def test_out_of_memory_names_what_makes_it_fit(recipe: Load, monkeypatch: pytest
     spoil(monkeypatch, 2, lambda loss: torch.empty(1 << 50).sum() * loss)
     assert train(recipe(*BARE), run_dir=Path("run")) == 4
     error = read_status(Path("run"))["error"]
-    assert "train.per_device_train_batch_size" in error and "--resume goes on from checkpoint-1" in error
+    assert "is foreseen to take" in error and "; deepspeed=null train.per_device_train_batch_size=2 " in error
+    assert "--resume goes on from checkpoint-1" in error
 
 
-def test_only_a_failure_with_a_known_cause_has_advice(tmp_path: Path) -> None:
+def test_where_nothing_can_be_foreseen_the_advice_is_general(recipe: Load, monkeypatch: pytest.MonkeyPatch) -> None:
+    def short(*args: Any) -> None:
+        raise MemoryError
+
+    monkeypatch.setattr("trainers.memory.foresee.Foresight.row", short)
+    assert "deepspeed: zero2, zero3; nothing nearer could be foreseen (MemoryError)" in lighter(recipe())
+
+
+def test_only_a_failure_with_a_known_cause_has_advice(recipe: Load, tmp_path: Path) -> None:
     known = (
         OSError(28, "No space left on device"),
         RuntimeError("[enforce fail at inline_container.cc:664] . PytorchStreamWriter failed writing file data/3"),
         torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB"),
         RuntimeError("[gloo] Connection closed by peer [127.0.0.1]:1"),
     )
-    assert all(advice(error, tmp_path) for error in known)
-    assert advice(RuntimeError("shape mismatch"), tmp_path) is None
+    assert all(advice(error, tmp_path, recipe()) for error in known)
+    assert advice(RuntimeError("shape mismatch"), tmp_path, recipe()) is None
 
 
 def test_a_run_outlives_its_wandb_process_and_one_run_comes_of_it(

@@ -1,0 +1,47 @@
+"""The app that commands register with, and the end of what a person did wrong."""
+
+from typing import Annotated, Any
+
+import typer
+from typer.core import TyperGroup
+
+FOUND, WRONG_REQUEST, INTERRUPTED = 1, 2, 130
+Words = Annotated[list[str] | None, typer.Argument(metavar="KEY=VALUE", help="Recipe values, as train.max_steps=20.")]
+RecipeName = Annotated[str, typer.Argument(metavar="RECIPE", help="A recipe file, or a shipped one's name.")]
+
+
+class Commands(TyperGroup):
+    """Turns what a person did wrong into a message and exit code 2; everything else keeps its traceback."""
+
+    def invoke(self, ctx: Any) -> Any:
+        """Run the command."""
+        try:
+            return super().invoke(ctx)
+        except people_errors() as error:
+            from trainers.ranklog import failed
+
+            typer.secho(str(error), fg=typer.colors.RED, err=True)
+            failed(str(error))
+            raise typer.Exit(WRONG_REQUEST) from None
+        except KeyboardInterrupt:
+            raise typer.Exit(INTERRUPTED) from None
+
+
+def people_errors() -> tuple[type[ValueError], ...]:
+    """The four packages' errors for what a person did wrong."""
+    from data_mix import DataError
+    from eval_hooks import EvalError
+    from launch import RecipeError
+    from trainers import TrainError
+
+    return RecipeError, DataError, EvalError, TrainError
+
+
+app = typer.Typer(
+    cls=Commands,
+    help="Train a language model; say at every checkpoint what it learned, what it forgot, how calibrated it is.",
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
+)

@@ -1,0 +1,173 @@
+"""Commands that measure a model, or read what was measured."""
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from launch.cli.app import Words, app
+
+Variant = Literal["hendrycks", "lm_eval", "olmes_mcf", "olmes_cf"]
+
+
+@app.command("eval")
+def evaluate(
+    model: Annotated[str, typer.Argument(help="Folder, adapter folder, RUN:STEP, hub id or embedded name.")],
+    task: Annotated[str, typer.Option(help="What to measure; see `temper list tasks`.")],
+    words: Words = None,
+    data: Annotated[
+        str | None, typer.Option(metavar="PATH", help="The task's items, where they are not its own.")
+    ] = None,
+    variant: Annotated[Variant | None, typer.Option(help="Prompt and scoring of a multiple-choice task.")] = None,
+    shots: Annotated[int | None, typer.Option(help="Solved examples before each question.")] = None,
+    limit: Annotated[int | None, typer.Option(help="At most this many items.")] = None,
+    out: Annotated[Path | None, typer.Option(help="Folder for the per-item table and the summary.")] = None,
+) -> None:
+    """Measure one model on one task.
+
+    temper eval smollm2-135m-instruct --task pocket --variant olmes_cf --shots 0 --limit 57
+    """
+    from launch.request import evaluation
+    from trainers.evaluate import evaluate as measure
+
+    options = {"path": data, "variant": variant, "shots": shots, "limit": limit}
+    section, spec = evaluation(model, task, options, words or [])
+    measure(model=section, tasks=(spec,), out=out)
+
+
+@app.command()
+def watch(
+    run_dir: Annotated[str, typer.Argument(metavar="RUN_DIR", help="A run folder, or its name under runs/.")],
+    words: Annotated[
+        list[str] | None, typer.Argument(metavar="KEY=VALUE", help="Recipe values of model, data, eval or track.")
+    ] = None,
+    once: Annotated[bool, typer.Option("--once", help="Measure what is there and leave.")] = False,
+    poll: Annotated[float, typer.Option(min=0.1, metavar="SECONDS", help="How often to look.")] = 30.0,
+) -> None:
+    """Measure a run's checkpoints as they appear.
+
+    In a process of its own, on any machine that sees the folder; several watchers share the work.
+
+    temper watch runs/quickstart
+
+    temper watch runs/quickstart --once 'eval.retain=[{task: mmlu}]'
+    """
+    from launch.reread import watched
+    from trainers.watch import watch as measure
+
+    folder, recipe = watched(run_dir, words or [])
+    raise typer.Exit(measure(recipe, folder, once=once, poll_s=poll))
+
+
+@app.command()
+def certify(
+    checkpoint: Annotated[str, typer.Argument(help="RUN:STEP, a checkpoint's folder, or an exported one.")],
+    merged: Annotated[bool, typer.Option("--merged", help="Reloaded and merged only, no quantised weights.")] = False,
+    bits: Annotated[int | None, typer.Option(metavar="8|4", help="Of the quantised weights only these.")] = None,
+) -> None:
+    """Prove that a checkpoint is what was measured.
+
+    100 items again, compared with what the trainer measured: reloaded from the files, merged, with 8- and 4-bit
+    weights. certificate.json, with the hashes of all files, goes beside the weights. Exit code 1 where one fails. Of an
+    exported folder the hashes are compared.
+
+    temper certify quickstart:60
+    """
+    from launch.certified import bits_asked, checkpoint_of, is_exported
+    from trainers.certify_screen import certify_and_show, check_exported
+
+    if is_exported(checkpoint):
+        raise typer.Exit(0 if check_exported(Path(checkpoint)) else 1)
+    asked = bits_asked(merged, bits)
+    recipe, place, step = checkpoint_of(checkpoint)
+    raise typer.Exit(0 if certify_and_show(recipe, place, step, asked) else 1)
+
+
+@app.command()
+def export(
+    checkpoint: Annotated[str, typer.Argument(metavar="RUN:STEP", help="RUN:STEP, or a checkpoint's folder.")],
+    to: Annotated[Path, typer.Option(metavar="DIR", help="A new or empty folder.")],
+    force: Annotated[bool, typer.Option("--force", help="Also without a passing certificate.")] = False,
+) -> None:
+    """Write a folder to publish.
+
+    Merged weights as safetensors, tokenizer, template, generation config, calibration, certificate, and a model card
+    with what was measured. Needs a passing certificate whose files are unchanged (`temper certify`).
+
+    temper export quickstart:60 --to publish/quickstart
+    """
+    from launch.certified import checkpoint_of
+    from trainers.export import export as write
+
+    recipe, place, step = checkpoint_of(checkpoint)
+    typer.echo(write(recipe, place, step, to, force=force))
+
+
+@app.command()
+def compare(
+    names: Annotated[list[str], typer.Argument(metavar="A B ...", help="RUN_DIR, RUN_DIR:STEP or evaluation folders.")],
+    base: Annotated[str | None, typer.Option(help="What the others are compared with; default the first.")] = None,
+    task: Annotated[list[str] | None, typer.Option(help="Only this task; may be given again.")] = None,
+    out: Annotated[Path, typer.Option(help="Folder for picture, page and numbers.")] = Path("compare"),
+) -> None:
+    """Compare runs or checkpoints item by item.
+
+    A table and a picture: changes with intervals, what cannot be told apart, target against retention.
+
+    temper compare runs/quickstart runs/forgetful:30 runs/forgetful:60
+    """
+    from eval_hooks.compare import compare as compare_models
+
+    compare_models(names, base=base, tasks=task or (), out=out)
+
+
+@app.command()
+def variance(
+    runs: Annotated[list[str], typer.Argument(metavar="RUN_DIR RUN_DIR ...", help="Runs that differ in seeds only.")],
+    task: Annotated[list[str] | None, typer.Option(help="Only this task; may be given again.")] = None,
+    metric: Annotated[list[str] | None, typer.Option(help="Only this metric; may be given again.")] = None,
+    ci: Annotated[Literal["normal", "bootstrap"], typer.Option(help="How one run's own interval is made.")] = "normal",
+    n_boot: Annotated[int, typer.Option(min=100, help="Resamples of --ci bootstrap.")] = 10_000,
+    out: Annotated[Path, typer.Option(help="Folder for picture and numbers.")] = Path("variance"),
+) -> None:
+    """Say how much of a score is the seed.
+
+    Spread over runs of one recipe, signal to noise, the smallest difference worth believing.
+
+    temper variance runs/quickstart runs/quickstart-2 runs/quickstart-3
+    """
+    from eval_hooks.variance import variance as spread_of
+
+    spread_of(runs, tasks=task or (), metrics=metric or (), ci=ci, n_boot=n_boot, out=out)
+
+
+@app.command()
+def report(run_dir: Annotated[Path, typer.Argument(help="A run folder.")]) -> None:
+    """Write a run's report again.
+
+    report.html and report.png, from the run folder alone.
+
+    temper report runs/quickstart
+    """
+    from eval_hooks.report import write_report
+
+    for file in write_report(run_dir):
+        typer.echo(file)
+
+
+@app.command()
+def dashboard(
+    where: Annotated[str, typer.Argument(metavar="RUN_DIR|ENTITY/PROJECT", help="A run folder, or a W&B project.")],
+    print_: Annotated[bool, typer.Option("--print", help="Print the view as JSON and save nothing.")] = False,
+) -> None:
+    """Save a view of a run in W&B.
+
+    Target, retention, calibration, training and budget, each a section with the keys that were logged.
+
+    temper dashboard runs/quickstart
+    """
+    from eval_hooks.dashboard import save, spec
+    from launch.request import logged
+
+    found = logged(where)
+    typer.echo(spec(found) if print_ else save(found))

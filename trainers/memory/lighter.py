@@ -1,0 +1,53 @@
+"""What to change in a recipe that ran out of memory: `temper plan`'s choice among what takes less than it did."""
+
+import os
+
+from trainers.recipe import Recipe
+from trainers.world import world_size
+
+PROGRAM = 3 * 2**28
+"""Of a process before it has a model (`baseline.baseline`), which can't be measured any more: 0.75 GiB."""
+LESS = 0.8
+"""Of what the recipe's own set-up is foreseen to take, the most that is worth a try."""
+GENERAL = (
+    "A smaller train.per_device_train_batch_size (with train.global_batch_size the result stays), "
+    "train.activation_checkpointing: true, or deepspeed: zero2, zero3"
+)
+
+
+def lighter(recipe: Recipe) -> str:
+    """The cheapest set-up that is foreseen to take clearly less than the recipe's own, as words; in general where none is."""
+    try:
+        found = _foreseen(recipe)
+    except Exception as error:  # memory may be short for this, too; the failure that is being told counts more
+        found = f"{GENERAL}; nothing nearer could be foreseen ({type(error).__name__})"
+    return f"{found}; `temper plan` shows every set-up"
+
+
+def _foreseen(recipe: Recipe) -> str:
+    from trainers.memory.foresee import CUDA, Foresight, advise, setup_of
+    from trainers.memory.states import Machines
+    from trainers.memory.text import size
+    from trainers.models import load_tokenizer
+
+    per_node = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
+    machines = Machines(ranks=world_size(), per_node=per_node)
+    on_gpu, room = _memory(per_node)
+    spare = CUDA if on_gpu else PROGRAM
+    foresight = Foresight(recipe, machines, load_tokenizer(recipe.model), spare, on_gpu=on_gpu)
+    own = foresight.row(setup_of(recipe), foresight.outline, foresight.batch())
+    said = f"This set-up is foreseen to take {size(own.total)} of {size(room)}"
+    choice = advise(foresight, list(foresight.rows()), min(room, LESS * own.total))
+    if choice is None:
+        return f"{said}, and none takes less that fits: more GPUs, or a smaller train.max_length"
+    return f"{said}; {choice.settings} {size(choice.row.total)}"
+
+
+def _memory(per_node: int) -> tuple[bool, int]:
+    """(whether it is a GPU's, bytes that a rank may take)."""
+    import psutil
+    import torch
+
+    if torch.cuda.is_available():
+        return True, torch.cuda.mem_get_info()[1]
+    return False, psutil.virtual_memory().total // per_node
