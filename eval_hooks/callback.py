@@ -19,7 +19,7 @@ from eval_hooks.catalog import Judge
 from eval_hooks.config import Action, Budget, Lr, Role, TaskSpec, kept_margin
 from eval_hooks.cost import Cost
 from eval_hooks.errors import EvalError
-from eval_hooks.evaluate import Bar, HeldOut, Pass, evaluate, has_base, note
+from eval_hooks.evaluate import Bar, HeldOut, Pass, autocast, evaluate, has_base, note
 from eval_hooks.files import beside_checkpoint, evaluations, saved_at, summary_of
 from eval_hooks.forward import Progress, no_progress
 from eval_hooks.gather import whole_weights
@@ -239,7 +239,7 @@ class CheckpointEval(TrainerCallback):
             baselines={**own, **before},
             margin=self.margin,
             samples=self.samples,
-            autocast="bfloat16" if args.bf16 else "float16" if args.fp16 else None,
+            autocast=autocast(args),
             keep_going=self.on_error == "report",
         )
         if writes and self.on_begin:

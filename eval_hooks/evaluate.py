@@ -171,6 +171,16 @@ def weights_dtype(model: Any) -> str:
     return next(str(p.dtype).removeprefix("torch.") for p in model.parameters() if p.is_floating_point())
 
 
+def half_precision(arguments: Any) -> str | None:
+    """The 16-bit type that training arguments ask for, as `bfloat16`."""
+    return "bfloat16" if arguments.bf16 else "float16" if arguments.fp16 else None
+
+
+def autocast(arguments: Any) -> str | None:
+    """The type that a trainer's forward pass casts to; DeepSpeed's engine casts the weights instead."""
+    return None if arguments.deepspeed else half_precision(arguments)
+
+
 def precision(run: Pass, model: Any) -> str:
     """The arithmetic of the numbers: type of the weights, and autocast where it is on."""
     return ", ".join([weights_dtype(model), *([f"{run.autocast} autocast"] if run.autocast else [])])

@@ -88,9 +88,8 @@ class Subject:
 
     @property
     def arithmetic(self) -> str:
-        """That of the trainer's numbers, as `float32, bfloat16 autocast`; DeepSpeed's engine casts and has none."""
-        said = str(summary_of(self.evaluation)["precision"])
-        return said.partition(",")[0] if self.arguments.deepspeed else said
+        """That of the trainer's numbers, as `float32, bfloat16 autocast`."""
+        return str(summary_of(self.evaluation)["precision"])
 
     @property
     def whole(self) -> bool:

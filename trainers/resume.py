@@ -6,7 +6,7 @@ A run that is begun again from there is, bit for bit, the run that was never bro
 import os
 import shutil
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
@@ -82,10 +82,11 @@ def note_start(folder: Path, changed: list[str] | None) -> None:
     set_status(folder, "running", resumed=[*before, *again], doing=None)
 
 
-def fork(origin: Path, step: int, folder: Path) -> None:
+def fork(origin: Path, step: int, folder: Path, changed: Sequence[str]) -> None:
     """Let a new run folder begin at a checkpoint of another run: with what was measured up to there, and its actions.
 
-    Files of the checkpoint are links, so that it costs no disk; the W&B run is the new folder's own.
+    Files of the checkpoint are links, so that it costs no disk; the W&B run is the new folder's own. status.json names
+    the origin, and what of the recipe was `changed`.
     """
     there = origin / "checkpoints" / f"checkpoint-{step}"
     shutil.copytree(there, folder / "checkpoints" / there.name, copy_function=link)
@@ -99,7 +100,7 @@ def fork(origin: Path, step: int, folder: Path) -> None:
         write_atomic(folder / "metrics.jsonl", b"".join(lines))
     if taken := [one for one in actions.read(origin) if one.step <= step]:
         write_json(folder / actions.FILE, {"taken": [asdict(one) for one in taken]})
-    set_status(folder, "running", origin=f"{origin}:{step}")
+    set_status(folder, "running", origin=f"{origin}:{step}", changed=changed)
     announce(f"fork      of {origin}, checkpoint-{step}, into {folder}")
 
 

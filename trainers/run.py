@@ -52,13 +52,14 @@ def train(
     What a person did wrong travels as a ValueError of the package it was found in; then no run folder is left behind.
     """
     check_free(run_dir, resume)
+    changed = []
     if origin:
         check_fork(*origin)
-        check_changes(origin[0], recipe)
+        changed = check_changes(origin[0], recipe)
     run = prepare(recipe)
     folder = from_writer(take(recipe, run_dir, resume) if rank() == 0 else Path())
     if origin:
-        on_writer(partial(fork, *origin, folder))
+        on_writer(partial(fork, *origin, folder, changed))
     ranklog.settle(folder)
     return carry_out(run, Place(folder=folder, root=folder), resume or origin is not None)
 

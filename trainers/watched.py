@@ -14,7 +14,7 @@ from typing import Any
 from data_mix import DataError
 from eval_hooks import CheckpointEval, EvalError
 from eval_hooks.callback import period_of
-from eval_hooks.evaluate import known_entry
+from eval_hooks.evaluate import autocast, half_precision, known_entry
 from eval_hooks.files import summary_of, whole_checkpoints
 from trainers import TrainError, announce
 from trainers.recipe import Recipe
@@ -156,13 +156,16 @@ def weights_of(folder: Path) -> list[Path]:
 
 
 def as_trained(model: Any, arguments: Any) -> Any:
-    """On this machine's device, with the trainer's autocast around its forward pass."""
+    """On this machine's device, with the trainer's autocast around its forward pass, or cast as DeepSpeed's engine."""
     import torch
     from accelerate import Accelerator
     from accelerate.state import AcceleratorState
 
     AcceleratorState._reset_state(reset_partial_state=False)  # the runs of a pipeline may differ
-    mixed = "bf16" if arguments.bf16 else "fp16" if arguments.fp16 else "no"
+    half = half_precision(arguments)
+    if half and arguments.deepspeed:
+        model = model.to(getattr(torch, half))
+    mixed = {"bfloat16": "bf16", "float16": "fp16", None: "no"}[autocast(arguments)]
     accelerator = Accelerator(mixed_precision=mixed, cpu=not torch.cuda.is_available())
     return accelerator.prepare_model(model, evaluation_mode=True)
 

@@ -2,7 +2,7 @@
 
 import dataclasses
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -53,22 +53,26 @@ def runs_from(recipe: Recipe | Pipeline) -> Iterator[tuple[str, Recipe]]:
         yield f"{stage.name}: ", dataclasses.replace(stage.recipe, model=model, name=recipe.name)
 
 
-def looked(row: "Check", subject: "Subject") -> list[Finding]:
-    """A check's findings; a person's mistake that it meets, and its own fault, are findings too."""
+def looked(row: "Check", subject: "Subject", quick: bool = False) -> list[Finding]:
+    """A check's findings; a person's mistake that it meets, and its own fault, are findings too.
+
+    Before a training (`quick`) the first is left to the training, which says it, and the second is a warning.
+    """
     from launch.cli import people_errors
     from launch.preflight.subject import NotThereError
 
     try:
         return row.look(subject)
     except NotThereError as error:
-        return [warn(f"not looked at: needs {error}", "see what is bad above, or check on a larger machine")]
-    except RecipeError as error:
-        return [said(str(problem)) for problem in error.problems]
+        remedy = "see what is bad above, or check on a larger machine"
+        return [] if quick else [warn(f"not looked at: needs {error}", remedy)]
     except people_errors() as error:
-        return [said(str(error))]
+        texts = map(str, error.problems) if isinstance(error, RecipeError) else [str(error)]
+        return [] if quick else [said(text) for text in texts]
     except Exception as error:
         first = (str(error).strip().splitlines() or [""])[0][:300]
-        return [bad(f"the check broke: {type(error).__name__}: {first}", "the run would meet this too, or report it")]
+        broke = f"the check broke: {type(error).__name__}: {first}"
+        return [warn(broke, "`temper check` says more")] if quick else [bad(broke, "the run may meet this too")]
 
 
 def said(message: str) -> Finding:
@@ -92,27 +96,13 @@ def before_training(recipe: Recipe | Pipeline, checks: "Mapping[str, Check] | No
         subject = Subject(run)
         for name, row in (checks or CHECKS).items():
             if row.quick:
-                found += [dataclasses.replace(one, name=f"{prefix}{name}") for one in _quickly(row.look, subject)]
+                found += [dataclasses.replace(one, name=f"{prefix}{name}") for one in looked(row, subject, quick=True)]
         subject.close()
     for one in found:
         if one.state == "warn" and rank() == 0:
             announce(f"warning   {sentence(one)}")
     if problems := [Problem(text=sentence(one)) for one in found if one.state == "bad"]:
         raise RecipeError([*problems, Problem(text="nothing was trained; `temper check` says more")])
-
-
-def _quickly(look: "Callable[[Subject], list[Finding]]", subject: "Subject") -> list[Finding]:
-    from launch.cli import people_errors
-    from launch.preflight.subject import NotThereError
-
-    try:
-        return look(subject)
-    except NotThereError:
-        return []
-    except people_errors():
-        return []
-    except Exception as error:
-        return [warn(f"the check broke: {type(error).__name__}: {error}", "`temper check` says more")]
 
 
 def sentence(finding: Finding) -> str:

@@ -107,7 +107,8 @@ def test_a_fork_is_a_run_of_its_own(recipe: Load, whole: Path, tmp_path: Path) -
     more = recipe(*EACH, "train.max_steps=5", "track.wandb={mode: offline, project: p}")
     assert train(more, origin=(whole, 2)) == 0
     run = Path("runs/tiny")
-    assert read_status(run)["origin"] == "whole:2"
+    status = read_status(run)
+    assert status["origin"] == "whole:2" and "train.max_steps: 4 -> 5" in status["changed"]
     assert sorted(whole_checkpoints(run)) == [2, 3, 4, 5]
     assert curve(run)[:4] == curve(whole)  # a constant rate: a longer run is the same up to there
     assert {folder.name for folder in (run / "evals").iterdir()} == {f"step-{step}" for step in range(6)}

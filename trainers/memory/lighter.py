@@ -16,7 +16,7 @@ GENERAL = (
 
 
 def lighter(recipe: Recipe) -> str:
-    """The cheapest set-up that is foreseen to take clearly less than the recipe's own, as words; in general where none is."""
+    """The cheapest set-up foreseen to take clearly less than the recipe's own, in words; general ones where none is."""
     try:
         found = _foreseen(recipe)
     except Exception as error:  # memory may be short for this, too; the failure that is being told counts more
