@@ -4,7 +4,7 @@ import json
 import os
 import shutil
 import subprocess
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ import torch
 from trl import SFTTrainer
 
 from eval_hooks.files import whole_checkpoints
+from eval_hooks.track import Tracker
 from tests.trainers.test_resume import EACH, curve, same_weights
 from trainers.failures import advice
 from trainers.memory.lighter import lighter
@@ -131,15 +132,33 @@ def fill(folder: Path) -> None:
         pass
 
 
-@pytest.mark.parametrize("what", ["checkpoint", "table"])
+def fill_at_log(patch: pytest.MonkeyPatch, disk: Path) -> None:
+    """It fills up as step 3's numbers are logged, which need a page more than their file has."""
+    real = Tracker.log
+
+    def log(self: Tracker, step: int, values: Mapping[str, Any]) -> None:
+        if step == 3:
+            fill(disk)
+            values = {**values, **{f"train/more-{i}": 0.0 for i in range(400)}}
+        real(self, step, values)
+
+    patch.setattr(Tracker, "log", log)
+
+
+@pytest.mark.parametrize("what", ["checkpoint", "table", "metric"])
 def test_a_full_disk_is_said_and_costs_no_more_than_the_step(
-    recipe: Load, small_disk: Path, monkeypatch: pytest.MonkeyPatch, what: str
+    recipe: Load, small_disk: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture, what: str
 ) -> None:
-    """It fills up while step 3 is trained: checkpoint 3, or the table of step 3, cannot be written."""
-    words = (*(BARE if what == "checkpoint" else EACH), "train.save_total_limit=2")
-    at_step(monkeypatch, 3, lambda: fill(small_disk))
+    """It fills up while step 3 is trained: checkpoint 3, the table, or the numbers of step 3 cannot be written."""
+    words = (*(EACH if what == "table" else BARE), "train.save_total_limit=2")
     run = small_disk / "run"
-    assert train(recipe(*words), run_dir=run) == 4
+    with monkeypatch.context() as patch:
+        if what == "metric":
+            fill_at_log(patch, small_disk)
+        else:
+            at_step(patch, 3, lambda: fill(small_disk))
+        assert train(recipe(*words), run_dir=run) == 4
+    assert "The disk is full" in capsys.readouterr().err
     (small_disk / "filler").unlink()
     assert sorted(whole_checkpoints(run)) == [1, 2]
     resumed_is_whole(recipe, run, words, monkeypatch)
