@@ -25,8 +25,6 @@ from trainers.run import (
     forget_the_last_fit,
     last_checkpoint,
     prepare,
-    show_end,
-    wandb_dir,
 )
 from trainers.rundir import (
     Place,
@@ -39,6 +37,8 @@ from trainers.rundir import (
     write_json,
     write_recipe,
 )
+from trainers.screen import show_end
+from trainers.tracking import start_wandb, wandb_dir
 from trainers.world import rank
 
 
@@ -69,8 +69,6 @@ def train_pipeline(
 
 
 def _stages(pipeline: Pipeline, root: Path, first: Run, resume: bool) -> int:
-    from trainers.tracking import start_wandb
-
     main, begins, wandb_run, code = rank() == 0, [0], None, DONE
     if main:
         wandb_run = start_wandb(pipeline, root, pipeline.resolved)

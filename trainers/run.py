@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from data_mix import DataError
 from eval_hooks import EvalError
-from eval_hooks.files import checkpoints, evaluations, write_json
+from eval_hooks.files import checkpoints, write_json
 from eval_hooks.ranks import from_writer, on_writer
 from eval_hooks.sinks import require_tensorboard
 from eval_hooks.track import Tracker
@@ -28,7 +28,8 @@ from trainers.keeping import Complete, Keeping, check_roll_back, check_rule, dis
 from trainers.recipe import Recipe
 from trainers.resume import check_fork, decided, fork, go_on, newest_step, note_start
 from trainers.rundir import Place, check_free, give_back, set_status, take, write_recipe
-from trainers.tracking import LogTrain, end_wandb, start_wandb
+from trainers.screen import announce_model, note_doing, note_measured, show_end
+from trainers.tracking import LogTrain, start_wandb, wandb_dir
 from trainers.universal import other_ranks
 from trainers.world import named, rank, world_size
 
@@ -285,51 +286,6 @@ def _say(run: Run, taken: actions.Taken) -> None:
         run.measure.tracker.log(taken.back_to, {"budget/action": taken.action, "budget/reason": text})
 
 
-def note_doing(folder: Path, step: int) -> None:
-    """status.json says what a run is at that seems to stand still."""
-    set_status(folder, "running", doing=f"measuring step {step}")
-
-
-def note_measured(folder: Path, summary: Mapping[str, Any]) -> None:
-    """It is at training again."""
-    set_status(folder, "running", doing=None)
-    say_evaluation(summary)
-
-
-def say_evaluation(summary: Mapping[str, Any]) -> None:
-    """One line; before the run has cost anything also what measuring will take, and what could show no loss."""
-    from eval_hooks.report.words import doubts, foreseen, line, unshared_words
-
-    announce(line(summary))
-    if "foreseen" in summary:
-        announce(f"measuring {foreseen(summary['foreseen'])}")
-    if summary["step"] == 0 and summary["unshared"]:
-        announce(f"measuring {unshared_words(summary)}")
-    for name, task in summary["tasks"].items() if summary["step"] == 0 else ():
-        for doubt in doubts(name, task):
-            announce(f"beware    {doubt}")
-
-
-def wandb_dir(wandb_run: Any) -> str | None:
-    """What `wandb sync` takes: the run's folder; of a resumed run all of them, in the order of their dates."""
-    if wandb_run is None:
-        return None
-    return " ".join(sorted(map(str, Path(wandb_run.dir).parents[1].glob(f"*run-*-{wandb_run.id}"))))
-
-
-def show_end(folder: Path, wandb_run: Any) -> None:
-    """Close W&B, write the report, print the last screen."""
-    from eval_hooks.report import print_screen, write_report
-
-    if wandb_run is not None:
-        end_wandb()
-    if not evaluations(folder):
-        announce(f"eval      left to a watcher: temper watch {folder}")
-        return
-    write_report(folder)
-    print_screen(folder)
-
-
 def checkpoint_at(folder: Path, step: int) -> str | None:
     """The checkpoint of a step; None for the start."""
     return str(checkpoints(folder)[step]) if step else None
@@ -354,23 +310,6 @@ def forget_the_last_fit() -> None:
 def last_checkpoint(folder: Path) -> str | None:
     """The newest whole checkpoint of a run folder, or None."""
     return checkpoint_at(folder, newest_step(folder))
-
-
-def announce_model(model: Any, recipe: Recipe) -> None:
-    """Say what is trained: adapted modules, and the share of all parameters."""
-    from trainers.adapters import adapted_modules, missed_experts, trainable_share
-
-    trained, total = trainable_share(model)
-    counts = f"{trained / 1e6:.2f}M of {total / 1e6:.1f}M parameters trained ({trained / total:.2%})"
-    announce(f"model     {recipe.resolved['model']['path']}: {counts}")
-    if recipe.adapter.kind != "none":
-        announce(f"adapter   {recipe.adapter.kind} on {', '.join(adapted_modules(model))}")
-        missed, share = missed_experts(model)
-        if missed:
-            announce(
-                f"warning   {share:.0%} of the weights are fused experts, which adapter.target_modules does not reach; "
-                f"to train them too: adapter.target_parameters=[{', '.join(missed)}]"
-            )
 
 
 def _ended(folder: Path, main: bool, state: str, code: int, error: str) -> int:

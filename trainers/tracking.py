@@ -133,3 +133,10 @@ class LogTrain(TrainerCallback):
         if state.is_world_process_zero and logs:
             numbers = {f"train/{key}": value for key, value in logs.items() if isinstance(value, int | float)}
             self.tracker.log(state.global_step, numbers)
+
+
+def wandb_dir(wandb_run: Any) -> str | None:
+    """What `wandb sync` takes: the run's folder; of a resumed run all of them, in the order of their dates."""
+    if wandb_run is None:
+        return None
+    return " ".join(sorted(map(str, Path(wandb_run.dir).parents[1].glob(f"*run-*-{wandb_run.id}"))))

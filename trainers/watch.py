@@ -19,8 +19,9 @@ from trainers import announce
 from trainers.models import forget
 from trainers.pipeline import baselines, finished, recommended, stage_folder, starting_from, steps_of
 from trainers.recipe import Pipeline, Recipe
-from trainers.run import DONE, say_evaluation
+from trainers.run import DONE
 from trainers.rundir import Place, read_status
+from trainers.screen import say_evaluation
 from trainers.tracking import join_wandb
 from trainers.watch_screen import OVER, check, first_screen, waits
 from trainers.watched import CannotBeLoadedError, Watched, open_run

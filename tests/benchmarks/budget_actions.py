@@ -12,6 +12,7 @@ import tempfile
 from pathlib import Path
 
 import numpy as np
+from scipy import stats
 
 from tests.benchmarks.machine import machine
 
@@ -32,10 +33,20 @@ def main() -> None:
     seeds = [int(word) for word in (sys.argv[1] if len(sys.argv) > 1 else "0").split(",")]
     actions = sys.argv[2].split(",") if len(sys.argv) > 2 else list(ACTIONS)
     print(f"sft/forgetful, 30 steps, measured every 10 on 285 items, budget 5 points, {machine()}")
+    first: list[float] = []
     for action in actions:
         kept = [once(action, seed) for seed in seeds]
-        spread = f" +- {np.std(kept, ddof=1):.1f} over {len(seeds)} seeds" if len(seeds) > 1 else ""
-        print(f"  {action:10} retained {np.mean(kept):+.1f} points{spread}", flush=True)
+        first = first or kept
+        print(f"  {action:10} retained {np.mean(kept):+.1f} points{against(kept, first, actions[0])}", flush=True)
+
+
+def against(kept: list[float], first: list[float], name: str) -> str:
+    """In words, how much more is retained than by the first action at the same seeds: Student's interval of 95 %."""
+    if len(kept) < 2 or kept is first:
+        return ""
+    more = np.subtract(kept, first)
+    half = stats.t.ppf(0.975, len(more) - 1) * stats.sem(more)
+    return f"; {more.mean():+.1f} against {name} ({more.mean() - half:+.1f} to {more.mean() + half:+.1f}, {len(more)} seeds)"
 
 
 def once(action: str, seed: int) -> float:

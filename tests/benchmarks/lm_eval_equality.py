@@ -57,7 +57,7 @@ Scores = dict[str, list[float]]
 
 
 def main() -> None:
-    """Score every case with both, and print how far they are apart; or store lm-eval's scores."""
+    """Score every case with both, and print how far they are apart, and lm-eval from itself; or store its scores."""
     logging.disable(logging.WARNING)  # lm-eval says of each task that its number of shots was set
     data = Path(os.environ.get("TEMPER_DATA") or Path(__file__).parents[3] / "shared" / "data") / "mmlu"
     folder = fetch("smollm2-135m-instruct")
@@ -69,13 +69,15 @@ def main() -> None:
         return
     each = int(sys.argv[1]) if len(sys.argv) > 1 else 25
     print(f"{len(SUBJECTS)} subjects x {each} items, SmolLM2-135M fp32, lm-eval {version('lm_eval')}, {machine()}")
-    print(f"{'':34}  {'batch':>5}  {'max |d logp|':>12}  predictions alike", flush=True)
+    print(f"{'':34}  {'batch':>5}  {'max |d logp|':>12}  {'of itself at 1':>14}  predictions alike", flush=True)
     for name, case in CASES.items():
-        ours = by_us(model, tokenizer, data, each, case)
+        ours, alone = by_us(model, tokenizer, data, each, case), None
         for batch in BATCHES:
             theirs = by_lm_eval(model, tokenizer, data, each, case, batch)
             far, alike = compared(ours, theirs)
-            print(f"{name:34}  {batch:>5}  {far:>12.1e}  {alike} of {len(ours)}", flush=True)
+            own, _ = compared(alone, theirs) if alone else (0.0, 0)
+            alone = alone or theirs
+            print(f"{name:34}  {batch:>5}  {far:>12.1e}  {own:>14.1e}  {alike} of {len(ours)}", flush=True)
 
 
 def by_us(model: Any, tokenizer: Any, data: Path, each: int, case: Mapping[str, Any]) -> Scores:

@@ -1,0 +1,66 @@
+"""What a run says of itself: on the screen, and in status.json while it measures."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from eval_hooks.files import evaluations
+from trainers import announce
+from trainers.recipe import Recipe
+from trainers.rundir import set_status
+from trainers.tracking import end_wandb
+
+
+def announce_model(model: Any, recipe: Recipe) -> None:
+    """Say what is trained: adapted modules, and the share of all parameters."""
+    from trainers.adapters import adapted_modules, missed_experts, trainable_share
+
+    trained, total = trainable_share(model)
+    counts = f"{trained / 1e6:.2f}M of {total / 1e6:.1f}M parameters trained ({trained / total:.2%})"
+    announce(f"model     {recipe.resolved['model']['path']}: {counts}")
+    if recipe.adapter.kind != "none":
+        announce(f"adapter   {recipe.adapter.kind} on {', '.join(adapted_modules(model))}")
+        missed, share = missed_experts(model)
+        if missed:
+            announce(
+                f"warning   {share:.0%} of the weights are fused experts, which adapter.target_modules does not reach; "
+                f"to train them too: adapter.target_parameters=[{', '.join(missed)}]"
+            )
+
+
+def note_doing(folder: Path, step: int) -> None:
+    """status.json says what a run is at that seems to stand still."""
+    set_status(folder, "running", doing=f"measuring step {step}")
+
+
+def note_measured(folder: Path, summary: Mapping[str, Any]) -> None:
+    """It is at training again."""
+    set_status(folder, "running", doing=None)
+    say_evaluation(summary)
+
+
+def say_evaluation(summary: Mapping[str, Any]) -> None:
+    """One line; before the run has cost anything also what measuring will take, and what could show no loss."""
+    from eval_hooks.report.words import doubts, foreseen, line, unshared_words
+
+    announce(line(summary))
+    if "foreseen" in summary:
+        announce(f"measuring {foreseen(summary['foreseen'])}")
+    if summary["step"] == 0 and summary["unshared"]:
+        announce(f"measuring {unshared_words(summary)}")
+    for name, task in summary["tasks"].items() if summary["step"] == 0 else ():
+        for doubt in doubts(name, task):
+            announce(f"beware    {doubt}")
+
+
+def show_end(folder: Path, wandb_run: Any) -> None:
+    """Close W&B, write the report, print the last screen."""
+    from eval_hooks.report import print_screen, write_report
+
+    if wandb_run is not None:
+        end_wandb()
+    if not evaluations(folder):
+        announce(f"eval      left to a watcher: temper watch {folder}")
+        return
+    write_report(folder)
+    print_screen(folder)
