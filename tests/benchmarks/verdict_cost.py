@@ -1,14 +1,12 @@
 """Tokens until a verdict at a margin of 1 point, against lm-eval's full pass over the same MMLU items.
 
-The model is stood in for by two real per-item tables, of step 0 and of a later step, made once by
-    temper eval MODEL --task mmlu --data $TEMPER_DATA/mmlu --variant olmes_cf --shots 5 --out FOLDER
-so that a thousand reshuffles cost seconds. With MMLU in $TEMPER_DATA/mmlu:
-    python -m tests.benchmarks.verdict_cost STEP_0_FOLDER LATER_FOLDER [margin, default 0.01] [reshuffles, default 1000]
+The model is stood in for by what it measured once, before and after a light tuning (tests/eval_hooks/measured.py), so
+that a thousand reshuffles cost a minute. With MMLU in $TEMPER_DATA/mmlu:
+    python -m tests.benchmarks.verdict_cost [margin, default 0.01] [reshuffles, default 1000]
 """
 
 import sys
 from collections.abc import Callable
-from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
@@ -16,30 +14,26 @@ from transformers import AutoTokenizer
 
 from eval_hooks.encode import Encoded, encode
 from eval_hooks.retention.strata import assumed_rates, order
-from eval_hooks.table import column, read_table
+from eval_hooks.table import column
 from eval_hooks.tasks.mmlu import load
 from eval_hooks.trees import layout
 from eval_hooks.waves import Drawn, Looks
 from tests.benchmarks.machine import machine
 from tests.benchmarks.mmlu_speed import spec_of
+from tests.eval_hooks.measured import measured
 from trainers.fetch import fetch
 
 
 def main() -> None:
     """Print tokens of each way, and how often each was wrong."""
-    if len(sys.argv) < 3:
-        print(__doc__)
-        return
-    folders, numbers = [Path(word) for word in sys.argv[1:3]], [float(word) for word in sys.argv[3:]]
+    numbers = [float(word) for word in sys.argv[1:]]
     margin, reshuffles = [*numbers, *(0.01, 1000)[len(numbers) :]]
-    before, after = (read_table(folder / "mmlu.parquet") for folder in folders)
-    variant, shots = before.column("variant")[0].as_py(), before.column("shots")[0].as_py()
-    tokenizer, spec = AutoTokenizer.from_pretrained(fetch("smollm2-135m-instruct")), spec_of(variant, shots)
+    before, x = measured("light")
+    tokenizer, spec = AutoTokenizer.from_pretrained(fetch("smollm2-135m-instruct")), spec_of("olmes_cf", 5)
     items = list(encode(load(spec), spec, tokenizer, 8192, {}))
     assert [one.item.item_id for one in items] == before.column("item_id").to_pylist()
-    x = column(after, "correct").astype(float) - column(before, "correct").astype(float)
     print(
-        f"MMLU, {len(items):,} items, {variant}, {shots} shots; step 0 {column(before, 'correct').mean():.1%}, change "
+        f"MMLU, {len(items):,} items, olmes_cf, 5 shots; step 0 {column(before, 'correct').mean():.1%}, change "
         f"{100 * x.mean():+.2f} points, {np.count_nonzero(x) / len(x):.1%} flipped; margin {100 * margin:g}, {machine()}"
     )
     lm_eval, cost = sum(map(lm_eval_tokens, items)), Cost(items)
