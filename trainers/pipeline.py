@@ -15,6 +15,7 @@ from eval_hooks.ranks import from_writer
 from eval_hooks.sinks import require_tensorboard
 from trainers import TrainError, announce, ranklog
 from trainers.environment import environment
+from trainers.lastfit import forget_the_last_fit
 from trainers.recipe import Pipeline, PipelineStage
 from trainers.run import (
     DONE,
@@ -22,7 +23,6 @@ from trainers.run import (
     STATES,
     Run,
     carry_out,
-    forget_the_last_fit,
     last_checkpoint,
     prepare,
 )

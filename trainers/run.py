@@ -1,7 +1,5 @@
 """A run, top to bottom: tokenizer, data, folder, model, method, trainer, evaluation, report."""
 
-import gc
-import sys
 import traceback
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
@@ -25,6 +23,7 @@ from trainers.environment import environment
 from trainers.eval_tokenizer import eval_tokenizer
 from trainers.failures import advice
 from trainers.keeping import Complete, Keeping, check_roll_back, check_rule, disk, rule_of, say_best
+from trainers.lastfit import forget_the_last_fit
 from trainers.recipe import Recipe
 from trainers.resume import check_fork, decided, fork, go_on, newest_step, note_start
 from trainers.rundir import Place, check_free, give_back, set_status, take, write_recipe
@@ -291,22 +290,6 @@ def checkpoint_at(folder: Path, step: int) -> str | None:
     return str(checkpoints(folder)[step]) if step else None
 
 
-def forget_the_last_fit() -> None:
-    """Free the model's memory, and accelerate's, transformers' and DeepSpeed's memory of how it was trained."""
-    from accelerate.state import AcceleratorState, GradientState
-    from transformers.integrations.deepspeed import unset_hf_deepspeed_config
-
-    gc.collect()
-    AcceleratorState._reset_state(reset_partial_state=False)
-    GradientState._reset_state()
-    unset_hf_deepspeed_config()
-    if zero := sys.modules.get("deepspeed.runtime.zero.partition_parameters"):  # ZeRO-3 leaves its own F.linear behind
-        import torch
-
-        plain = getattr(zero.InsertPostInitMethodToModuleSubClasses, "linear_bk", torch.nn.functional.linear)
-        torch.nn.functional.linear = plain
-
-
 def last_checkpoint(folder: Path) -> str | None:
     """The newest whole checkpoint of a run folder, or None."""
     return checkpoint_at(folder, newest_step(folder))
@@ -320,7 +303,6 @@ def _ended(folder: Path, main: bool, state: str, code: int, error: str) -> int:
 
 def _crashed(run: Run, folder: Path, error: Exception) -> int:
     """The traceback goes to the run folder; to this rank's screen and log where nobody can say what to do."""
-    forget_the_last_fit()
     text, known, main = traceback.format_exc(), advice(error, folder, run.recipe), rank() == 0
     announce(text if known is None else f"failed    {known}")
     said = known or f"{type(error).__name__}: {error}"

@@ -83,7 +83,10 @@ def test_the_order_of_items_changes_no_calibration_number(drawn: list[Any], rand
 @settings(max_examples=40, deadline=None)
 def test_copies_of_all_items_change_no_calibration_number(drawn: list[Any]) -> None:
     once, twice = table_of(drawn), table_of(drawn * 2)
-    assert numbers(twice) == pytest.approx(numbers(once), abs=1e-6)
+    found = [numbers(table) for table in (once, twice)]
+    fitted = [each.pop("temperature") for each in found]
+    assert found[1] == pytest.approx(found[0], abs=1e-6)
+    assert fitted[1] == pytest.approx(fitted[0], rel=0.05)  # where its loss is flat, as of one item, it is anywhere
     smooth = [in_order(table)["smooth_ece"] for table in (once, twice)]
     assert smooth[1] == pytest.approx(smooth[0], abs=5e-3)  # its scale is found in steps of 1/1024
 

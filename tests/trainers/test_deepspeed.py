@@ -59,6 +59,7 @@ def test_the_other_set_ups_are_that_of_one_process_too(recipe_file: Path, zero: 
     same_run(recipe_file, "full", zero)
 
 
+@pytest.mark.soak
 def test_offloaded_zero3_with_checkpointing_is_that_of_one_process(recipe_file: Path) -> None:
     same_run(recipe_file, "lora checkpointing", "zero3-offload")
 

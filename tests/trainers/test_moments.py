@@ -129,6 +129,7 @@ def test_the_state_is_in_the_checkpoint_and_a_resumed_run_has_it(plugged: Load) 
     assert all(torch.equal(value, ends("half")[key]) for key, value in ends("whole").items())
 
 
+@pytest.mark.soak
 def test_two_ranks_edit_the_same_gradients_under_zero_2_and_zero_3(plugged: Load, recipe_file: Path) -> None:
     """Through DeepSpeed's partitions: the same weights as one process, whose gradients are whole."""
     plugged()  # writes the plugin

@@ -58,7 +58,7 @@ CASES = {
 }
 BOTH = ("dpo",)
 """Under ZeRO-2 as well; the others under ZeRO-3, which shares out more."""
-SOAK = ("cpt lora", "unlearn lora", "unlearn cached")
+SOAK = ("cpt lora", "dpo lora", "unlearn", "unlearn lora", "unlearn cached")
 KEYS = {"dpo": "train/rewards/margins", "unlearn": "train/loss_forget", "rlvr": "train/reward"}
 
 
@@ -98,6 +98,7 @@ def test_two_ranks_equal_one(recipe_file: Path, case: str) -> None:
             assert entry["margin"]["value"] == pytest.approx(ends[1]["validation"][name]["margin"]["value"], abs=1e-3)
 
 
+@pytest.mark.soak
 def test_a_pipeline_on_two_ranks_is_that_of_one(recipe_file: Path) -> None:
     """Learn with a LoRA under ZeRO-2, unlearn in full under ZeRO-3: losses of both runs, and the seam's measurements."""
     file = write_pipeline(recipe_file.parent)

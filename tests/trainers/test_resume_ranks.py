@@ -23,7 +23,7 @@ STAGES = {
     "unlearn cached": [*UNLEARN, "method={name: npo}", "train.precompute_ref_log_probs=true"],
 }
 ENGINES = {"single": (1, []), "ddp": (2, []), "zero2": (2, ["deepspeed=zero2"]), "zero3": (2, ["deepspeed=zero3"])}
-NORMAL = {("dpo", "zero2"), ("sft lora", "zero3")}
+NORMAL = {("sft lora", "zero3")}
 """The others are for `make soak`; those of one rank are in each stage's own test."""
 
 

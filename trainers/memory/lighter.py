@@ -25,11 +25,13 @@ def lighter(recipe: Recipe) -> str:
 
 
 def _foreseen(recipe: Recipe) -> str:
+    from trainers.lastfit import forget_the_last_fit
     from trainers.memory.foresee import CUDA, Foresight, advise, setup_of
     from trainers.memory.states import Machines
     from trainers.memory.text import size
     from trainers.models import load_tokenizer
 
+    forget_the_last_fit()  # under ZeRO-3 models are built in parts
     per_node = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
     machines = Machines(ranks=world_size(), per_node=per_node)
     on_gpu, room = _memory(per_node)
