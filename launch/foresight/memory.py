@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 
-from trainers.memory.foresee import PROMPT, Advice, Foresight, Row
+from trainers.memory.foresee import PROMPT, Advice, Foresight, Row, settings
 from trainers.memory.states import SETUPS
 from trainers.memory.text import GIB, MIB, aligned, number, size
 
@@ -64,4 +64,5 @@ def advice(foresight: Foresight, found: Advice | None, room: int) -> str:
             "choose    nothing fits; a LoRA with train.per_device_train_batch_size=1 and a smaller train.max_length, "
             "or more GPUs"
         )
-    return f"choose    {found.settings}: {size(found.row.total)} of {size(room)}, the cheapest set-up that fits"
+    taken = f"{size(found.row.total)} of {size(room)}"
+    return f"choose    {settings(foresight, found)}: {taken}, the cheapest set-up that fits"

@@ -72,7 +72,9 @@ def looked(row: "Check", subject: "Subject", quick: bool = False) -> list[Findin
     except Exception as error:
         first = (str(error).strip().splitlines() or [""])[0][:300]
         broke = f"the check broke: {type(error).__name__}: {first}"
-        return [warn(broke, "`temper check` says more")] if quick else [bad(broke, "the run may meet this too")]
+        if quick:
+            return [warn(broke, "`temper check` says more")]
+        return [bad(broke, "the run would meet this too, or report it")]
 
 
 def said(message: str) -> Finding:

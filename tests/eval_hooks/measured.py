@@ -23,9 +23,8 @@ FILE = Path(__file__).with_name("mmlu_margins.parquet")
 
 def main(words: Sequence[str]) -> None:
     """Add columns to the file."""
-    columns = (
-        {} if not FILE.is_file() else {name: pq.read_table(FILE)[name] for name in pq.read_table(FILE).column_names}
-    )
+    there = pq.read_table(FILE) if FILE.is_file() else pa.table({})
+    columns = dict(zip(there.column_names, there.columns, strict=True))
     for word in words:
         name, _, folder = word.partition("=")
         table = read_table(Path(folder) / "mmlu.parquet")

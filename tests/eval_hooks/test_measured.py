@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 
-from eval_hooks.retention.strata import change, decide, margins, pocock, strata
+from eval_hooks.retention.strata import margins, pocock, strata
 from eval_hooks.waves import LOOKS, wave_sizes
 from tests.eval_hooks.measured import measured
-from tests.eval_hooks.test_strata import waves
+from tests.eval_hooks.test_strata import stopped, waves
 
 RUNS = 300
 
@@ -29,11 +29,8 @@ def test_decisions_are_wrong_no_more_often_than_alpha_and_intervals_cover(name: 
     truth, z = x.mean(), pocock(0.05, LOOKS)
     wrong = covered = 0
     for seed in range(RUNS):
-        for by_stratum, sizes in waves(x, stratum, seed, wave_sizes(len(x)))[:-1]:
-            found = change(by_stratum, sizes)
-            if decide(found, -truth, z) != "undecided":
-                wrong += 1
-                break
+        found, decision = stopped(waves(x, stratum, seed, wave_sizes(len(x)))[:-1], -truth, z)
+        wrong += decision != "undecided"
         low, high = found.interval(z)
         covered += low <= truth <= high
     band = 0.05 + 3 * np.sqrt(0.05 * 0.95 / RUNS)
@@ -46,12 +43,7 @@ def test_a_margin_of_a_point_is_decided_from_a_fraction_of_the_items() -> None:
     z, needed = pocock(0.05, LOOKS), {}
     for name in ("light", "scattered"):
         x, stratum = flips(name)
-        counts = []
-        for seed in range(60):
-            for by_stratum, sizes in waves(x, stratum, seed, wave_sizes(len(x))):
-                found = change(by_stratum, sizes)
-                if decide(found, 0.01, z) != "undecided":
-                    break
-            counts.append(found.n)
+        plan = wave_sizes(len(x))
+        counts = [stopped(waves(x, stratum, seed, plan), 0.01, z)[0].n for seed in range(60)]
         needed[name] = np.median(counts)
     assert needed["light"] < needed["scattered"]

@@ -9,6 +9,8 @@ from hypothesis import strategies as st
 
 from eval_hooks import EvalError
 from eval_hooks.retention.strata import (
+    Change,
+    Decision,
     allocate,
     assumed_rates,
     change,
@@ -120,6 +122,15 @@ def waves(
     return out
 
 
+def stopped(looks: Sequence[tuple[list[np.ndarray], np.ndarray]], allowed: float, z: float) -> tuple[Change, Decision]:
+    """What is known at the first look that decides, or at the last one."""
+    for by_stratum, sizes in looks:
+        found = change(by_stratum, sizes)
+        if (decision := decide(found, allowed, z)) != "undecided":
+            break
+    return found, decision
+
+
 @pytest.mark.parametrize("name", FLIPS)
 def test_the_estimate_is_unbiased_wherever_the_flips_are(name: str) -> None:
     """Over 600 draws from one table the mean of the first wave's estimate is the truth, within 3 standard errors."""
@@ -144,11 +155,8 @@ def test_no_more_wrong_decisions_than_alpha_though_looked_at_after_every_wave(na
     truth, z = x.mean(), pocock(0.05, len(WAVES))
     wrong = covered = 0
     for seed in range(400):
-        for by_stratum, sizes in waves(x, stratum, seed)[:-1]:
-            found = change(by_stratum, sizes)
-            if decide(found, -truth, z) != "undecided":
-                wrong += 1
-                break
+        found, decision = stopped(waves(x, stratum, seed)[:-1], -truth, z)
+        wrong += decision != "undecided"
         low, high = found.interval(z)
         covered += low <= truth <= high
     band = 0.05 + 3 * np.sqrt(0.05 * 0.95 / 400)
@@ -162,14 +170,7 @@ def test_a_light_tuning_is_decided_from_fewer_items_than_a_plain_draw_needs() ->
     z = pocock(0.05, len(WAVES))
 
     def needed(groups: np.ndarray) -> float:
-        counts = []
-        for seed in range(30):
-            for by_stratum, sizes in waves(x, groups, seed, [200] * 40):
-                found = change(by_stratum, sizes)
-                if decide(found, 0.01, z) != "undecided":
-                    break
-            counts.append(found.n)
-        return float(np.median(counts))
+        return float(np.median([stopped(waves(x, groups, seed, [200] * 40), 0.01, z)[0].n for seed in range(30)]))
 
     assert needed(stratum) * 1.3 < needed(np.zeros(N, dtype=int))
 

@@ -8,15 +8,19 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
+from copy import deepcopy
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
+import torch
 from typer.testing import CliRunner
 
 import trainers.models
 import trainers.watch
 from eval_hooks.claims import STALE_S
+from eval_hooks.evaluate import autocast
 from eval_hooks.files import mark_whole
 from launch.cli import app
 from launch.load import load, load_any
@@ -30,6 +34,7 @@ from trainers.recipe import Pipeline
 from trainers.run import train
 from trainers.rundir import set_status
 from trainers.watch import watch
+from trainers.watched import as_trained
 
 ROOT = Path(__file__).parents[2]
 HELD_OUT = ("eval.every=1", "train.save_total_limit=9", "data.validation=[{from: train, fraction: 0.2}]")
@@ -458,3 +463,18 @@ def test_a_run_in_fp16_is_watched_on_a_gpu_only(copy: Callable[..., Any], monkey
     with pytest.raises(TrainError, match="computes in fp16, which needs a GPU"):
         watch_once(bare)
     assert not summaries(bare)
+
+
+def test_under_deepspeed_the_weights_are_cast_and_elsewhere_the_forward_pass(tiny: Any) -> None:
+    """As the trainer had it: DeepSpeed's engine keeps 16-bit weights and no autocast."""
+    words = {"bf16": True, "fp16": False}
+    plain = as_trained(deepcopy(tiny), SimpleNamespace(**words, deepspeed=None))
+    engine = as_trained(deepcopy(tiny), SimpleNamespace(**words, deepspeed="zero2.json"))
+    assert autocast(SimpleNamespace(**words, deepspeed=None)) == "bfloat16"
+    assert autocast(SimpleNamespace(**words, deepspeed="zero2.json")) is None
+    assert {p.dtype for p in plain.parameters()} == {torch.float32}
+    assert {p.dtype for p in engine.parameters()} == {torch.bfloat16}
+    ids = torch.arange(8)[None]
+    whole = tiny(ids).logits
+    apart = [(model(ids).logits.float() - whole).abs().max() for model in (plain, engine)]
+    assert 0 < apart[0] < 0.1 and 0 < apart[1] < 0.1

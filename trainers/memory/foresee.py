@@ -239,18 +239,16 @@ class Advice:
     """Rows of a micro-batch."""
     own: bool
     """Whether the recipe trains that way already, but for `deepspeed` and the micro-batch."""
-    smaller: bool
-    """Whether the micro-batch is not the recipe's."""
 
-    @property
-    def settings(self) -> str:
-        """What to add to the recipe, as key=value words."""
-        words = [f"deepspeed={self.row.setup.name if self.row.setup.stage else 'null'}"]
-        if self.smaller:
-            words.append(f"train.per_device_train_batch_size={self.micro}")
-        if not self.own:
-            words += ["adapter.kind=lora", "adapter.r=16", "adapter.target_modules=all-linear"]
-        return " ".join(words)
+
+def settings(foresight: Foresight, found: Advice) -> str:
+    """What to add to the recipe, as key=value words."""
+    words = [f"deepspeed={found.row.setup.name if found.row.setup.stage else 'null'}"]
+    if found.micro != foresight.steps[0]:
+        words.append(f"train.per_device_train_batch_size={found.micro}")
+    if not found.own:
+        words += ["adapter.kind=lora", "adapter.r=16", "adapter.target_modules=all-linear"]
+    return " ".join(words)
 
 
 def setup_of(recipe: Recipe) -> Setup:
@@ -265,13 +263,13 @@ def advise(foresight: Foresight, tried: Sequence[Row], room: float) -> Advice | 
     micro = foresight.steps[0]
     for row in tried:
         if row.kind == own and row.fits(room):
-            return Advice(row=row, micro=micro, own=True, smaller=False)
+            return Advice(row=row, micro=micro, own=True)
     smaller = [size for size in range(micro - 1, 0, -1) if micro % size == 0]
     for size in smaller:
         for row in foresight.rows(size):
             if row.kind == own and row.fits(room):
-                return Advice(row=row, micro=size, own=True, smaller=True)
+                return Advice(row=row, micro=size, own=True)
     for row in tried:
         if row.kind != own and own == "none" and row.fits(room):
-            return Advice(row=row, micro=micro, own=False, smaller=False)
+            return Advice(row=row, micro=micro, own=False)
     return None

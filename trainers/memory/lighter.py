@@ -26,7 +26,7 @@ def lighter(recipe: Recipe) -> str:
 
 def _foreseen(recipe: Recipe) -> str:
     from trainers.lastfit import forget_the_last_fit
-    from trainers.memory.foresee import CUDA, Foresight, advise, setup_of
+    from trainers.memory.foresee import CUDA, Foresight, advise, settings, setup_of
     from trainers.memory.states import Machines
     from trainers.memory.text import size
     from trainers.models import load_tokenizer
@@ -42,7 +42,7 @@ def _foreseen(recipe: Recipe) -> str:
     choice = advise(foresight, list(foresight.rows()), min(room, LESS * own.total))
     if choice is None:
         return f"{said}, and none takes less that fits: more GPUs, or a smaller train.max_length"
-    return f"{said}; {choice.settings} {size(choice.row.total)}"
+    return f"{said}; {settings(foresight, choice)} {size(choice.row.total)}"
 
 
 def _memory(per_node: int) -> tuple[bool, int]:
