@@ -3,7 +3,7 @@
 import inspect
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -18,52 +18,64 @@ def no_progress(done: int) -> None:
     """Where nobody watches."""
 
 
-@dataclass
 class Row:
-    """Items laid side by side in one row of tokens, each a tree.
+    """Texts in one row of tokens, as the paths of a tree: what texts begin with alike is there once.
 
-    A stem, and branches that see the stem and themselves.
+    The tree lies depth first, so the tokens that have one on their way are the ones up to where its subtree ends.
     """
 
-    ids: list[int] = field(default_factory=list)
-    position: list[int] = field(default_factory=list)
-    item_of: list[int] = field(default_factory=list)
-    branch_of: list[int] = field(default_factory=list)
-    """-1 for the stem."""
+    def __init__(self, texts: Sequence[Sequence[int]]) -> None:
+        self.ids: list[int] = []
+        self.depth: list[int] = []
+        """How many tokens of its text are before each."""
+        self.end: list[int] = []
+        """Where the subtree of each token ends."""
+        self.paths: list[list[int]] = [[] for _ in texts]
+        """Where the tokens of each text lie."""
+        path: list[int] = []
+        before: tuple[int, ...] = ()
+        for text, number in sorted((tuple(text), number) for number, text in enumerate(texts)):
+            kept = alike(before, text)
+            self._leave(path, kept)
+            path = [*path[:kept], *range(len(self.ids), len(self.ids) + len(text) - kept)]
+            self.ids += text[kept:]
+            self.depth += range(kept, len(text))
+            self.end += [0] * (len(text) - kept)
+            self.paths[number], before = path, text
+        self._leave(path, 0)
 
-    def add(self, stem: Sequence[int], branches: Sequence[Sequence[int]] = ()) -> tuple[int, list[int]]:
-        """Lay one more item; return where its stem begins and where each branch begins."""
-        start, number = len(self.ids), self.item_of[-1] + 1 if self.item_of else 0
-        starts = []
-        self._lay(stem, 0, number, -1)
-        for branch_number, branch in enumerate(branches):
-            starts.append(len(self.ids))
-            self._lay(branch, len(stem), number, branch_number)
-        return start, starts
+    def _leave(self, path: Sequence[int], kept: int) -> None:
+        for place in path[kept:]:
+            self.end[place] = len(self.ids)
 
-    def _lay(self, tokens: Sequence[int], depth: int, number: int, branch: int) -> None:
-        self.ids += tokens
-        self.position += range(depth, depth + len(tokens))
-        self.item_of += [number] * len(tokens)
-        self.branch_of += [branch] * len(tokens)
+    def logits(
+        self, model: Any, places: Sequence[Sequence[int]], prefix: "Prefix | None" = None
+    ) -> list["torch.Tensor"]:  # (len(places[i]), V)
+        """Logits at several lists of places, from one pass in which the head meets each place once.
 
-    def logits(self, model: Any, keep: list[int], prefix: "Prefix | None" = None) -> "torch.Tensor":
-        """Logits (len(keep), V) at the kept places; `keep` is sorted and without repeats.
-
-        With a prefix every item comes after it, as if each were alone with it.
+        With a prefix every text comes after it, as if each were alone with it.
         """
         import torch
 
         device, length = model.device, prefix.length if prefix else 0
         inputs = {
             "input_ids": torch.tensor([self.ids], device=device),
-            "position_ids": torch.tensor([self.position], device=device) + length,
-            "attention_mask": block_mask(self.item_of, self.branch_of, mask_dtype(model), length).to(device),
+            "position_ids": torch.tensor([self.depth], device=device) + length,
+            "attention_mask": path_mask(self.end, mask_dtype(model), length).to(device),
         }
+        keep = sorted({place for some in places for place in some})
+        number = {place: i for i, place in enumerate(keep)}
         if prefix is None:
-            return kept_logits(model, keep, **inputs)[0]
-        with prefix.lent() as cache:
-            return kept_logits(model, keep, **inputs, past_key_values=cache)[0]
+            logits = kept_logits(model, keep, **inputs)[0]
+        else:
+            with prefix.lent() as cache:
+                logits = kept_logits(model, keep, **inputs, past_key_values=cache)[0]
+        return [logits[[number[place] for place in some]] for some in places]
+
+
+def alike(one: Sequence[int], other: Sequence[int]) -> int:
+    """How many tokens two texts begin with alike."""
+    return next((i for i, (a, b) in enumerate(zip(one, other, strict=False)) if a != b), min(len(one), len(other)))
 
 
 @dataclass(frozen=True)
@@ -134,19 +146,15 @@ def free_memory(model: Any) -> int:
     return int(torch.cuda.mem_get_info(model.device)[0]) if on_gpu else int(psutil.virtual_memory().available)
 
 
-def block_mask(
-    item_of: Sequence[int], branch_of: Sequence[int], dtype: "torch.dtype", prefix: int = 0
-) -> "torch.Tensor":
+def path_mask(end: Sequence[int], dtype: "torch.dtype", prefix: int = 0) -> "torch.Tensor":
     """Additive mask (1, 1, T, prefix + T): 0 where a token may look, the type's minimum elsewhere.
 
-    A token looks back only: at the prefix, and within its own item at the stem (branch -1) and at its own branch.
+    A token looks at the prefix, at itself, and at what lies before it with a subtree (up to `end`) that holds it.
     """
     import torch
 
-    item, branch = torch.tensor(item_of), torch.tensor(branch_of)
-    same_item = item[:, None] == item[None, :]
-    same_branch = (branch[:, None] == branch[None, :]) | (branch[None, :] == -1)
-    allowed = (same_item & same_branch).tril()
+    place, ends = torch.arange(len(end)), torch.tensor(end)
+    allowed = (place[None, :] <= place[:, None]) & (place[:, None] < ends[None, :])
     allowed = torch.nn.functional.pad(allowed, (prefix, 0), value=True)
     return torch.zeros(allowed.shape, dtype=dtype).masked_fill(~allowed, torch.finfo(dtype).min)[None, None]
 
@@ -231,11 +239,16 @@ def mask_dtype(model: Any) -> "torch.dtype":
 
 
 def batches(
-    sizes: Sequence[int], budget: int, places: Sequence[int] | None = None, most: int = 0
+    sizes: Sequence[int],
+    budget: int,
+    places: Sequence[int] | None = None,
+    most: int = 0,
+    firsts: Sequence[int] | None = None,
 ) -> Iterator[list[int]]:
     """Consecutive indices up to a token budget; an item larger than the budget is a batch of its own.
 
-    `places` are the scored places of each item, of which a batch has at most so many, likewise.
+    `places` are the scored places of each item, of which a batch has at most so many, likewise; `firsts` the sizes of
+    items that begin a batch.
     """
     batch: list[int] = []
     used = scored = 0
@@ -244,8 +257,9 @@ def batches(
         if batch and (used + size > budget or scored + more > most):
             yield batch
             batch, used, scored = [], 0, 0
+        used += size if batch or firsts is None else firsts[index]
+        scored += more
         batch.append(index)
-        used, scored = used + size, scored + more
     if batch:
         yield batch
 

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from eval_hooks.config import BATCH_TOKENS
 from eval_hooks.forward import (
     Progress,
     Row,
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 
 
 def token_losses(
-    model: Any, items: Sequence[LossItem], batch_tokens: int = 1024, progress: Progress = no_progress
+    model: Any, items: Sequence[LossItem], batch_tokens: int = BATCH_TOKENS, progress: Progress = no_progress
 ) -> list[tuple[float, int]]:
     """(sum of -log p over the labelled tokens, number of labelled tokens) per item, in nats, fp32.
 
@@ -49,18 +50,11 @@ def _predicting(item: LossItem) -> list[int]:
 
 
 def _packed(model: Any, items: Sequence[LossItem]) -> list[tuple[float, int]]:
-    row = Row()
-    places = []
-    for item in items:
-        start, _ = row.add(item.input_ids)
-        places.append([start + place for place in _predicting(item)])
-    keep = [place for group in places for place in group]
-    logits = row.logits(model, keep) if keep else None
-    losses, begin = [], 0
-    for item, group in zip(items, places, strict=True):
-        losses.append(_nll(logits[begin : begin + len(group)], item) if logits is not None else (0.0, 0))
-        begin += len(group)
-    return losses
+    row = Row([item.input_ids for item in items])
+    places = [[path[place] for place in _predicting(item)] for path, item in zip(row.paths, items, strict=True)]
+    if not any(places):
+        return [(0.0, 0)] * len(items)
+    return [_nll(logits, item) for logits, item in zip(row.logits(model, places), items, strict=True)]
 
 
 def _alone(model: Any, item: LossItem) -> tuple[float, int]:

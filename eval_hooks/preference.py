@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from eval_hooks.config import BATCH_TOKENS
 from eval_hooks.estimate import missing
 from eval_hooks.forward import Progress, no_progress
 from eval_hooks.generate import continuations
@@ -38,8 +39,6 @@ PAIRS = pa.schema(
         ("written_tokens", pa.int32()),  # of the answer that the model writes now
     ]
 )
-BATCH_TOKENS = 1024
-"""Tokens of one forward pass; memory, not results, depends on it."""
 ANSWERED = 64
 """Prompts that are answered freely at each evaluation, the first ones."""
 LONGEST = 512

@@ -1,9 +1,10 @@
 """Texts with common beginnings, scored together: what they share runs once.
 
-Two things are shared. Texts of one tree (the options of a question, the answers to a prompt) ride on one pass over its
-stem. Trees of one group (a subject's questions after the same solved examples) ride on the keys and values of the
-longest run of tokens that all of them begin with; whole prompts are tokenised and compared, since a beginning tokenised
-by itself need not be one. The layout is a function of the items alone, so it is the same at every checkpoint.
+Two things are shared. Texts of one pass run once what they begin with alike: the options of a question, the answers to
+a prompt, questions about one passage, which therefore lie beside each other. Trees of one group (a subject's questions
+after the same solved examples) ride on keys and values of what all of them begin with, run before; whole prompts are
+tokenised and compared, since a beginning tokenised by itself need not be one. The layout is a function of the items
+alone, so it is the same at every checkpoint.
 """
 
 import sys
@@ -15,6 +16,7 @@ from eval_hooks.forward import (
     Prefixes,
     Progress,
     Row,
+    alike,
     batches,
     block_attention,
     idle,
@@ -137,42 +139,46 @@ def _batches(
     places: int,
     prefix: Sequence[int] = (),
 ) -> list[Job]:
-    sizes = [trees[i].tokens - len(prefix) for i in members]
+    before: list[Sequence[int]] = [()] * len(members)
+    if share:  # next to each other what begins alike
+        members = sorted(members, key=lambda i: tuple(trees[i].shared))
+        before[1:] = [trees[i].shared for i in members[:-1]]
+    firsts = [trees[i].tokens - len(prefix) for i in members]
+    sizes = [
+        first - max(0, alike(tokens, trees[i].shared) - len(prefix))
+        for first, tokens, i in zip(firsts, before, members, strict=True)
+    ]
     scored = [
         1 + sum(n - 1 for n in trees[i].scored) for i in members
     ]  # texts share the place before their first token
     return [
         Job(
-            cost=sum(sizes[k] for k in batch) + (0 if number else len(prefix)),
+            cost=firsts[batch[0]] + sum(sizes[k] for k in batch[1:]) + (0 if number else len(prefix)),
             members=[members[k] for k in batch],
             calls=1 if share else sum(len(trees[members[k]].branches) for k in batch),
             prefix=prefix,
         )
-        for number, batch in enumerate(batches(sizes, batch_tokens, scored, places))
+        for number, batch in enumerate(batches(sizes, batch_tokens, scored, places, firsts))
     ]
 
 
 def common_beginning(rows: Sequence[Sequence[int]]) -> Sequence[int]:
     """The longest run of tokens that all rows begin with: that of the first and the last one in order."""
     ordered = sorted(map(tuple, rows))
-    low, high = ordered[0], ordered[-1]
-    return low[: next((i for i, (a, b) in enumerate(zip(low, high, strict=False)) if a != b), min(len(low), len(high)))]
+    return ordered[0][: alike(ordered[0], ordered[-1])]
 
 
 def together(model: Any, trees: Sequence[Tree], prefix: Prefix | None = None) -> list[Texts]:
-    """All trees in one row: a stem runs once, its texts ride on it; the head meets the scored places only."""
-    row, wanted = Row(), []
-    for tree in trees:
-        stem = tree.shared[prefix.length if prefix else 0 :]
-        fed = [branch[:-1] for branch in tree.branches]  # the last token is predicted, never fed
-        start, starts = row.add(stem, fed)
-        last = start + len(stem) - 1
-        places = [[last, *range(first, first + len(tokens))] for first, tokens in zip(starts, fed, strict=True)]
-        wanted.append([(p[-n:], b[-n:]) for p, b, n in zip(places, tree.branches, tree.scored, strict=True)])
-    keep = sorted({place for texts in wanted for places, _ in texts for place in places})
-    logits = row.logits(model, keep, prefix)
-    row_of = {place: number for number, place in enumerate(keep)}
-    return [[(logits[[row_of[p] for p in places]], tokens) for places, tokens in texts] for texts in wanted]
+    """All trees in one row: what any texts begin with alike runs once; the head meets the scored places only."""
+    start = prefix.length if prefix else 0
+    branches = [(tree, branch, n) for tree in trees for branch, n in zip(tree.branches, tree.scored, strict=True)]
+    # the last token is predicted, never fed
+    row = Row([[*tree.shared[start:], *branch[:-1]] for tree, branch, _ in branches])
+    places = [path[-n:] for path, (_, _, n) in zip(row.paths, branches, strict=True)]
+    found = iter(row.logits(model, places, prefix))
+    return [
+        [(next(found), branch[-n:]) for branch, n in zip(tree.branches, tree.scored, strict=True)] for tree in trees
+    ]
 
 
 def one_by_one(model: Any, trees: Sequence[Tree], prefix: Prefix | None = None) -> list[Texts]:

@@ -35,7 +35,7 @@ def main() -> None:
     items = list(encode(load(spec), spec, tokenizer, 8192, {}))
     print(f"MMLU, 5 shots, {len(items)} items of {len(SUBJECTS)} subjects, SmolLM2-135M fp32, {machine()}")
 
-    ours, tokens, mine = timed(model, lambda: [s.logp for s in score(model, items, 1024)])
+    ours, tokens, mine = timed(model, lambda: [s.logp for s in score(model, items)])
     print(
         f"  ours     {mine:7.1f} s, {tokens:,} tokens run, {tokens / mine:.0f} tokens/s; {unique(items):,} are unique"
     )

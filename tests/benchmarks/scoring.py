@@ -7,7 +7,7 @@ import time
 
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from eval_hooks.config import TaskSpec
+from eval_hooks.config import BATCH_TOKENS, TaskSpec
 from eval_hooks.encode import encode
 from eval_hooks.forward import batches, scoring_mode
 from eval_hooks.scoring import scores_of
@@ -32,7 +32,7 @@ def main() -> None:
         for name, way in (("shared", together), ("alone", one_by_one)) * 2:
             begin = time.perf_counter()
             with scoring_mode(model):
-                for batch in batches([item.tokens for item in items], 1024):
+                for batch in batches([item.tokens for item in items], BATCH_TOKENS):
                     [scores_of(texts) for texts in way(model, [items[i] for i in batch])]
             best[name] = min(best.get(name, 1e9), time.perf_counter() - begin)
         ratio = best["alone"] / best["shared"]

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 
 from eval_hooks.catalog import row_of
+from eval_hooks.config import BATCH_TOKENS
 from eval_hooks.forward import LOGIT_BYTES
 from trainers.arguments import MICRO_BATCH, accumulation, setting
 from trainers.catalog import METHODS, STAGES
@@ -194,7 +195,7 @@ class Foresight:
         specs = (*self.recipe.eval.target, *self.recipe.eval.retain)
         counts, sizes = outline.counts, [0.0]
         places = max(1, LOGIT_BYTES // (4 * counts.vocab))
-        scored = [spec.batch_tokens for spec in specs] + [1024] * bool(self.recipe.data.validation)
+        scored = [spec.batch_tokens for spec in specs] + [BATCH_TOKENS] * bool(self.recipe.data.validation)
         if scored:
             sizes.append(self._scoring(1, max(scored), places, dtype))
         for new in {spec.max_new_tokens for spec in specs if row_of(spec.task).kind in ("generate", "recall")}:
