@@ -1,4 +1,4 @@
-"""Steps a second of a recipe against a plain TRL script on the same rows; start-up by part; saving.
+"""Steps a second of a recipe against a plain TRL script on the same rows; start-up by part; saving and resuming.
 
 Run alone:
     python -m tests.benchmarks.training_overhead [steps, default 12] [rounds, default 2]
@@ -102,22 +102,29 @@ def plain(steps: int) -> dict[str, Any]:
 
 
 def checkpoints(steps: int) -> dict[str, Any]:
-    """Size and seconds of writing a checkpoint, with a LoRA and with all weights trained."""
+    """Of a LoRA, and of all weights: a checkpoint's size, seconds to write it, and from its load to the end of the next step."""
     from trainers.run import train
 
+    words = [*WORDS[:-1], "train.save_strategy=steps", "train.save_steps=1"]
     found = {}
-    for name, words in (("lora", ()), ("full", ("adapter=null",))):
+    for name, more in (("lora", ()), ("full", ("adapter=null",))):
         with tempfile.TemporaryDirectory() as folder:
             run = Path(folder) / "run"
-            made = load("quickstart", [*WORDS[:-1], "train.max_steps=3", "train.save_strategy=steps",
-                                       "train.save_steps=1", *words])  # fmt: skip
-            assert train(made, run_dir=run) == 0
-            times = [json.loads(line)["time"] for line in (run / "metrics.jsonl").read_text("utf-8").splitlines()]
+            assert train(load("quickstart", [*words, *more, "train.max_steps=3"]), run_dir=run) == 0
             newest = run / "checkpoints" / "checkpoint-3"
             size = sum(file.stat().st_size for file in newest.rglob("*") if file.is_file())
-            written = (newest / "complete.json").stat().st_mtime - times[2]
-            found[name] = {"GB": round(size / 1e9, 3), "save_s": round(written, 2)}
+            written = (newest / "complete.json").stat().st_mtime - ended(run)[2]
+            begin = time.time()
+            assert train(load("quickstart", [*words, *more, "train.max_steps=4"]), run_dir=run, resume=True) == 0
+            resumed = ended(run)[3] - begin
+            found[name] = {"GB": round(size / 1e9, 3), "save_s": round(written, 2), "resume_s": round(resumed, 2)}
     return found
+
+
+def ended(run: Path) -> list[float]:
+    """When each step was logged, in seconds since 1970."""
+    lines = [json.loads(line) for line in (run / "metrics.jsonl").read_text("utf-8").splitlines()]
+    return [line["time"] for line in lines if "train/loss" in line]
 
 
 def main() -> None:
@@ -136,7 +143,7 @@ def main() -> None:
     a, b = (median(one["step_s"] for one in found[kind]) for kind in ("plain", "temper"))
     print(f"  ratio   {b / a:.3f}x the time of a plain TRL script")
     print(f"  start   {found['plain'][0]['parts']}")
-    print(f"  saving  {once('checkpoints', steps)}")
+    print(f"  checkpoints {once('checkpoints', steps)}")
 
 
 def once(kind: str, steps: int) -> dict[str, Any]:

@@ -64,7 +64,7 @@ def status(run: str = "run") -> dict[str, Any]:
     return json.loads((Path(run) / "status.json").read_text())
 
 
-@pytest.mark.parametrize("form", ["temper launch (torchrun)", "deepspeed"])
+@pytest.mark.parametrize("form", ["temper launch (torchrun)", pytest.param("deepspeed", marks=pytest.mark.soak)])
 def test_two_ranks_print_the_losses_of_one_and_keep_a_log_each(recipe_file: Path, form: str) -> None:  # noqa: F811
     """ZeRO-2 by one launcher, ZeRO-3 by another; all forms in the soak test below."""
     one = done(FORMS["temper train"](1), recipe_file, *SHORT, "--run-dir", "one")
@@ -133,6 +133,7 @@ def test_a_signal_saves_a_checkpoint_and_a_launch_goes_on_from_it(recipe_file: P
     assert len(printed_losses(Path("run/logs/rank-0.log").read_text())) == step + 1
 
 
+@pytest.mark.soak
 def test_ranks_end_when_their_launcher_is_killed(recipe_file: Path) -> None:  # noqa: F811
     process = begun(LAUNCH, recipe_file)
     process.kill()
@@ -144,6 +145,7 @@ def test_ranks_end_when_their_launcher_is_killed(recipe_file: Path) -> None:  # 
     assert status()["code"] == 143 and list(Path("run/checkpoints").glob("checkpoint-*"))
 
 
+@pytest.mark.soak
 def test_a_run_that_its_budget_stops_writes_its_report_before_a_launcher_ends_it(recipe_file: Path) -> None:  # noqa: F811
     Path("slow.py").write_text(SLOW_REPORT)
     words = ("train.max_steps=4", "eval.every=2", "eval.budget={accuracy_drop: 0.02, action: stop}")

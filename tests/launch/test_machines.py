@@ -77,7 +77,7 @@ WAYS = {
 
 
 @pytest.mark.parametrize(
-    "ways", [("static", "rendezvous"), pytest.param(("deepspeed", "accelerate"), marks=pytest.mark.soak)]
+    "ways", [("rendezvous",), pytest.param(("static", "deepspeed", "accelerate"), marks=pytest.mark.soak)]
 )
 def test_two_machines_train_as_one(machines: tuple[str, str], recipe_file: Path, ways: tuple[str, ...]) -> None:  # noqa: F811
     """The same losses as one process; both machines' launchers return the run's code, one folder has both logs."""

@@ -136,7 +136,7 @@ def test_replay_mixes_rows_in_from_then_on(recipe: Load, monkeypatch: pytest.Mon
     assert lines("budget/action")[0][1] == "replay" and read(Path("runs/with"))[0].back_to == 2
 
 
-@pytest.mark.parametrize("adapter", ["none", "lora"])
+@pytest.mark.parametrize("adapter", ["none", pytest.param("lora", marks=pytest.mark.soak)])
 def test_kl_pulls_towards_the_start_from_then_on(recipe: Load, monkeypatch: pytest.MonkeyPatch, adapter: str) -> None:
     """Logged from the step after; with a great weight the end lies nearer to the start than without."""
     crossed_at(monkeypatch, 1)

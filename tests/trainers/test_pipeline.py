@@ -144,6 +144,7 @@ def test_a_run_that_cannot_begin_is_told_and_goes_on_when_it_can(
     assert train_pipeline(pipeline(), run_dir=Path("half"), resume=True) == 0
 
 
+@pytest.mark.soak
 def test_a_pipeline_restarts_at_any_stage_and_sets_aside_what_was_there(pipeline: Load) -> None:
     assert train_pipeline(pipeline()) == 0
     root = Path("runs/both")

@@ -58,7 +58,7 @@ CASES = {
 }
 BOTH = ("dpo",)
 """Under ZeRO-2 as well; the others under ZeRO-3, which shares out more."""
-SOAK = ("cpt lora", "dpo lora", "unlearn", "unlearn lora", "unlearn cached")
+SOAK = ("cpt", "cpt lora", "dpo lora", "unlearn", "unlearn lora", "unlearn cached")
 KEYS = {"dpo": "train/rewards/margins", "unlearn": "train/loss_forget", "rlvr": "train/reward"}
 
 

@@ -89,6 +89,7 @@ def test_resumed_is_unbroken(easy: Load) -> None:
     resumed_is_unbroken(easy, "train.learning_rate=1e-2", steps=3)
 
 
+@pytest.mark.soak
 def test_true_golds_teach_and_shuffled_ones_stay_flat(easy: Load, tmp_path: Path) -> None:
     """Every gold the alphabet's first half: the reward rises. As many of either half, shuffled: it stays at a half.
 

@@ -34,7 +34,9 @@ def status() -> dict[str, object]:
     return json.loads(Path("run/status.json").read_text())
 
 
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGUSR1, 143)])
+@pytest.mark.parametrize(
+    ("number", "code"), [(signal.SIGINT, 130), pytest.param(signal.SIGUSR1, 143, marks=pytest.mark.soak)]
+)
 def test_the_step_is_finished_a_checkpoint_saved_and_the_code_given(recipe_file: Path, number: int, code: int) -> None:
     process = started(recipe_file)
     process.send_signal(number)
@@ -97,7 +99,8 @@ callback.progress_bar = slow
     )
 
 
-@pytest.mark.parametrize("at", [pytest.param(2, marks=pytest.mark.soak), 4])
+@pytest.mark.soak
+@pytest.mark.parametrize("at", [2, 4])
 def test_a_signal_breaks_an_evaluation_off_and_it_is_made_first_when_resumed(recipe_file: Path, at: int) -> None:
     """Between the steps and at the end: exit code 143, a checkpoint at that step, no summary; then the same numbers."""
     (recipe_file.parent / "slow.py").write_text(slow_evaluation(at))
@@ -143,7 +146,7 @@ def test_a_second_signal_ends_a_run_at_once(recipe_file: Path) -> None:
     assert last_checkpoint(Path("run")) is None
 
 
-@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSTOP])
+@pytest.mark.parametrize("number", [pytest.param(signal.SIGKILL, marks=pytest.mark.soak), signal.SIGSTOP])
 def test_a_rank_that_dies_or_hangs_ends_the_others_with_a_message(recipe_file: Path, number: int) -> None:
     """Within train.ddp_timeout: here 10 s."""
     launcher = ("-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2")
