@@ -79,13 +79,6 @@ def classwise_ece(p: np.ndarray, gold: np.ndarray, bins: int = BINS) -> float:
     return float(np.mean([ece(p[:, k], (gold == k).astype(float), bins) for k in range(p.shape[1])]))
 
 
-def smooth_ece(conf: np.ndarray, correct: np.ndarray) -> float:
-    """Without bins: residuals smoothed at the scale that equals the error (Blasiok, Nakkiran, arXiv:2309.12236)."""
-    from relplot import smECE
-
-    return float(smECE(np.clip(conf, 0.0, 1.0), correct))
-
-
 def mce(conf: np.ndarray, correct: np.ndarray, bins: int = BINS, fewest: int = 1) -> float | None:
     """Largest gap over equal-width bins with at least `fewest` items; None where no bin has them."""
     found = float(largest_gap(*gap_sums(conf, correct, width_bins(conf, bins), bins), fewest))

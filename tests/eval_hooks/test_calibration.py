@@ -17,11 +17,11 @@ from eval_hooks.calibration.ece import (
     mce,
     reliability,
     rms_ce,
-    smooth_ece,
 )
 from eval_hooks.calibration.nll import clipped, nll
 from eval_hooks.calibration.numbers import calibration, ece_rise
 from eval_hooks.calibration.ranking import accuracy_at, aurc, auroc, coverage_at, e_aurc
+from eval_hooks.calibration.smooth import smooth_ece, smooth_eces
 from eval_hooks.calibration.temperature import fit_temperature, scaled
 from eval_hooks.table import probabilities
 from tests.eval_hooks.tables import random_choices
@@ -102,6 +102,17 @@ def test_the_smooth_error_sees_a_shift_and_no_other() -> None:
     right = (rng.uniform(size=4000) < conf).astype(float)
     assert smooth_ece(conf, right) < 0.03
     assert smooth_ece(np.minimum(conf + 0.1, 1), right) == pytest.approx(0.1, abs=0.02)
+
+
+@pytest.mark.parametrize("gap", [0.0, 0.3, 0.9])
+@pytest.mark.parametrize("n", [1, 7, 300])
+def test_the_smooth_error_of_resamples_is_relplots(n: int, gap: float) -> None:
+    rng = np.random.default_rng(n)
+    conf = rng.uniform(0.25, 1, n)
+    right = (rng.random(n) < np.clip(conf - gap, 0, 1)).astype(float)
+    counts = rng.multinomial(n, np.full(n, 1 / n), size=5)
+    each = [smooth_ece(np.repeat(conf, times), np.repeat(right, times)) for times in counts]
+    assert smooth_eces(conf, right, counts) == pytest.approx(each, abs=1e-12)
 
 
 def test_the_temperature_by_hand() -> None:
