@@ -26,6 +26,7 @@ from eval_hooks.variance.words import doubts
 from eval_hooks.variants import prompt
 from tests.conftest import tiny_llama
 
+pytestmark = pytest.mark.soak
 PAIRS, STEPS, SEEDS = 32, tuple(range(0, 120, 12)), range(5)
 FORMS = {"letters": "olmes_mcf", "cloze": "olmes_cf"}
 

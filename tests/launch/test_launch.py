@@ -100,6 +100,7 @@ def test_a_rank_that_fails_is_named_and_ends_all_within_seconds(recipe_file: Pat
     assert not ranks_of(Path("run"))
 
 
+@pytest.mark.soak
 def test_a_rank_that_is_killed_ends_all_within_seconds(recipe_file: Path) -> None:  # noqa: F811
     process = begun(LAUNCH, recipe_file)
     ranks = ranks_of(Path("run"))
@@ -113,9 +114,8 @@ def test_a_rank_that_is_killed_ends_all_within_seconds(recipe_file: Path) -> Non
     assert not ranks_of(Path("run"))
 
 
-@pytest.mark.parametrize(
-    ("number", "code"), [pytest.param(signal.SIGINT, 130, marks=pytest.mark.soak), (signal.SIGUSR1, 143)]
-)
+@pytest.mark.soak
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGUSR1, 143)])
 def test_a_signal_saves_a_checkpoint_and_a_launch_goes_on_from_it(recipe_file: Path, number: int, code: int) -> None:  # noqa: F811
     process = begun(LAUNCH, recipe_file)
     if number == signal.SIGUSR1:  # Slurm sends it to every process of the job

@@ -64,6 +64,7 @@ def test_offloaded_zero3_with_checkpointing_is_that_of_one_process(recipe_file: 
     same_run(recipe_file, "lora checkpointing", "zero3-offload")
 
 
+@pytest.mark.soak
 def test_ranks_that_share_rows_lose_what_one_rank_does(recipe_file: Path) -> None:
     """The same two rows a step, each cut in two; and what is measured is the same, by the model's own attention."""
     words = [

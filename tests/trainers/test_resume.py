@@ -168,12 +168,10 @@ def test_a_link_is_a_copy_where_there_are_none(tmp_path: Path, monkeypatch: pyte
 
 
 MATRIX = {"zero2": (2, 1), "zero3": (2, 1), "zero1": (1, 2), "zero3 up": (1, 2), "zero2 lora": (2, 1), "ddp": (2, 1)}
-CHEAP = ("zero3",)
 
 
-@pytest.mark.parametrize(
-    "case", [pytest.param(case, marks=() if case in CHEAP else pytest.mark.soak) for case in MATRIX]
-)
+@pytest.mark.soak
+@pytest.mark.parametrize("case", MATRIX)
 def test_on_another_number_of_ranks_it_is_the_same_up_to_rounding(recipe_file: Path, case: str) -> None:
     """AdamW with weight decay on some parameters, 2 steps on some ranks, 3 on others, beside all 5 unbroken.
 
