@@ -1,7 +1,7 @@
 """Our MMLU scores against lm-evaluation-harness's hf backend: the same rows, SmolLM2 in fp32, variant `lm_eval`.
 
 Run in an environment with `pip install -e '.[eval]'`, with MMLU in $TEMPER_DATA/mmlu; takes half an hour on 2 cores:
-    python -m tests.benchmarks.lm_eval_equality [items a subject, default 25]
+    python -m tests.benchmarks.lm_eval_equality [items a subject, default 25] [a case ...]
     python -m tests.benchmarks.lm_eval_equality store
 The second writes tests/eval_hooks/lm_eval_mmlu_scores.json, lm-eval's scores of 10 items a subject for the test suite:
 ids and numbers, no text.
@@ -15,6 +15,7 @@ import os
 import sys
 import tempfile
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -22,7 +23,7 @@ from typing import Any
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from eval_hooks.config import TaskSpec
-from eval_hooks.encode import encode
+from eval_hooks.encode import Encoded, encode
 from eval_hooks.scoring import score
 from eval_hooks.tasks.mmlu import load
 from tests.benchmarks.machine import machine
@@ -70,7 +71,7 @@ def main() -> None:
     each = int(sys.argv[1]) if len(sys.argv) > 1 else 25
     print(f"{len(SUBJECTS)} subjects x {each} items, SmolLM2-135M fp32, lm-eval {version('lm_eval')}, {machine()}")
     print(f"{'':34}  {'batch':>5}  {'max |d logp|':>12}  {'of itself at 1':>14}  predictions alike", flush=True)
-    for name, case in CASES.items():
+    for name, case in ((name, CASES[name]) for name in sys.argv[2:] or CASES):
         ours, alone = by_us(model, tokenizer, data, each, case), None
         for batch in BATCHES:
             theirs = by_lm_eval(model, tokenizer, data, each, case, batch)
@@ -84,7 +85,19 @@ def by_us(model: Any, tokenizer: Any, data: Path, each: int, case: Mapping[str, 
     """Our scores of a case."""
     spec = TaskSpec(task="mmlu", path=str(data), subjects=SUBJECTS, limit=each * len(SUBJECTS), **case)
     items = encode(load(spec), spec, tokenizer, 8192)
+    if spec.chat_template:
+        items = [with_line_end(item) for item in items]
     return {item.item.item_id: list(one.logp) for item, one in zip(items, score(model, items), strict=True)}
+
+
+def with_line_end(item: Encoded) -> Encoded:
+    """With the prompt's last token scored too: lm-eval counts white space that ends a prompt among the option's tokens.
+
+    A chat template's prompt ends in a line's end, so lm-eval adds its log-probability to that of every option.
+    """
+    *shared, last = item.shared
+    branches = tuple((last, *branch) for branch in item.branches)
+    return replace(item, shared=tuple(shared), branches=branches, scored=tuple(n + 1 for n in item.scored))
 
 
 def by_lm_eval(model: Any, tokenizer: Any, data: Path, each: int, case: Mapping[str, Any], batch: int) -> Scores:
