@@ -245,8 +245,9 @@ def _encode_part(part: Part, encode: Encode, tokenizer: Any, how: Rendering, pro
             else:
                 part.rows.append(result)
     if not part.rows:
+        reasons = ", ".join(f"{reason} ({n} rows)" for reason, n in part.dropped.items())
         raise DataError(
-            f"data source {part.spec.name}: none of {len(part.raw)} rows can be trained on: {dict(part.dropped)}; "
+            f"data source {part.spec.name}: none of {len(part.raw)} rows can be trained on: {reasons}; "
             "raise train.max_length or change the data"
         )
 

@@ -25,7 +25,7 @@ ACTIONS = {
     "kl": ", kl: {weight: 1.0}",
     "lr": ", lr: {factor: 0.1}",
 }
-WORDS = ("train.max_steps=30", "eval.every=10", "eval.retain.0.limit=285", "eval.target.0.n=30", "track=null")
+WORDS = ("train.max_steps=30", "eval.every=10", "eval.retain.0.limit=285", "eval.target=[]", "track=null")
 
 
 def main() -> None:
@@ -37,7 +37,10 @@ def main() -> None:
     for action in actions:
         kept = [once(action, seed) for seed in seeds]
         first = first or kept
-        print(f"  {action:10} retained {np.mean(kept):+.1f} points{against(kept, first, actions[0])}", flush=True)
+        each = " ".join(f"{one:+.2f}" for one in kept)
+        print(
+            f"  {action:10} retained {np.mean(kept):+.1f} points ({each}){against(kept, first, actions[0])}", flush=True
+        )
 
 
 def against(kept: list[float], first: list[float], name: str) -> str:

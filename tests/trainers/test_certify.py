@@ -371,6 +371,7 @@ def test_a_run_without_options_to_ask_is_refused_before_it_starts(home: Path) ->
     assert not (home / "none").exists()
 
 
+@pytest.mark.soak
 def test_a_run_of_a_pipeline_is_certified_on_the_pipelines_axis(home: Path) -> None:
     """The second run starts from the first one's LoRA, merged; step 2 of it is step 5 of all."""
     from launch.load import load_any

@@ -101,6 +101,7 @@ def test_the_second_run_starts_from_the_first_ones_adapter(pipeline: Load, tiny_
     assert moved > 0.01
 
 
+@pytest.mark.soak
 def test_a_pipeline_that_stopped_goes_on_where_it_stopped(pipeline: Load, monkeypatch: pytest.MonkeyPatch) -> None:
     """The second run crashes once; resumed, the first is not run again, and the end is that of an unbroken one."""
     from trainers.unlearn.trainer import Trainer

@@ -352,6 +352,7 @@ def test_a_run_can_leave_all_measuring_to_a_watcher(
     assert summaries(tmp_path / "run") == summaries(runs(*LOSS))
 
 
+@pytest.mark.soak
 def test_a_pipeline_is_watched_as_one_folder(home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Two runs, one axis: the seam, the base each task is paired with, and the second run's start come out as before."""
     pipeline = load_any(str(write_pipeline(home)))
