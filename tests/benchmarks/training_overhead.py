@@ -21,6 +21,7 @@ from transformers import TrainerCallback
 
 from launch.load import load
 from tests.benchmarks.machine import machine
+from trainers.fetch import fetch
 from trainers.recipe import Recipe
 
 WORDS = ("eval.target=[]", "eval.retain=[]", "eval.every=null", "data.validation=[]", "track=null", "train.bf16=true",
@@ -87,7 +88,7 @@ def plain(steps: int) -> dict[str, Any]:
     with parts.part("weights"):
         from transformers import AutoModelForCausalLM
 
-        model = AutoModelForCausalLM.from_pretrained(ready.recipe.model.path, dtype="float32")
+        model = AutoModelForCausalLM.from_pretrained(fetch(ready.recipe.model.path), dtype="float32")
     with tempfile.TemporaryDirectory() as folder, parts.part("trainer"):
         ready.arguments.output_dir = folder
         trainer = SFTTrainer(
