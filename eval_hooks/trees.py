@@ -139,15 +139,12 @@ def _batches(
     places: int,
     prefix: Sequence[int] = (),
 ) -> list[Job]:
-    before: list[Sequence[int]] = [()] * len(members)
     if share:  # next to each other what begins alike
         members = sorted(members, key=lambda i: tuple(trees[i].shared))
-        before[1:] = [trees[i].shared for i in members[:-1]]
-    firsts = [trees[i].tokens - len(prefix) for i in members]
-    sizes = [
-        first - max(0, alike(tokens, trees[i].shared) - len(prefix))
-        for first, tokens, i in zip(firsts, before, members, strict=True)
-    ]
+    sizes = firsts = [trees[i].tokens - len(prefix) for i in members]
+    if share:
+        stems = [trees[i].shared[len(prefix) :] for i in members]
+        sizes = [n - alike(a, b) for n, a, b in zip(firsts, [(), *stems], stems, strict=False)]
     scored = [
         1 + sum(n - 1 for n in trees[i].scored) for i in members
     ]  # texts share the place before their first token

@@ -5,8 +5,12 @@ linear in the items but for the last, so they are made here for all resamples of
 """
 
 from functools import cache
+from typing import TYPE_CHECKING
 
 import numpy as np
+
+if TYPE_CHECKING:
+    from scipy.sparse import csr_array
 
 HALVINGS, SMALLEST = 10, 0.001
 """Steps of the search for the scale, and the scale below which it is small enough: relplot's."""
@@ -55,7 +59,7 @@ def grid_points(scale: float) -> int:
     return max(2000, round(20 / scale)) // 2 + 1
 
 
-def on_grid(conf: np.ndarray, points: int) -> "np.ndarray":  # (n,) -> sparse (n, points)
+def on_grid(conf: np.ndarray, points: int) -> "csr_array":  # (n,) -> (n, points)
     """Each confidence shared out between the two points it lies between."""
     from scipy.sparse import coo_array
 
