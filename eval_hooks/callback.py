@@ -6,7 +6,7 @@ trainer.add_callback(CheckpointEval(retain=[pocket], every=100, budget={"accurac
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -123,6 +123,8 @@ class CheckpointEval(TrainerCallback):
         """What somebody else has to carry out, now that training was stopped for it."""
         self.taken = 0
         """How often the budget's action was taken."""
+        self.writing: Callable[[Any], AbstractContextManager[None]] | None = None
+        """Entered with the model around a task that generates, where something else writes than the model itself."""
         self._reader: Reader | None = None
         self.abandoned = False
         """Set when the run is to end: what is being measured is broken off, and nothing more is."""
@@ -230,7 +232,7 @@ class CheckpointEval(TrainerCallback):
             seam=self.fill or (self.offset > 0 and step == 0),
             known=self.known if step == 0 else None,
             twice=step == 0,
-            whole=partial(whole_weights, optimizer=kwargs.get("optimizer")),
+            whole=self.writing or partial(whole_weights, optimizer=kwargs.get("optimizer")),
             looks=looks,
             last=self.out / "evals" / f"step-{last['step']}" if last else None,
             cost=self.cost,

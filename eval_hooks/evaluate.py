@@ -28,6 +28,7 @@ from eval_hooks.retention.reading import flips_to_read
 from eval_hooks.retention.strata import FEWEST
 from eval_hooks.summary import failed_task, summarise_loss, summarise_task
 from eval_hooks.table import column, loss_table, read_table, seconds_of, stamped, write_table
+from eval_hooks.vllm import engine
 from eval_hooks.waves import Drawn, Looks, in_waves
 
 if TYPE_CHECKING:
@@ -62,7 +63,7 @@ class Pass:
     twice: bool = False
     """In half precision choice tasks are scored a second time in other batches: what differs is the noise floor."""
     whole: Callable[[Any], AbstractContextManager[None]] = nullcontext
-    """Entered with the model around a task that generates: gathers weights that are sharded."""
+    """Entered with the model around a task that generates: gathers sharded weights, or has an engine write."""
     looks: Looks | None = None
     """Choice tasks to retain are scored in waves, up to a decision."""
     last: Path | None = None
@@ -122,7 +123,8 @@ def _tasks(
             continue  # the same weights were asked the same, at the end of the run before
         with run.whole(model) if task.generates else nullcontext():
             entry = _task_entry(run, task, model, reader, step, bar)
-        out[task.name] = {**entry, "seconds": round(time.monotonic() - begin, 3)}
+            by = {"written_by": "vLLM"} if engine() else {}
+        out[task.name] = {**entry, **by, "seconds": round(time.monotonic() - begin, 3)}
     return out
 
 

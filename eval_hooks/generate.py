@@ -14,6 +14,7 @@ from eval_hooks.errors import EvalError
 from eval_hooks.forward import Progress, batches, no_progress, scoring_mode
 from eval_hooks.items import GenerateItem, RecallItem
 from eval_hooks.ranks import Job, shared_out
+from eval_hooks.vllm import engine, written
 
 PLAIN_SAMPLING = {"do_sample": True, "temperature": 1.0, "top_k": 0, "top_p": 1.0}
 
@@ -50,7 +51,7 @@ def answers(
         for text, item in zip(prompts, items, strict=True)
     ]
     stops = stop_ids(model, tokenizer)
-    written = continuations(model, tokenizer, ids, max_new_tokens, batch_tokens=batch_tokens, progress=progress)
+    rows = continuations(model, tokenizer, ids, max_new_tokens, batch_tokens=batch_tokens, progress=progress)
     return [
         Answer(
             prompt=prompt,
@@ -58,7 +59,7 @@ def answers(
             n_tokens=len(new),
             hit_limit=not new or new[-1] not in stops,
         )
-        for prompt, new in zip(prompts, written, strict=True)
+        for prompt, new in zip(prompts, rows, strict=True)
     ]
 
 
@@ -75,12 +76,17 @@ def continuations(
 ) -> list[list[int]]:
     """What follows each prompt, in tokens, up to and with the first stop token, or the token that ends an `until` text.
 
-    Greedy, or drawn from the model's own distribution (temperature 1, a fixed seed). Ranks share the batches out.
+    Greedy, or drawn from the model's own distribution (temperature 1, a fixed seed). Ranks share the batches out. What
+    is greedy is the trainer's vLLM engine's, where one writes.
     """
     import torch
 
-    order = sorted(range(len(prompts)), key=lambda i: (len(prompts[i]), i))
     stops = stop_ids(model, tokenizer)
+    if engine() is not None and not sample:
+        with scoring_mode(model):
+            rows = written(engine(), prompts, stops, max_new_tokens, until, progress)
+        return [_up_to_a_stop(row, stops) for row in rows]
+    order = sorted(range(len(prompts)), key=lambda i: (len(prompts[i]), i))
     sizes = [len(prompts[i]) + max_new_tokens for i in order]
     jobs = [
         Job(cost=sum(sizes[k] for k in batch), members=[order[k] for k in batch])
@@ -178,4 +184,8 @@ def _generate(
     new = model.generate(input_ids=ids, attention_mask=mask, stopping_criteria=ends)[:, width:].tolist()
     if ends:
         new = [row[: ends[0].length.get(number)] for number, row in enumerate(new)]
-    return [row[: next((i + 1 for i, token in enumerate(row) if token in stops), len(row))] for row in new]
+    return [_up_to_a_stop(row, stops) for row in new]
+
+
+def _up_to_a_stop(row: list[int], stops: tuple[int, ...]) -> list[int]:
+    return row[: next((i + 1 for i, token in enumerate(row) if token in stops), len(row))]

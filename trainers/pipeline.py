@@ -12,10 +12,10 @@ from dataclasses import replace
 from pathlib import Path
 
 from eval_hooks.ranks import from_writer
-from eval_hooks.sinks import require_tensorboard
 from trainers import TrainError, announce, ranklog
 from trainers.environment import environment
 from trainers.lastfit import forget_the_last_fit
+from trainers.packages import require_packages
 from trainers.recipe import Pipeline, PipelineStage
 from trainers.run import (
     DONE,
@@ -122,8 +122,8 @@ def check(pipeline: Pipeline) -> None:
     from trainers.evaluation import checkpoint_eval
     from trainers.models import load_tokenizer
 
-    if any(stage.recipe.tensorboard for stage in pipeline.stages):
-        require_tensorboard()
+    for stage in pipeline.stages:
+        require_packages(stage.recipe)
     base = pipeline.stages[0].recipe.model.path
     for stage in pipeline.stages[1:]:
         recipe = starting_from(stage, base).recipe

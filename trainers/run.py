@@ -12,8 +12,8 @@ from data_mix import DataError
 from eval_hooks import EvalError
 from eval_hooks.files import checkpoints, write_json
 from eval_hooks.ranks import from_writer, on_writer
-from eval_hooks.sinks import require_tensorboard
 from eval_hooks.track import Tracker
+from eval_hooks.vllm import written_by
 from trainers import TrainError, actions, announce, ranklog
 from trainers.arguments import starts_ranks, take_one_gpu, training_arguments
 from trainers.certify import certify_run
@@ -24,6 +24,7 @@ from trainers.eval_tokenizer import eval_tokenizer
 from trainers.failures import advice
 from trainers.keeping import Complete, Keeping, check_roll_back, check_rule, disk, rule_of, say_best
 from trainers.lastfit import forget_the_last_fit
+from trainers.packages import require_packages
 from trainers.recipe import Recipe
 from trainers.resume import check_fork, decided, fork, go_on, newest_step, note_start
 from trainers.rundir import Place, check_free, give_back, set_status, take, write_recipe
@@ -88,8 +89,7 @@ def prepare(recipe: Recipe) -> Run:
     from trainers.models import load_tokenizer, starting_point
     from trainers.signals import StopOnSignal
 
-    if recipe.tensorboard:
-        require_tensorboard()
+    require_packages(recipe)
     take_one_gpu(recipe)
     recipe = replace(recipe, model=starting_point(recipe.model))
     tokenizer = load_tokenizer(recipe.model)
@@ -257,6 +257,7 @@ def _fit(run: Run, place: Place, newest: str | None, taken: Sequence[actions.Tak
     slowed = actions.slowed(recipe, taken, run.arguments.learning_rate)
     mended = other_ranks(recipe, run.arguments, newest)
     keeping = Keeping(recipe, place)
+    run.measure.writing = partial(written_by, trainer) if getattr(trainer, "use_vllm", False) else None
     measure = [run.measure] if recipe.eval.live else []
     late = [one for one in (slowed, mended) if one]
     first = [*run.also, *([OwnAttention(recipe.model.attn_implementation)] if ranks_of_a_row(recipe) > 1 else [])]

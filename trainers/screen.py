@@ -48,6 +48,8 @@ def say_evaluation(summary: Mapping[str, Any]) -> None:
         announce(f"measuring {foreseen(summary['foreseen'])}")
     if summary["step"] == 0 and summary["unshared"]:
         announce(f"measuring {unshared_words(summary)}")
+    if summary["step"] == 0 and (elsewhere := [name for name, e in summary["tasks"].items() if e.get("written_by")]):
+        announce(f"measuring {', '.join(elsewhere)}: answers are written by vLLM, as those that are learned from")
     for name, task in summary["tasks"].items() if summary["step"] == 0 else ():
         for doubt in doubts(name, task):
             announce(f"beware    {doubt}")

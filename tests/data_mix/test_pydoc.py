@@ -22,9 +22,9 @@ def test_there_is_enough_text_in_every_split_and_no_module_in_two() -> None:
 
 
 def test_the_same_seed_gives_the_same_rows_and_another_seed_others() -> None:
-    assert made(n=20) == made(n=20)
-    assert made(n=20) != made(n=20, seed=1)
-    assert len(made(n=20)) == 20
+    found = made(n=20)
+    assert len(found) == 20
+    assert made(n=20) == found != made(n=20, seed=1)
 
 
 def test_a_file_becomes_one_text_an_object(tmp_path: Path) -> None:

@@ -79,6 +79,7 @@ def test_two_ranks_print_the_losses_of_one_and_keep_a_log_each(recipe_file: Path
     assert json.loads(Path("two/environment.json").read_text())["world_size"] == 2
 
 
+@pytest.mark.soak
 def test_what_is_wrong_in_every_rank_is_said_once_with_code_2(recipe_file: Path) -> None:  # noqa: F811
     ended = done(LAUNCH, recipe_file, *SHORT, "train.max_length=3")
     assert ended.returncode == 2

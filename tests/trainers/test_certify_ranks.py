@@ -11,12 +11,9 @@ from tests.trainers.test_ranks import run
 LORA = ["adapter={kind: lora, r: 4}"]
 
 
+@pytest.mark.soak
 @pytest.mark.parametrize(
-    "words",
-    [
-        pytest.param([], id="full fp32"),
-        pytest.param([*LORA, "train.bf16=true"], id="lora bf16", marks=pytest.mark.soak),
-    ],
+    "words", [pytest.param([], id="full fp32"), pytest.param([*LORA, "train.bf16=true"], id="lora bf16")]
 )
 def test_what_two_ranks_gathered_is_what_they_measured(recipe_file: Path, words: list[str]) -> None:
     """A difference of 0 in fp32 although the trainer's weights were sharded; in bf16 less than a rounding of one logit."""

@@ -73,7 +73,7 @@ def test_the_last_words_of_a_process_that_is_killed_are_kept() -> None:
     done = run("os.write(2, b'last words'); os.kill(os.getpid(), 9)")
     assert done.returncode == -signal.SIGKILL
     assert done.stderr.endswith("last words")
-    assert log(0).endswith("last words")
+    assert "last words" in log(0)  # each stream has a `tee` of its own: their order is not kept
 
 
 @pytest.mark.parametrize(("number", "code"), [("SIGTERM", 143), ("SIGUSR1", 143)])
