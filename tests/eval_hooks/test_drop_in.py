@@ -188,6 +188,7 @@ def test_the_wandb_run_of_the_script_gets_exactly_our_keys(alone: Path) -> None:
     assert found.summary["eval/pocket/retention/verdict"] in {"kept", "undecided", "dropped", "gained"}
 
 
+@pytest.mark.soak
 def test_two_ranks_give_the_tables_of_one(alone: Path, tmp_path: Path, smollm2: Path) -> None:
     """The base's table row by row: nothing twice, nothing lost; one W&B run, of rank 0."""
     both = run(tmp_path / "theirs", smollm2, 2)

@@ -155,6 +155,7 @@ def test_a_run_that_its_budget_stops_writes_its_report_before_a_launcher_ends_it
     assert status()["code"] == 3 and Path("run/report.html").is_file() and "Knowledge kept?" in ended.stdout
 
 
+@pytest.mark.soak
 def test_resuming_where_nothing_is_yet_begins(recipe_file: Path) -> None:  # noqa: F811
     """What a Slurm file does at its first start."""
     ended = done(FORMS["temper train"](1), recipe_file, *SHORT, "--run-dir", "new/run", "--resume")

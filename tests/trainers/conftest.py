@@ -9,6 +9,7 @@ import pytest
 import torch
 from transformers import AutoTokenizer
 
+import eval_hooks.report
 from launch.load import load
 from tests.conftest import tiny_llama
 from trainers.recipe import Recipe
@@ -24,6 +25,18 @@ eval:
   retain: [{{task: pocket, variant: olmes_cf, shots: 0, limit: 20}}]
 track: {{wandb: {{mode: disabled}}}}
 """
+
+
+@pytest.fixture(autouse=True)
+def no_report(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Drawing a report takes a third of a tiny run; a test that reads one asks for `reports`."""
+    if "reports" not in request.fixturenames:
+        monkeypatch.setattr(eval_hooks.report, "write_report", lambda folder: [])
+
+
+@pytest.fixture
+def reports() -> None:
+    """A run that ends draws its report."""
 
 
 @pytest.fixture(scope="session")

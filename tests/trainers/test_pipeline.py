@@ -59,6 +59,7 @@ def summary(root: Path, step: int) -> dict[str, Any]:
     return json.loads((root / "evals" / f"step-{step}" / "summary.json").read_text())
 
 
+@pytest.mark.usefixtures("reports")
 def test_a_pipeline_is_one_folder_one_axis_and_one_report(pipeline: Load, capsys: pytest.CaptureFixture) -> None:
     assert train_pipeline(pipeline()) == 0
     root = Path("runs/both")

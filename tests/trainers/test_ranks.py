@@ -57,7 +57,7 @@ CASES = {
     "unlearn cached": [*UNLEARN, "method={name: npo}", "train.precompute_ref_log_probs=true"],
     "rlvr": [*RLVR, "train.per_device_train_batch_size=4"],
 }
-SOAK = ("dpo zero2", "rlvr", "cpt", "cpt lora", "dpo lora", "unlearn", "unlearn lora", "unlearn cached")
+SOAK = ("dpo", "dpo zero2", "rlvr", "cpt", "cpt lora", "dpo lora", "unlearn", "unlearn lora", "unlearn cached")
 KEYS = {"dpo": "train/rewards/margins", "unlearn": "train/loss_forget", "rlvr": "train/reward"}
 
 

@@ -139,6 +139,7 @@ def test_a_changed_recipe_goes_on_or_is_refused(recipe: Load, whole: Path, capsy
     assert [step for step, *_ in curve(whole)] == [1, 2, 3, 4, 5]
 
 
+@pytest.mark.usefixtures("reports")
 def test_a_budget_that_stopped_a_run_stops_it_again(recipe: Load, whole: Path) -> None:
     """Killed between the decision at step 3 and the end of the run: resumed, it ends with code 3, untrained."""
     shutil.rmtree(whole / "checkpoints/checkpoint-4")

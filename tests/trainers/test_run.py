@@ -26,6 +26,7 @@ def status(folder: Path) -> dict[str, Any]:
     return json.loads((folder / "status.json").read_text())
 
 
+@pytest.mark.usefixtures("reports")
 def test_a_run_leaves_everything_it_promises(recipe: Load, recipe_file: Path, capsys: pytest.CaptureFixture) -> None:
     assert train(recipe("eval.every=2", "adapter.kind=lora", "adapter.r=2")) == 0
     run = Path("runs/tiny")
@@ -113,6 +114,7 @@ def test_the_keyboard_ends_a_run_with_code_130(recipe: Load, monkeypatch: pytest
     assert status(Path("runs/tiny"))["state"] == "interrupted"
 
 
+@pytest.mark.usefixtures("reports")
 def test_a_budget_that_is_crossed_ends_with_code_3_and_a_report(recipe: Load, monkeypatch: pytest.MonkeyPatch) -> None:
     """The callback's own test shows when a loss counts as proven; here it is declared proven at step 2."""
     monkeypatch.setattr(

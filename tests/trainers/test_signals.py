@@ -128,6 +128,7 @@ def test_a_signal_breaks_an_evaluation_off_and_it_is_made_first_when_resumed(rec
         )
 
 
+@pytest.mark.soak
 def test_a_second_signal_ends_a_run_at_once(recipe_file: Path) -> None:
     """While a step takes a minute: code 143 within seconds, no checkpoint."""
     slow = PLUGIN + "import time, trl\nreal = trl.SFTTrainer.training_step\n"

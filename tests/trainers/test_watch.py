@@ -123,12 +123,11 @@ def steps(folder: Path) -> list[int]:
 @pytest.mark.parametrize(
     "words",
     [
-        (),
-        ("adapter={kind: lora, r: 4}",),
-        ("train.bf16=true",),
-        ("adapter={kind: lora, r: 4}", "model.add_tokens=[<x>]"),
+        pytest.param((), id="full", marks=pytest.mark.soak),
+        pytest.param(("adapter={kind: lora, r: 4}",), id="lora", marks=pytest.mark.soak),
+        pytest.param(("train.bf16=true",), id="bf16"),
+        pytest.param(("adapter={kind: lora, r: 4}", "model.add_tokens=[<x>]"), id="lora and new tokens"),
     ],
-    ids=["full", "lora", "bf16", "lora and new tokens"],
 )
 def test_a_watcher_gives_the_numbers_that_the_run_gave(copy: Callable[..., Any], words: tuple[str, ...]) -> None:
     """All evaluations are removed, the start's as well: files, keys and numbers come out as before."""
