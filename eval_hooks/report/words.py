@@ -83,7 +83,8 @@ def flipped(retention: Mapping[str, Any]) -> str:
     tail = "of all items, estimated" if p is None else f"McNemar p = {p:.3g}"
     noise = retention.get("noise_flips")
     if noise is not None:
-        tail += f" (noise of the arithmetic: {noise} item{'s differ' if noise != 1 else ' differs'} when the base is scored twice)"
+        items = "1 item differs" if noise == 1 else f"{noise} items differ"
+        tail += f" (noise of the arithmetic: {items} when the base is scored twice)"
     return f"lost {retention['lost']}, gained {retention['gained']}, {tail}"
 
 

@@ -33,14 +33,17 @@ class Kill:
     """Whether a half-written checkpoint was left behind."""
 
 
-def kill_at(process: subprocess.Popen[bytes], run: Path, moment: Moment, last: int, rng: Random) -> Kill | None:
+def kill_at(
+    process: subprocess.Popen[bytes], run: Path, moment: Moment, last: int, left: int, rng: Random
+) -> Kill | None:
     """Wait for a moment of a running process's run folder, kill its group, say what was left; None: it ended before.
 
-    A step is drawn from those that are still to come, but the `last`; then a delay of up to a step. A save is caught
-    when a folder appears, an evaluation when status.json says it; then a delay of up to a quarter of a second.
+    Of the steps still to come, but the `last`, as many are drawn as kills are `left`, and the first of them is meant,
+    so that all have room; then a delay of up to a step. A save is caught when a folder appears, an evaluation when
+    status.json says it; then a delay of up to a quarter of a second.
     """
     first = steps_logged(run)[-1] if steps_logged(run) else 0
-    goal = rng.randint(min(first + 1, last - 1), last - 1)
+    goal = min(rng.randint(min(first + 1, last - 1), last - 1) for _ in range(left))
     begin, since = time.monotonic(), time.time()
     signs: Mapping[Moment, Callable[[], Any]] = {
         "step": lambda: steps_logged(run)[-1:] >= [goal],

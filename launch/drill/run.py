@@ -74,7 +74,7 @@ def killed(asked: Drill, run: Path, kills: int, rng: Random) -> Iterator[Kill]:
     for number in range(kills):
         moment = MOMENTS[number % len(MOMENTS)]
         with started(asked, run, asked.nproc) as process:
-            kill = kill_at(process, run, moment, asked.steps, rng)
+            kill = kill_at(process, run, moment, asked.steps, kills - number, rng)
         if kill is None:
             state = read_status(run).get("state")
             print(f"drill     kill {number + 1}: the run ended first ({state}), see {log_of(run)}", file=sys.stderr)

@@ -33,8 +33,8 @@ def test_a_run_that_is_killed_and_resumed_is_the_unbroken_one(recipe_file: Path,
 
 @pytest.mark.soak
 def test_fifty_random_kills_lose_nothing(recipe_file: Path) -> None:
-    words = words_of(("eval.retain.0.limit=8",), steps=120, every=5)
-    asked = Drill(recipe=str(recipe_file), words=words, steps=120, nproc=1, other_ranks=None, out=Path("drill"))
+    words = words_of(("eval.retain.0.limit=8",), steps=240, every=5)
+    asked = Drill(recipe=str(recipe_file), words=words, steps=240, nproc=1, other_ranks=None, out=Path("drill"))
     assert drill(asked, kills=50, seed=0) == 0
 
 
