@@ -147,6 +147,8 @@ def _guarded(run: Run, place: Place, resume: bool, wandb_run: Any) -> int:
         raise
     except Exception as error:
         return _crashed(run, folder, error)
+    finally:
+        run.signals.give_back()
 
 
 def _train(run: Run, place: Place, resume: bool, wandb_run: Any) -> int:
@@ -270,7 +272,8 @@ def _fit(run: Run, place: Place, newest: str | None, taken: Sequence[actions.Tak
     try:
         trainer.train(resume_from_checkpoint=newest)
     finally:
-        run.signals.give_back()
+        if not run.signals.code:  # else they are still being heard, for ranks that they reach late
+            run.signals.give_back()
     trainer.save_state()
     run.arguments.max_steps = trainer.state.max_steps  # also of a run in epochs, whose mix may grow when it goes on
     if rank() == 0:

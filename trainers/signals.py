@@ -41,9 +41,11 @@ class StopOnSignal(TrainerCallback):
             self._before = {number: signal.signal(number, self._note) for number in CODES}
 
     def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
-        """Save and stop, where a signal has come."""
+        """Save and stop, where a signal has come; a rank that it reaches later takes it for an echo."""
         self.code = highest(self._arrived, args.device)
         if self.code:
+            if not self._arrived:
+                self._arrived, self._since = self.code, time.monotonic()
             control.should_save = control.should_training_stop = self.measure.abandoned = True
 
     def on_train_end(

@@ -12,6 +12,7 @@ from transformers import AutoModelForCausalLM
 import trainers.run
 from data_mix import DataError
 from eval_hooks import EvalError
+from eval_hooks.files import whole_checkpoints
 from eval_hooks.table import read_table
 from trainers import TrainError
 from trainers.fetch import cache_dir
@@ -112,6 +113,32 @@ def test_the_keyboard_ends_a_run_with_code_130(recipe: Load, monkeypatch: pytest
     assert train(recipe("eval.retain=[]")) == 130
     assert signal.getsignal(signal.SIGINT) is before
     assert status(Path("runs/tiny"))["state"] == "interrupted"
+
+
+def test_a_signal_that_reaches_a_rank_after_the_others_is_an_echo(
+    recipe: Load, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another rank had it in the first step; this one gets it when training is over and ranks still speak with each other."""
+    save_state = Trainer.save_state
+
+    def late(trainer: Trainer) -> None:
+        save_state(trainer)
+        signal.raise_signal(signal.SIGTERM)
+
+    def leave(number: int, frame: object) -> None:
+        raise SystemExit(9)
+
+    monkeypatch.setattr(Trainer, "save_state", late)
+    monkeypatch.setattr("trainers.signals.highest", lambda value, device: 143)
+    before = signal.signal(signal.SIGTERM, leave)
+    try:
+        assert train(recipe("eval.retain=[]")) == 143
+        assert signal.getsignal(signal.SIGTERM) is leave
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    run = Path("runs/tiny")
+    assert (status(run)["state"], status(run)["code"]) == ("interrupted", 143)
+    assert "--resume goes on" in status(run)["error"] and list(whole_checkpoints(run)) == [1]
 
 
 @pytest.mark.usefixtures("reports")
