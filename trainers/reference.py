@@ -6,11 +6,12 @@ same for a disabled adapter, for a copy loaded again from its folder, and for TR
 
 import hashlib
 import json
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager, ExitStack
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from eval_hooks.ranks import from_writer
 from trainers import TrainError
 from trainers.catalog import METHODS
 from trainers.fetch import cache_dir
@@ -74,35 +75,45 @@ def start_of(trainer: Any, copy: Any) -> Reference:
 def cached_logps(trainer: Any, sides: Mapping[str, Sequence[dict[str, Any]]], start: str) -> dict[str, Any]:
     """The rows with `reference`, their labels' log-probabilities under the model as it is now: (T - 1) numbers a row.
 
-    Computed once for a start (`start`: its hash) and these rows, kept on disk. All ranks compute all of them, so that
-    ZeRO-3's shards are gathered by everybody; the first rank writes.
+    Computed once for a start (`start`: its hash) and these rows, kept on the first rank's disk. All ranks compute all
+    of them, so that ZeRO-3's shards are gathered by everybody.
     """
     import torch
 
     digest = hashlib.sha256(json.dumps([start, sides], sort_keys=True).encode()).hexdigest()[:16]
     file = cache_dir() / "reference" / f"{digest}.pt"
-    if not file.is_file():
-        made = {side: _logps(trainer, rows) for side, rows in sides.items()}
+    known = from_writer(torch.load(file, weights_only=True) if file.is_file() else None)
+    if known is None:
+        with _untrained(trainer) as model:
+            known = {side: _logps(trainer, model, rows) for side, rows in sides.items()}
         if trainer.is_world_process_zero():
             file.parent.mkdir(parents=True, exist_ok=True)
-            torch.save(made, file.with_suffix(".part"))
+            torch.save(known, file.with_suffix(".part"))
             file.with_suffix(".part").rename(file)
-    trainer.accelerator.wait_for_everyone()
-    known = torch.load(file, weights_only=True)
     return {
         side: [{**row, "reference": logps} for row, logps in zip(rows, known[side], strict=True)]
         for side, rows in sides.items()
     }
 
 
-def _logps(trainer: Any, rows: Sequence[dict[str, Any]]) -> list[list[float]]:
+@contextmanager
+def _untrained(trainer: Any) -> Iterator[Any]:
+    """The trainer's model before training, to be called; ZeRO-3's hooks go afterwards, training hangs up its own."""
+    from trl.models.utils import remove_hooks
+
+    model = placed(trainer.model, trainer.accelerator) if trainer.is_deepspeed_enabled else trainer.model
+    model.eval()
+    yield model
+    if getattr(model, "optimizer", None) is not None:
+        remove_hooks(model)
+
+
+def _logps(trainer: Any, model: Any, rows: Sequence[dict[str, Any]]) -> list[list[float]]:
     import torch
     from tqdm.auto import tqdm
 
     from trainers.logprobs import Tokens, token_logps
 
-    model = placed(trainer.model, trainer.accelerator) if trainer.is_deepspeed_enabled else trainer.model
-    model.eval()
     out: list[list[float]] = []
     with torch.no_grad(), trainer.accelerator.autocast():
         silent = not trainer.is_world_process_zero()
