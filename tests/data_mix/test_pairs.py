@@ -108,10 +108,10 @@ def test_both_results_have_the_same_form_and_the_chosen_is_the_engines() -> None
 
 
 def test_length_does_not_give_the_right_one_away() -> None:
-    """60 pairs: to take the longer (or the shorter) answer is right in about as many as it is wrong, sign test."""
+    """100 pairs: to take the longer (or the shorter) answer is right in about as many as it is wrong, sign test."""
     from scipy.stats import binomtest
 
-    found = list(rows(Sql(n=60, **SMALL), Random(0)))
+    found = list(rows(Sql(n=100, **SMALL), Random(0)))
     gaps = np.array([len(r["chosen"][0]["content"]) - len(r["rejected"][0]["content"]) for r in found])
     longer, shorter = int((gaps > 0).sum()), int((gaps < 0).sum())
     assert binomtest(longer, longer + shorter).pvalue > 0.01

@@ -20,10 +20,6 @@ from eval_hooks.table import read_table
 from trainers.recipe import Recipe
 from trainers.run import train
 
-vllm = pytest.importorskip(
-    "vllm", reason="vLLM is not installed; its releases need other versions than constraints.txt"
-)
-
 WORDS = (
     "stage=rlvr", "method.name=grpo", "plugins=[./short.py]",
     "data.train=[{source: jsonl, path: easy.jsonl}]", "train.max_steps=2",
@@ -43,6 +39,7 @@ VERIFIERS = {"short": Verifier(verify=lambda row, text: Verdict(reward=-len(text
 @pytest.fixture
 def as_on_a_gpu(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """fp32, and weights that can be loaded again; returns the steps at which they were."""
+    vllm = pytest.importorskip("vllm", reason="vLLM is not installed; it asks for other versions than constraints.txt")
     import trl.generation.vllm_generation as of_trl
     import vllm.model_executor.layers.utils as layers
 
