@@ -80,13 +80,7 @@ class CheckpointEval(TrainerCallback):
         on_begin: Callable[[int], None] | None = None,
         on_summary: Callable[[dict[str, Any]], None] | None = None,
     ) -> None:
-        self.entries: list[tuple[TaskSpec, Role]] = [
-            *((_spec(t), "target") for t in tasks),
-            *((_spec(t), "retain") for t in retain),
-        ]
-        names = [spec.called for spec, _ in self.entries]
-        if twice := {name for name in names if names.count(name) > 1}:
-            raise EvalError(f"two tasks are called {sorted(twice)}; give one of them a `name`")
+        self.entries = _entries(tasks, retain)
         self.every, self.out = every, Path(out)
         self.held_out, self.judges = held_out or {}, judges or {}
         self._items = [load_items(spec, (rows or {}).get(spec.called)) for spec, _ in self.entries]
@@ -348,6 +342,14 @@ def period_of(every: int | float | str | None, max_steps: int) -> int | None:
     if isinstance(every, float) and every <= 1.0:
         return max(1, round(every * max_steps))
     return int(every) if isinstance(every, int | float) else None
+
+
+def _entries(tasks: Sequence[Entry], retain: Sequence[Entry]) -> list[tuple[TaskSpec, Role]]:
+    out: list[tuple[TaskSpec, Role]] = [*((_spec(t), "target") for t in tasks), *((_spec(t), "retain") for t in retain)]
+    names = [spec.called for spec, _ in out]
+    if twice := {name for name in names if names.count(name) > 1}:
+        raise EvalError(f"two tasks are called {sorted(twice)}; give one of them a `name`")
+    return out
 
 
 def _spec(entry: Entry) -> TaskSpec:

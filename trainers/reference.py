@@ -11,7 +11,7 @@ from contextlib import AbstractContextManager, ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from eval_hooks.ranks import from_writer
+from eval_hooks.ranks import from_writer, on_writer
 from trainers import TrainError
 from trainers.catalog import METHODS
 from trainers.fetch import cache_dir
@@ -82,7 +82,7 @@ def cached_logps(trainer: Any, sides: Mapping[str, Sequence[dict[str, Any]]], st
 
     digest = hashlib.sha256(json.dumps([start, sides], sort_keys=True).encode()).hexdigest()[:16]
     file = cache_dir() / "reference" / f"{digest}.pt"
-    known = from_writer(torch.load(file, weights_only=True) if file.is_file() else None)
+    known = from_writer(on_writer(lambda: torch.load(file, weights_only=True) if file.is_file() else None))
     if known is None:
         with _untrained(trainer) as model:
             known = {side: _logps(trainer, model, rows) for side, rows in sides.items()}

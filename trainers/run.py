@@ -272,6 +272,7 @@ def _fit(run: Run, place: Place, newest: str | None, taken: Sequence[actions.Tak
     try:
         trainer.train(resume_from_checkpoint=newest)
     finally:
+        run.measure.writing = None  # it would keep the trainer, and its model, in memory
         if not run.signals.code:  # else they are still being heard, for ranks that they reach late
             run.signals.give_back()
     trainer.save_state()
