@@ -1,22 +1,27 @@
-"""Steps a second of a recipe against a plain TRL script on the same rows; start-up by part; saving and resuming.
+"""Seconds a step of a recipe against a plain TRL script on the same rows; start-up by part; saving and resuming.
 
 Run alone:
-    python -m tests.benchmarks.training_overhead [steps, default 12] [rounds, default 2]
-Each run is a process of its own, both kinds in turn; a step's time is the median over the steps after the first two.
+    python -m tests.benchmarks.training_overhead [steps, default 40]
+Each kind is a process of its own, and they take turns: while one makes a step, the other waits. Both train on the same
+batches in the same order, so step n of one is paired with step n of the other, and what the machine does meanwhile
+reaches both. The ratio is the pairs' median, with the bootstrap's 95 % interval.
 """
 
 import json
-import subprocess
+import multiprocessing
 import sys
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import replace
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import contextmanager, redirect_stdout
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from statistics import median
+from threading import Semaphore
 from typing import Any
 
+import numpy as np
+from scipy.stats import bootstrap
 from transformers import TrainerCallback
 
 from launch.load import load
@@ -28,19 +33,22 @@ WORDS = ("eval.target=[]", "eval.retain=[]", "eval.every=null", "data.validation
          "train.logging_steps=1", "train.save_strategy=no")  # fmt: skip
 
 
-class Stopwatch(TrainerCallback):
-    """When each step ended, in seconds."""
+@dataclass
+class Turns(TrainerCallback):
+    """Steps in turn with another process: a step's seconds are from the turn's beginning to where the next step begins."""
 
-    def __init__(self) -> None:
-        self.ends: list[float] = []
+    mine: Semaphore
+    theirs: Semaphore
+    seconds: list[float] = field(default_factory=list)
+    began: float | None = None
 
-    def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        """Note it."""
-        self.ends.append(time.perf_counter())
-
-    def step_s(self) -> float:
-        """Seconds a step, the median."""
-        return median(b - a for a, b in zip(self.ends[1:], self.ends[2:], strict=False))
+    def on_step_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        """The step before is over: note it, let the other make one, wait."""
+        if self.began is not None:
+            self.seconds.append(time.perf_counter() - self.began)
+        self.theirs.release()
+        self.mine.acquire()
+        self.began = time.perf_counter()
 
 
 class Parts:
@@ -62,22 +70,21 @@ def recipe(steps: int) -> Recipe:
     return load("quickstart", [*WORDS, f"train.max_steps={steps}"])
 
 
-def temper(steps: int) -> dict[str, Any]:
+def temper(steps: int, turns: Turns) -> dict[str, float]:
     """As `temper train` does it."""
     from trainers.run import carry_out, prepare
     from trainers.rundir import Place
 
-    watch = Stopwatch()
     with tempfile.TemporaryDirectory() as folder:
         (Path(folder) / "checkpoints").mkdir()
-        run = replace(prepare(recipe(steps)), also=[watch])
+        run = replace(prepare(recipe(steps)), also=[turns])
         assert carry_out(run, Place(folder=Path(folder), root=Path(folder)), resume=False) == 0
-    return {"step_s": watch.step_s()}
+    return {}
 
 
-def plain(steps: int) -> dict[str, Any]:
-    """As a script of one's own: trl.SFTTrainer with the same rows, arguments and LoRA; and what its parts take."""
-    parts, watch = Parts(), Stopwatch()
+def plain(steps: int, turns: Turns) -> dict[str, float]:
+    """As a script of one's own: trl.SFTTrainer with the same rows, arguments and LoRA; what the parts of its start take."""
+    parts = Parts()
     with parts.part("imports"):
         from peft import LoraConfig
         from trl import SFTTrainer
@@ -94,15 +101,13 @@ def plain(steps: int) -> dict[str, Any]:
         trainer = SFTTrainer(
             model=model, args=ready.arguments, train_dataset=ready.mix.train, processing_class=ready.tokenizer,
             peft_config=LoraConfig(r=16, lora_alpha=32, target_modules="all-linear", task_type="CAUSAL_LM"),
-            callbacks=[watch],
+            callbacks=[turns],
         )  # fmt: skip
-    begin = time.perf_counter()
     trainer.train()
-    parts.seconds["first step"] = round(watch.ends[0] - begin, 2)
-    return {"step_s": watch.step_s(), "parts": parts.seconds}
+    return {**parts.seconds, "first step": round(turns.seconds[0], 2)}
 
 
-def checkpoints(steps: int) -> dict[str, Any]:
+def checkpoints() -> dict[str, Any]:
     """Of a LoRA, and of all weights: a checkpoint's size, seconds to write it, and from its load to the end of the next step."""
     from trainers.run import train
 
@@ -128,36 +133,43 @@ def ended(run: Path) -> list[float]:
     return [line["time"] for line in lines if "train/loss" in line]
 
 
+def process(kind: str, steps: int, mine: Semaphore, theirs: Semaphore) -> tuple[list[float], dict[str, float]]:
+    """One kind, which starts when it is its turn and leaves the turn to the other when it has ended."""
+    turns = Turns(mine, theirs)
+    mine.acquire()
+    try:
+        parts = {"plain": plain, "temper": temper}[kind](steps, turns)
+    finally:
+        theirs.release()
+    return turns.seconds, parts
+
+
 def main() -> None:
-    """Both kinds in turn, then the table."""
-    if len(sys.argv) > 1 and sys.argv[1] in KINDS:
-        result = KINDS[sys.argv[1]](int(sys.argv[2]))
-        print("RESULT " + json.dumps(result), flush=True)
-        return
-    steps, rounds = [*map(int, sys.argv[1:]), *(12, 2)[len(sys.argv) - 1 :]]
+    """Both kinds step by step, then the table."""
+    steps = int(sys.argv[1]) if len(sys.argv) > 1 else 40
     print(f"quickstart, {steps} steps, {machine()}")
-    found: dict[str, list[dict[str, Any]]] = {"plain": [], "temper": []}
-    for _ in range(rounds):
-        for kind, results in found.items():
-            results.append(once(kind, steps))
-            print(f"  {kind:7} {results[-1]['step_s']:.3f} s a step", flush=True)
-    a, b = (median(one["step_s"] for one in found[kind]) for kind in ("plain", "temper"))
-    print(f"  ratio   {b / a:.3f}x the time of a plain TRL script")
-    print(f"  start   {found['plain'][0]['parts']}")
-    print(f"  checkpoints {once('checkpoints', steps)}")
+    with redirect_stdout(sys.stderr):
+        (theirs, parts), (ours, _) = side_by_side(steps)
+        saved = checkpoints()
+    seconds = {"plain": theirs[1:], "temper": ours[1:]}
+    ratios = np.divide(seconds["temper"], seconds["plain"])
+    interval = bootstrap((ratios,), np.median, rng=0).confidence_interval
+    for kind in ("plain", "temper"):
+        print(f"  {kind:7} {np.median(seconds[kind]):.3f} s a step")
+    print(f"  ratio   {np.median(ratios):.4f}x a plain TRL script's step, {interval.low:.4f} to {interval.high:.4f}")
+    print(f"  pairs   {len(ratios)}, middle half {np.quantile(ratios, 0.25):.3f} to {np.quantile(ratios, 0.75):.3f}")
+    print(f"  start   {parts}")
+    print(f"  checkpoints {saved}")
 
 
-def once(kind: str, steps: int) -> dict[str, Any]:
-    """One run in a process of its own."""
-    command = [sys.executable, "-m", "tests.benchmarks.training_overhead", kind, str(steps)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    lines = [line for line in done.stdout.splitlines() if line.startswith("RESULT ")]
-    if not lines:
-        raise RuntimeError(done.stderr[-2000:])
-    return dict(json.loads(lines[-1].removeprefix("RESULT ")))
+def side_by_side(steps: int) -> list[tuple[list[float], dict[str, float]]]:
+    """Plain and temper: seconds a step, and the parts of the start."""
+    spawn = multiprocessing.get_context("spawn")
+    with spawn.Manager() as manager, ProcessPoolExecutor(2, mp_context=spawn) as pool:
+        a, b = manager.Semaphore(1), manager.Semaphore(0)
+        runs = pool.submit(process, "plain", steps, a, b), pool.submit(process, "temper", steps, b, a)
+        return [run.result() for run in runs]
 
-
-KINDS = {"plain": plain, "temper": temper, "checkpoints": checkpoints}
 
 if __name__ == "__main__":
     main()
