@@ -9,6 +9,7 @@ from pathlib import Path
 
 from launch.cli import runs, measures, catalogs  # isort: skip - each registers its commands, in the order of --help
 from launch.cli.app import app, people_errors
+from trainers.memory.allocator import give_back_freed
 
 __all__ = ["app", "arrange", "catalogs", "main", "measures", "people_errors", "runs"]
 CHATTY = ("torch.utils._pytree", "torchao")
@@ -39,6 +40,7 @@ def arrange(words: Sequence[str]) -> list[str]:
 def main() -> None:
     """Run the command; of a run with several ranks only the first one is seen."""
     words = arrange(sys.argv[1:])
+    give_back_freed()
     for name in CHATTY:
         logging.getLogger(name).setLevel(logging.ERROR)
     if words[0] == "train":

@@ -36,9 +36,11 @@ def main() -> None:
     """The process: FOLDER RECIPE [key=value ...]."""
     from launch.cli import people_errors
     from launch.load import load
+    from trainers.memory.allocator import give_back_freed
     from trainers.memory.probe import probe
 
     folder, name, *words = sys.argv[1:]
+    give_back_freed()
     try:
         probe(load(name, words), Path(folder))
     except people_errors() as error:
