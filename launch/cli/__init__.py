@@ -7,9 +7,10 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from launch.allocator import give_back_freed
+
 from launch.cli import runs, measures, catalogs  # isort: skip - each registers its commands, in the order of --help
 from launch.cli.app import app, people_errors
-from trainers.memory.allocator import give_back_freed
 
 __all__ = ["app", "arrange", "catalogs", "main", "measures", "people_errors", "runs"]
 CHATTY = ("torch.utils._pytree", "torchao")

@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from launch.allocator import give_back_freed
 from launch.problems import RecipeError
 
 WRONG_REQUEST = 2
@@ -36,7 +37,6 @@ def main() -> None:
     """The process: FOLDER RECIPE [key=value ...]."""
     from launch.cli import people_errors
     from launch.load import load
-    from trainers.memory.allocator import give_back_freed
     from trainers.memory.probe import probe
 
     folder, name, *words = sys.argv[1:]
