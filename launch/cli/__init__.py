@@ -7,8 +7,6 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from launch.allocator import give_back_freed
-
 from launch.cli import runs, measures, catalogs  # isort: skip - each registers its commands, in the order of --help
 from launch.cli.app import app, people_errors
 
@@ -41,7 +39,6 @@ def arrange(words: Sequence[str]) -> list[str]:
 def main() -> None:
     """Run the command; of a run with several ranks only the first one is seen."""
     words = arrange(sys.argv[1:])
-    give_back_freed()
     for name in CHATTY:
         logging.getLogger(name).setLevel(logging.ERROR)
     if words[0] == "train":

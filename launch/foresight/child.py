@@ -9,7 +9,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from launch.allocator import give_back_freed
 from launch.problems import RecipeError
 
 WRONG_REQUEST = 2
@@ -40,7 +39,6 @@ def main() -> None:
     from trainers.memory.probe import probe
 
     folder, name, *words = sys.argv[1:]
-    give_back_freed()
     try:
         probe(load(name, words), Path(folder))
     except people_errors() as error:

@@ -53,7 +53,7 @@ def sources(foresight: Foresight, rows: Sequence[Row]) -> Iterator[str]:
         yield f"source    weights, grads, optimizer of {', '.join(names)}: {source}"
     yield "source    activations, evaluation: every tensor of a forward and backward pass is counted"
     spare = "for CUDA, NCCL and gaps, assumed" if foresight.on_gpu else "there before any model, measured now"
-    turns = "take turns" if foresight.on_gpu else "add up, since a process keeps much of what an evaluation took"
+    turns = "take turns" if foresight.on_gpu else "add up, since malloc keeps what an evaluation took"
     yield f"source    total: with {size(foresight.spare)} {spare}; activations, evaluation and rollouts {turns}"
 
 
