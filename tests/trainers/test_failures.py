@@ -216,6 +216,7 @@ def test_a_run_outlives_its_wandb_process_and_one_run_comes_of_it(
     The first one's process had written nothing yet (it does so after some seconds): what it lacks is shown again.
     """
     import psutil
+    import wandb
 
     from tests.eval_hooks.offline import offline_runs
 
@@ -233,6 +234,7 @@ def test_a_run_outlives_its_wandb_process_and_one_run_comes_of_it(
     with pytest.warns(UserWarning, match="W&B: .*begun anew in .*offline-run"):
         assert train(recipe(*words), run_dir=Path("run")) == 0
     assert [step for step, *_ in curve(Path("run"))] == [1, 2, 3, 4]
+    wandb.teardown()  # waits for the process that writes the file
     halves = offline_runs(Path("run"))
     number = json.loads(Path("run/wandb.json").read_text())["id"]
     assert [half.folder.name.endswith(number) for half in halves] == [True, True] and halves[1].id == number
