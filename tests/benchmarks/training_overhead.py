@@ -32,6 +32,9 @@ from trainers.recipe import Recipe
 WORDS = ("eval.target=[]", "eval.retain=[]", "eval.every=null", "data.validation=[]", "track=null", "train.bf16=true",
          "train.logging_steps=1", "train.save_strategy=no")  # fmt: skip
 
+Trained = tuple[list[float], list[float], dict[str, float]]
+"""Seconds of each step, losses, and the parts of the start."""
+
 
 @dataclass
 class Turns(TrainerCallback):
@@ -40,6 +43,7 @@ class Turns(TrainerCallback):
     mine: Semaphore
     theirs: Semaphore
     seconds: list[float] = field(default_factory=list)
+    losses: list[float] = field(default_factory=list)
     began: float | None = None
 
     def on_step_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
@@ -49,6 +53,10 @@ class Turns(TrainerCallback):
         self.theirs.release()
         self.mine.acquire()
         self.began = time.perf_counter()
+
+    def on_log(self, args: Any, state: Any, control: Any, logs: dict[str, Any] | None = None, **kwargs: Any) -> None:
+        """What shows that both had the same batches."""
+        self.losses += [logs["loss"]] if logs and "loss" in logs else []
 
 
 class Parts:
@@ -133,23 +141,25 @@ def ended(run: Path) -> list[float]:
     return [line["time"] for line in lines if "train/loss" in line]
 
 
-def process(kind: str, steps: int, mine: Semaphore, theirs: Semaphore) -> tuple[list[float], dict[str, float]]:
+def process(kind: str, steps: int, mine: Semaphore, theirs: Semaphore) -> Trained:
     """One kind, which starts when it is its turn and leaves the turn to the other when it has ended."""
     turns = Turns(mine, theirs)
     mine.acquire()
     try:
-        parts = {"plain": plain, "temper": temper}[kind](steps, turns)
+        with redirect_stdout(sys.stderr):
+            parts = {"plain": plain, "temper": temper}[kind](steps, turns)
     finally:
         theirs.release()
-    return turns.seconds, parts
+    return turns.seconds, turns.losses, parts
 
 
 def main() -> None:
     """Both kinds step by step, then the table."""
     steps = int(sys.argv[1]) if len(sys.argv) > 1 else 40
     print(f"quickstart, {steps} steps, {machine()}")
+    (theirs, their_losses, parts), (ours, our_losses, _) = side_by_side(steps)
+    np.testing.assert_allclose(our_losses, their_losses, rtol=0.01, err_msg="not the same batches")
     with redirect_stdout(sys.stderr):
-        (theirs, parts), (ours, _) = side_by_side(steps)
         saved = checkpoints()
     seconds = {"plain": theirs[1:], "temper": ours[1:]}
     ratios = np.divide(seconds["temper"], seconds["plain"])
@@ -162,8 +172,8 @@ def main() -> None:
     print(f"  checkpoints {saved}")
 
 
-def side_by_side(steps: int) -> list[tuple[list[float], dict[str, float]]]:
-    """Plain and temper: seconds a step, and the parts of the start."""
+def side_by_side(steps: int) -> list[Trained]:
+    """Plain, then temper."""
     spawn = multiprocessing.get_context("spawn")
     with spawn.Manager() as manager, ProcessPoolExecutor(2, mp_context=spawn) as pool:
         a, b = manager.Semaphore(1), manager.Semaphore(0)
