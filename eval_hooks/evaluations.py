@@ -9,6 +9,7 @@ import pyarrow as pa
 
 from eval_hooks.errors import EvalError
 from eval_hooks.files import evaluations, summary_of
+from eval_hooks.storage.inside import check_folder
 from eval_hooks.table import read_table
 
 RUNS = Path("runs")
@@ -46,26 +47,30 @@ class Evaluation:
 def find(name: str, runs: Path = RUNS) -> Evaluation:
     """The evaluation meant by RUN_DIR (its newest), RUN_DIR:STEP or an evaluation folder; runs are found by name too.
 
-    Raises EvalError where there is none, naming the steps there are.
+    Raises EvalError where there is none, naming the steps there are, and for a folder that leads elsewhere.
     """
     run, _, step = name.rpartition(":")
     root, wanted = (run, int(step)) if run and step.isdigit() else (name, None)
     folder = _folder(root, runs)
     if wanted is None and (folder / "summary.json").is_file():
+        check_folder(folder)
         return _read(folder)
     steps = evaluations(folder)
     if not steps:
         raise EvalError(f"{name}: no evaluation there; name a run folder, RUN_DIR:STEP, or a folder with summary.json")
     if wanted is not None and wanted not in steps:
         raise EvalError(f"{name}: no evaluation at step {wanted}; there are: {', '.join(map(str, steps))}")
+    check_folder(folder)
     return _read(steps[max(steps) if wanted is None else wanted])
 
 
 def find_all(name: str, runs: Path = RUNS) -> tuple[Evaluation, ...]:
     """Every evaluation of a run folder, in order of step. Raises EvalError for a folder without any."""
-    steps = evaluations(_folder(name, runs))
+    folder = _folder(name, runs)
+    steps = evaluations(folder)
     if not steps:
         raise EvalError(f"{name}: no evaluation there (evals/step-*/summary.json); name a run folder")
+    check_folder(folder)
     return tuple(_read(folder) for folder in steps.values())
 
 

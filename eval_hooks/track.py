@@ -11,6 +11,7 @@ from typing import Any
 
 from eval_hooks.files import evaluations, json_lines, summary_of
 from eval_hooks.sinks import AXIS, Rows, Sink, TensorBoard, Wandb
+from eval_hooks.storage.inside import append
 from eval_hooks.wandb_files import shown
 
 
@@ -44,8 +45,7 @@ class Tracker:
         step += self.offset
         self.path.parent.mkdir(parents=True, exist_ok=True)
         line = json.dumps({"step": step, "time": round(time.time(), 3), **clean}) + "\n"
-        with self.path.open("ab", buffering=0) as handle:
-            handle.write(line.encode())
+        append(self.path, line.encode(), self.path.parent)
         there = {key: value for key, value in clean.items() if value is not None}
         self._show(lambda sink: sink.scalars(step, there), on_disk=True)
 

@@ -10,6 +10,7 @@ from eval_hooks.errors import EvalError
 from eval_hooks.files import evaluations, json_lines, read_json, summary_of
 from eval_hooks.retention.flips import paired_change
 from eval_hooks.retention.subjects import holm
+from eval_hooks.storage.inside import check_folder
 
 Summary = Mapping[str, Any]
 
@@ -67,16 +68,17 @@ class RunView:
 
 
 def read_run(folder: Path) -> RunView:
-    """Read a run folder. Raises EvalError for a folder without any evaluation."""
-    summaries = [summary_of(evaluation) for evaluation in evaluations(Path(folder)).values()]
-    if not summaries:
+    """Read a run folder. Raises EvalError for a folder without any evaluation, and for one that leads elsewhere."""
+    there = evaluations(Path(folder))
+    if not there:
         raise EvalError(
             f"{folder}: no run folder, or no evaluation in it yet (evals/step-*/summary.json); name the folder that "
             "`temper train` printed"
         )
+    check_folder(Path(folder))
     return RunView(
         folder=Path(folder),
-        summaries=tuple(summaries),
+        summaries=tuple(summary_of(evaluation) for evaluation in there.values()),
         metrics=tuple(json_lines(Path(folder) / "metrics.jsonl")),
         status=read_json(Path(folder) / "status.json"),
         environment=read_json(Path(folder) / "environment.json"),

@@ -1,0 +1,1 @@
+"""Files: where a folder's paths lead, what is written whole or not at all."""
