@@ -5,7 +5,6 @@ that a resumed run goes on as it was.
 """
 
 import json
-import shutil
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -16,6 +15,7 @@ from eval_hooks.budget import slow
 from eval_hooks.callback import Due
 from eval_hooks.config import Action, Replay
 from eval_hooks.files import checkpoints, evaluations, summary_of, write_json
+from eval_hooks.storage.inside import remove
 from trainers.catalog import STAGES
 from trainers.recipe import Recipe
 from trainers.rundir import Place, set_aside
@@ -50,7 +50,7 @@ def carry_out(due: Due, place: Place) -> Taken:
     if due.action == "roll_back":
         for step, folder in checkpoints(place.folder).items():
             if step > back_to:
-                shutil.rmtree(folder)  # weights that nobody should ship; what was measured of them is kept
+                remove(folder, place.folder)  # weights that nobody should ship; what was measured of them is kept
         set_aside(place.root, "rolled-back", place.offset + back_to)
     taken = Taken(action=due.action, step=due.step, back_to=back_to, reason=due.reason)
     write_json(place.folder / FILE, {"taken": [asdict(one) for one in [*read(place.folder), taken]]})

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from eval_hooks import ranks
+from eval_hooks.files import write_atomic
 from trainers import announce
 from trainers.recipe import Recipe
 
@@ -82,15 +83,15 @@ def without_gradient(out: Any) -> Any:
 
 def write_rows(file: Path, inputs: Any, tokenizer: Any) -> None:
     """A line a row: every tensor's row, and the text of what are token ids."""
-    file.parent.mkdir(parents=True, exist_ok=True)
     columns = dict(tensors(inputs))
     n = max((len(value) for value in columns.values() if value.dim()), default=0)
-    with file.open("w", encoding="utf-8") as handle:
-        for i in range(n):
-            row = {name: value[i].tolist() for name, value in columns.items() if value.dim() and len(value) > i}
-            texts = {f"{name}.text": tokenizer.decode(ids) for name, ids in row.items() if name.endswith("_ids")
-                     and name != "position_ids" and isinstance(ids, list)}  # fmt: skip
-            handle.write(json.dumps({**texts, **row}) + "\n")
+    lines = []
+    for i in range(n):
+        row = {name: value[i].tolist() for name, value in columns.items() if value.dim() and len(value) > i}
+        texts = {f"{name}.text": tokenizer.decode(ids) for name, ids in row.items() if name.endswith("_ids")
+                 and name != "position_ids" and isinstance(ids, list)}  # fmt: skip
+        lines.append(json.dumps({**texts, **row}) + "\n")
+    write_atomic(file, "".join(lines).encode())
 
 
 def tensors(inputs: Any, name: str = "") -> Iterator[tuple[str, Any]]:

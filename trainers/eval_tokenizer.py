@@ -2,12 +2,12 @@
 
 import copy
 import json
-import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from eval_hooks.ranks import from_writer
+from eval_hooks.storage.inside import remove
 from trainers.recipe import ModelSection
 
 FOLDER = "eval_tokenizer"
@@ -28,7 +28,7 @@ def eval_tokenizer(root: Path, tokenizer: Any, model: ModelSection, main: bool) 
         return AutoTokenizer.from_pretrained(folder, trust_remote_code=model.trust_remote_code), kwargs
     if main:
         part = folder.with_name(folder.name + ".part")
-        shutil.rmtree(part, ignore_errors=True)
+        remove(part, root)
         tokenizer.save_pretrained(part)
         (part / KWARGS).write_text(json.dumps(dict(model.chat_template_kwargs)), "utf-8")
         part.rename(folder)

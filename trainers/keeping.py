@@ -18,6 +18,7 @@ from eval_hooks.catalog import row_of
 from eval_hooks.config import Keep
 from eval_hooks.files import COMPLETE, checkpoints, evaluations, mark_whole, saved_at, summary_of, whole_checkpoints
 from eval_hooks.keep import best, condition, known_keys
+from eval_hooks.storage.inside import remove
 from trainers import TrainError, announce
 from trainers.actions import last_good
 from trainers.recipe import Recipe
@@ -89,9 +90,9 @@ class Keeping(TrainerCallback):
             if step in to_resume:
                 continue
             if step in for_weights:
-                leave_weights(folder)
+                leave_weights(folder, self.place.folder)
             else:
-                shutil.rmtree(folder)
+                remove(folder, self.place.folder)
 
 
 def best_step(rule: Keep, place: Place) -> int | None:
@@ -108,14 +109,11 @@ def point(link: Path, to: Path) -> None:
     os.replace(scratch, link)
 
 
-def leave_weights(folder: Path) -> None:
-    """Remove what only resuming needs."""
+def leave_weights(folder: Path, root: Path) -> None:
+    """Remove what only resuming needs from a checkpoint of the run folder `root`."""
     for pattern in RESUMING:
         for file in folder.glob(pattern):
-            if file.is_dir():
-                shutil.rmtree(file)
-            else:
-                file.unlink()
+            remove(file, root)
 
 
 def say_best(place: Place, rule: Keep) -> int | None:

@@ -9,14 +9,17 @@ import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
-from eval_hooks.ranks import from_writer
+from eval_hooks.ranks import from_writer, on_writer
 from trainers import TrainError, announce, ranklog
+from trainers.checkpoints.ownership import check_own
 from trainers.environment import environment
 from trainers.lastfit import forget_the_last_fit
 from trainers.packages import require_packages
 from trainers.recipe import Pipeline, PipelineStage
+from trainers.resume import newest_step
 from trainers.run import (
     DONE,
     FAILED,
@@ -27,6 +30,8 @@ from trainers.run import (
     prepare,
 )
 from trainers.rundir import (
+    RUNS,
+    Claim,
     Place,
     check_free,
     give_back,
@@ -43,18 +48,28 @@ from trainers.world import rank
 
 
 def train_pipeline(
-    pipeline: Pipeline, *, run_dir: Path | None = None, resume: bool = False, again: str | None = None
+    pipeline: Pipeline,
+    *,
+    run_dir: Path | None = None,
+    resume: bool = False,
+    again: str | None = None,
+    trust: bool = False,
 ) -> int:
     """Run all stages that are not done and return the exit code of the last one that ran.
 
+    With `trust` a checkpoint is resumed from although somebody else could have put code into it.
     `again` names the stage to restart at: what it and those after it left behind is set aside, not deleted. What a
     person did wrong travels as a ValueError before the first stage begins.
     """
     check_free(run_dir, resume)
+    if resume and not trust:
+        _check_own(pipeline, run_dir or RUNS / pipeline.name)
     check(pipeline)
     first = prepare(pipeline.stages[0].recipe)
     main = rank() == 0
-    root = from_writer(take(pipeline, run_dir, resume) if main else Path())
+    claim = from_writer(on_writer(partial(take, pipeline, run_dir, resume)))
+    assert claim is not None
+    root = claim.folder
     ranklog.settle(root)
     machine = environment(first.recipe, first.arguments)
     if main:
@@ -65,10 +80,11 @@ def train_pipeline(
         if again:
             restart_at(root, pipeline, again)
     from_writer(None)  # everybody waits until it is
-    return _stages(pipeline, root, first, resume)
+    return _stages(pipeline, claim, first, resume)
 
 
-def _stages(pipeline: Pipeline, root: Path, first: Run, resume: bool) -> int:
+def _stages(pipeline: Pipeline, claim: Claim, first: Run, resume: bool) -> int:
+    root = claim.folder
     main, begins, wandb_run, code = rank() == 0, [0], None, DONE
     if main:
         wandb_run = start_wandb(pipeline, root, pipeline.resolved)
@@ -80,7 +96,7 @@ def _stages(pipeline: Pipeline, root: Path, first: Run, resume: bool) -> int:
             if main:
                 (folder / "checkpoints").mkdir(parents=True, exist_ok=True)
                 announce(f"stage     {stage.name} ({number + 1} of {len(pipeline.stages)}), from step {begins[-1]}")
-            with _told(root, stage.name, main, begun=bool(begins[-1])):
+            with _told(claim, folder, stage.name, main, begun=resume or bool(begins[-1])):
                 run = first if number == 0 else prepare(starting_from(stage, start).recipe)
                 code = carry_out(run, place, resume and last_checkpoint(folder) is not None, wandb_run)
                 if main and code == DONE and steps_of(folder) < read_status(folder)["steps"]:
@@ -104,15 +120,18 @@ def _stages(pipeline: Pipeline, root: Path, first: Run, resume: bool) -> int:
 
 
 @contextmanager
-def _told(root: Path, name: str, main: bool, begun: bool) -> Iterator[None]:
+def _told(claim: Claim, folder: Path, name: str, main: bool, begun: bool) -> Iterator[None]:
     """Whatever ends a stage with an error, the pipeline's status says it; where nothing was trained, nothing stays."""
     try:
         yield
     except Exception as error:
+        if main:
+            give_back(Claim(folder=folder, made=True))
         if main and begun:
-            set_status(root, "failed", FAILED, error=f"stage {name}: {type(error).__name__}: {error}")
+            text = f"stage {name}: {type(error).__name__}: {error}"
+            set_status(claim.folder, "failed", FAILED, error=text)
         elif main:
-            give_back(root)
+            give_back(claim)
         raise
 
 
@@ -137,6 +156,13 @@ def starting_from(stage: PipelineStage, path: str | None) -> PipelineStage:
     """The stage on another model."""
     assert path is not None
     return replace(stage, recipe=replace(stage.recipe, model=replace(stage.recipe.model, path=path)))
+
+
+def _check_own(pipeline: Pipeline, root: Path) -> None:
+    for number, stage in enumerate(pipeline.stages):
+        folder = stage_folder(root, number, stage.name)
+        if not finished(folder):
+            check_own(folder, newest_step(folder), stage.recipe, root)
 
 
 def stage_folder(root: Path, number: int, name: str) -> Path:

@@ -21,6 +21,7 @@ from eval_hooks.files import (
     write_atomic,
     write_json,
 )
+from eval_hooks.storage.inside import inside
 from trainers import TrainError, actions, announce
 from trainers.eval_tokenizer import FOLDER as EVAL_TOKENIZER
 from trainers.rundir import Place, lines_upto, read_status, set_aside, set_status
@@ -48,7 +49,7 @@ def go_on(place: Place) -> int:
     if said:
         aside = set_aside(place.root, f"resumed-at-{step}", after)
         for folder in broken:
-            shutil.move(folder, aside / folder.name)
+            shutil.move(inside(place.folder, folder), aside / folder.name)
         announce(f"resume    set aside in {aside}: {', '.join(said)}")
     return step
 
@@ -105,8 +106,10 @@ def fork(origin: Path, step: int, folder: Path, changed: Sequence[str]) -> None:
 
 
 def link(file: str, to: str) -> None:
-    """A hard link, or a copy where the file system has none."""
+    """A hard link, or a copy where the file system has none, or the file is somebody else's, who could change it."""
     try:
+        if Path(file).stat().st_uid != os.getuid():
+            raise PermissionError(file)
         os.link(file, to)
     except OSError:
         shutil.copy2(file, to)

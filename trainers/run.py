@@ -1,8 +1,8 @@
 """A run, top to bottom: tokenizer, data, folder, model, method, trainer, evaluation, report."""
 
 import traceback
-from collections.abc import Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 from data_mix import DataError
 from eval_hooks import EvalError
-from eval_hooks.files import checkpoints, write_json
+from eval_hooks.files import checkpoints, write_atomic, write_json
 from eval_hooks.ranks import from_writer, on_writer
+from eval_hooks.storage.inside import check_folder
 from eval_hooks.track import Tracker
 from eval_hooks.vllm import written_by
 from trainers import TrainError, actions, announce, ranklog
@@ -19,6 +20,7 @@ from trainers.arguments import starts_ranks, take_one_gpu, training_arguments
 from trainers.certify import certify_run
 from trainers.certify_subject import check_certify
 from trainers.changes import check_changes
+from trainers.checkpoints.ownership import check_own
 from trainers.environment import environment
 from trainers.eval_tokenizer import eval_tokenizer
 from trainers.failures import advice
@@ -27,7 +29,7 @@ from trainers.lastfit import forget_the_last_fit
 from trainers.packages import require_packages
 from trainers.recipe import Recipe
 from trainers.resume import check_fork, decided, fork, go_on, newest_step, note_start
-from trainers.rundir import Place, check_free, give_back, set_status, take, write_recipe
+from trainers.rundir import RUNS, Claim, Place, check_free, give_back, set_status, take, write_recipe
 from trainers.screen import announce_model, note_doing, note_measured, show_end
 from trainers.tracking import LogTrain, start_wandb, wandb_dir
 from trainers.universal import other_ranks
@@ -46,23 +48,46 @@ STATES = {DONE: "done", STOPPED_BY_BUDGET: "stopped", FAILED: "failed"}
 
 
 def train(
-    recipe: Recipe, *, run_dir: Path | None = None, resume: bool = False, origin: tuple[Path, int] | None = None
+    recipe: Recipe,
+    *,
+    run_dir: Path | None = None,
+    resume: bool = False,
+    origin: tuple[Path, int] | None = None,
+    trust: bool = False,
 ) -> int:
     """Run a recipe and return the exit code; `origin` is another run's folder and the step to begin at.
 
+    With `trust` a checkpoint is resumed from although somebody else could have put code into it.
     What a person did wrong travels as a ValueError of the package it was found in; then no run folder is left behind.
     """
     check_free(run_dir, resume)
     changed = []
     if origin:
+        check_folder(origin[0])
         check_fork(*origin)
         changed = check_changes(origin[0], recipe)
+    if not trust and (resume or origin):
+        own = run_dir or RUNS / recipe.name
+        check_own(*(origin or (own, newest_step(own))), recipe)
     run = prepare(recipe)
-    folder = from_writer(take(recipe, run_dir, resume) if rank() == 0 else Path())
-    if origin:
-        on_writer(partial(fork, *origin, folder, changed))
-    ranklog.settle(folder)
-    return carry_out(run, Place(folder=folder, root=folder), resume or origin is not None)
+    claim = from_writer(on_writer(partial(take, recipe, run_dir, resume)))
+    assert claim is not None
+    with given_back(claim, fresh=not resume):
+        if origin:
+            on_writer(partial(fork, *origin, claim.folder, changed))
+        ranklog.settle(claim.folder)
+        return carry_out(run, Place(folder=claim.folder, root=claim.folder), resume or origin is not None)
+
+
+@contextmanager
+def given_back(claim: Claim, fresh: bool) -> Iterator[None]:
+    """Where a request turns out wrong before anything is trained, a folder that was taken for it is given back."""
+    try:
+        yield
+    except (TrainError, DataError, EvalError):
+        if fresh and rank() == 0:
+            give_back(claim)
+        raise
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -142,8 +167,6 @@ def _guarded(run: Run, place: Place, resume: bool, wandb_run: Any) -> int:
     except (TrainError, DataError, EvalError) as error:
         if run.signals.started:
             return _crashed(run, folder, error)
-        if main and not resume:
-            give_back(folder)
         raise
     except Exception as error:
         return _crashed(run, folder, error)
@@ -314,6 +337,6 @@ def _crashed(run: Run, folder: Path, error: Exception) -> int:
     ranklog.failed(said)
     if main:
         with suppress(OSError, EvalError):  # a full disk: the screen has it
-            (folder / "traceback.txt").write_text(text, "utf-8")
+            write_atomic(folder / "traceback.txt", text.encode())
             return _ended(folder, main, "failed", FAILED, said if world_size() == 1 else f"{named()}: {said}")
     return FAILED

@@ -5,7 +5,7 @@ import os
 import platform
 import shutil
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -13,10 +13,27 @@ from typing import Any
 import psutil
 
 from eval_hooks.files import read_json, write_atomic, write_json
+from eval_hooks.storage.inside import check_folder, inside, remove
 from trainers import TrainError
 from trainers.recipe import Pipeline, Recipe
 
 RUNS = Path("runs")
+MANIFEST = "data.manifest.json"
+"""`temper data` leaves it where the next run of the recipe will be."""
+OURS = ("recipe.yaml", "recipe.resolved.json", "environment.json", MANIFEST, "status.json", "wandb.json", "wandb",
+        "logs", "tensorboard", "eval_tokenizer", "checkpoints", "evals", "metrics.jsonl", "stages")  # fmt: skip
+"""What a start may have written before anything is trained."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Claim:
+    """A run folder that this start has for itself."""
+
+    folder: Path
+    made: bool = False
+    """Whether this start made it."""
+    kept: frozenset[str] = frozenset()
+    """What was in it before, and stays whatever happens."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,45 +62,117 @@ def find_run(name: str, runs: Path = RUNS) -> Path | None:
 
 def check_free(run_dir: Path | None, resume: bool) -> None:
     """Raise TrainError where the run folder that was asked for is in use and the run is not resumed."""
-    if run_dir is not None and not resume and run_dir.is_dir() and any(run_dir.iterdir()):
-        raise TrainError(f"--run-dir {run_dir}: not empty; --resume goes on with it, another name starts anew")
+    if run_dir is not None and not resume and not is_free(run_dir):
+        raise TrainError(f"--run-dir {run_dir}: {_in_use(run_dir)}; --resume goes on with it, another name starts anew")
 
 
-def take(recipe: Recipe | Pipeline, run_dir: Path | None, resume: bool, runs: Path = RUNS) -> Path:
-    """Choose and create the run folder: runs/<recipe name>, numbered when taken, or the one asked for.
+def _in_use(folder: Path) -> str:
+    return "not empty" if folder.is_dir() else "a file"
 
-    Raises TrainError where it cannot be written.
+
+def is_free(folder: Path) -> bool:
+    """Whether a new run may have a folder: it is not there, or holds nothing but what `temper data` leaves."""
+    return not os.path.lexists(folder) or (folder.is_dir() and entries(folder) <= {MANIFEST})
+
+
+def entries(folder: Path) -> frozenset[str]:
+    """The names in a folder."""
+    return frozenset(entry.name for entry in folder.iterdir())
+
+
+def take(recipe: Recipe | Pipeline, run_dir: Path | None, resume: bool, runs: Path = RUNS) -> Claim:
+    """Claim the run folder: runs/<recipe name>, numbered when taken, or the one asked for.
+
+    Of several starts at once one gets it: a folder is made exclusively. To resume, what is there must be a run's, with
+    nothing in it that leads elsewhere, and at rest. Raises TrainError or EvalError where the folder cannot be had.
     """
-    folder = run_dir or (runs / recipe.name if resume else next_folder(recipe, runs))
     try:
-        (folder / "checkpoints").mkdir(parents=True, exist_ok=True)
+        if resume:
+            return _again(run_dir or runs / recipe.name)
+        if run_dir is not None:
+            claim = _claimed(run_dir)
+            if claim is None:
+                raise TrainError(f"--run-dir {run_dir}: another start has taken it; name another folder")
+            return claim
+        return next(claim for folder in _numbered(recipe, runs) if (claim := _claimed(folder)))
     except OSError as error:
+        folder = run_dir or runs / recipe.name
         raise TrainError(f"run folder {folder}: {error.strerror}; name a writable one with --run-dir") from error
-    return folder
+
+
+def _again(folder: Path) -> Claim:
+    """A run folder to go on in; one that is not there yet is claimed, since a run may be told to resume from the first.
+
+    A status is written at once, so that another start sees that the folder is taken.
+    """
+    if claim := _claimed(folder):
+        return claim
+    if not folder.is_dir():
+        raise TrainError(f"--resume {folder}: {_in_use(folder)}; name a run folder with --run-dir")
+    check_folder(folder)
+    if not (folder / "status.json").is_file() and (foreign := sorted(entries(folder) - set(OURS))):
+        raise TrainError(
+            f"--resume {folder}: no run's folder: it holds {foreign[0]!r} and no status.json; name another"
+        )
+    if process := worker(folder):
+        raise TrainError(f"--resume {folder}: a run is at work in it (process {process}); wait for its end, or stop it")
+    return Claim(folder=folder, kept=entries(folder))
+
+
+def _claimed(folder: Path) -> Claim | None:
+    """The claim of a free folder; None where it is in use, or another start was quicker.
+
+    Whoever makes `checkpoints` has it: also in a folder that was there, and is empty.
+    """
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        folder.mkdir()
+        made = True
+    except FileExistsError:
+        if not is_free(folder):
+            return None
+        made = False
+    kept = frozenset() if made else entries(folder)
+    try:
+        (folder / "checkpoints").mkdir()
+    except FileExistsError:
+        return None
+    set_status(folder, "running", doing="starting")
+    return Claim(folder=folder, made=made, kept=kept)
 
 
 def next_folder(recipe: Recipe | Pipeline, runs: Path = RUNS) -> Path:
-    """Where a new run of the recipe goes: runs/<recipe name>, numbered when taken."""
-    folder, number = runs / recipe.name, 2
-    while (folder / "status.json").exists():
-        folder, number = runs / f"{recipe.name}-{number}", number + 1
-    return folder
+    """Where a new run of the recipe would go now: runs/<recipe name>, numbered when taken."""
+    return next(folder for folder in _numbered(recipe, runs) if is_free(folder))
 
 
-def give_back(folder: Path) -> None:
-    """Remove a run folder in which nothing was measured and nothing trained; anything else stays."""
-    if not any(folder.glob("evals/step-*/*")) and not any(folder.glob("checkpoints/*")):
-        shutil.rmtree(folder)
+def _numbered(recipe: Recipe | Pipeline, runs: Path) -> Iterator[Path]:
+    yield runs / recipe.name
+    number = 2
+    while True:
+        yield runs / f"{recipe.name}-{number}"
+        number += 1
+
+
+def give_back(claim: Claim) -> None:
+    """Remove what this start made, where nothing was measured and nothing trained; anything else stays."""
+    folder = claim.folder
+    if any(folder.glob("evals/step-*/*")) or any(folder.glob("checkpoints/*")):
+        return
+    for name in entries(folder) & set(OURS) - claim.kept:
+        remove(folder / name, folder)
+    if claim.made and not any(folder.iterdir()):
+        folder.rmdir()
 
 
 def set_aside(root: Path, why: str, step: int) -> Path:
     """Move evaluations after a step into a folder under `aside/`, which is returned, and end metrics.jsonl there."""
-    aside = root / "aside" / f"{len(list(root.glob('aside/*'))) + 1}-{why}"
+    aside = inside(root, root / "aside" / f"{len(list(root.glob('aside/*'))) + 1}-{why}")
     aside.mkdir(parents=True)
     for folder in root.glob("evals/step-*"):
         if int(folder.name.removeprefix("step-")) > step:
             (aside / "evals").mkdir(exist_ok=True)
-            shutil.move(folder, aside / "evals" / folder.name)
+            shutil.move(inside(root, folder), aside / "evals" / folder.name)
     file = root / "metrics.jsonl"
     if file.is_file():
         lines = file.read_bytes().splitlines(keepends=True)
@@ -116,7 +205,15 @@ def set_status(folder: Path, state: str, code: int | None = None, **more: Any) -
     before = read_status(folder) or {"started": time.time()}
     write_json(
         folder / "status.json",
-        {**before, "state": state, "code": code, "updated": time.time(), "pid": os.getpid(), **more},
+        {
+            **before,
+            "state": state,
+            "code": code,
+            "updated": time.time(),
+            "pid": os.getpid(),
+            "host": platform.node(),
+            **more,
+        },
     )
 
 
@@ -132,3 +229,19 @@ def trains(folder: Path) -> bool:
     file = folder / "environment.json"
     here = file.is_file() and json.loads(file.read_text("utf-8"))["host"] == platform.node()
     return not here or psutil.pid_exists(read_status(folder)["pid"])
+
+
+def worker(folder: Path) -> int | None:
+    """The process that is at work in a run folder on this machine, as its status says; None where none is known.
+
+    A number may have been given to another process since: one that began after the status was written is not meant.
+    """
+    status = read_status(folder)
+    if status.get("state") != "running" or status.get("host") != platform.node() or status["pid"] == os.getpid():
+        return None
+    try:
+        process = psutil.Process(status["pid"])
+        alive = process.status() != psutil.STATUS_ZOMBIE and process.create_time() <= status["updated"] + 1
+    except psutil.Error:
+        return None
+    return status["pid"] if alive else None

@@ -17,7 +17,7 @@ from trainers.catalog import STAGES
 from trainers.data import build_mix, rendering
 from trainers.models import load_tokenizer
 from trainers.recipe import Recipe
-from trainers.rundir import take
+from trainers.rundir import MANIFEST, next_folder
 
 
 def show(recipe: Recipe, *, rows: int = 3, source: str | None = None) -> None:
@@ -28,11 +28,11 @@ def show(recipe: Recipe, *, rows: int = 3, source: str | None = None) -> None:
     names = [spec.name for spec in recipe.data.train]
     if source is not None and source not in names:
         raise TrainError(f"--rows {source}: the recipe has no such train source; it has: {', '.join(names)}")
-    folder = take(recipe, None, resume=False)
     tokenizer = load_tokenizer(recipe.model)
     mix = build_mix(recipe, tokenizer)
-    write_json(folder / "data.manifest.json", mix.manifest)
-    announce(f"manifest  {folder / 'data.manifest.json'}")
+    file = next_folder(recipe) / MANIFEST
+    write_json(file, mix.manifest)
+    announce(f"manifest  {file}")
     if rows:
         _show_rows(Console(), recipe, tokenizer, rows, source)
 

@@ -5,7 +5,6 @@ Measured with deepspeed 0.19. Losses then follow the unbroken run as closely as 
 would advance once a group; and hyperparameters of the first group (weight decay) laid over all others.
 """
 
-import shutil
 import subprocess
 import sys
 from functools import partial
@@ -16,6 +15,7 @@ from transformers import TrainerCallback, TrainerControl, TrainerState, Training
 
 from eval_hooks import ranks
 from eval_hooks.files import completed
+from eval_hooks.storage.inside import remove
 from trainers import TrainError, announce
 from trainers.recipe import Recipe
 
@@ -66,7 +66,7 @@ def convert(checkpoint: Path) -> Path:
 def forget(checkpoint: Path) -> None:
     """Remove the universal form."""
     for folder in checkpoint.glob("global_step*_universal"):
-        shutil.rmtree(folder)
+        remove(folder, checkpoint)
     (checkpoint / LATEST).unlink(missing_ok=True)
 
 

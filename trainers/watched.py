@@ -121,8 +121,8 @@ class Watched:
 
 GONE = "gone: the run deleted it (train.save_total_limit) before it could be measured"
 SHARDS = (
-    "its weights are DeepSpeed's shards only (stage3_gather_16bit_weights_on_model_save is off); the zero_to_fp32.py "
-    "in it can write them together"
+    "its weights are DeepSpeed's shards only (stage3_gather_16bit_weights_on_model_save is off); `python -m "
+    "deepspeed.utils.zero_to_fp32 CHECKPOINT FOLDER` writes them together (it unpickles them: do so with your own only)"
 )
 
 

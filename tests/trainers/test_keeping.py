@@ -93,7 +93,7 @@ def test_only_the_weights_are_left_of_a_checkpoint_that_is_kept_for_them(recipe:
     assert train(recipe("train.max_steps=1", "eval.retain=[]")) == 0
     folder = RUN / "checkpoints/checkpoint-1"
     (folder / "global_step1").mkdir()
-    leave_weights(folder)
+    leave_weights(folder, tmp_path)
     left = sorted(file.name for file in folder.iterdir())
     assert {"model.safetensors", "config.json", "tokenizer.json"} <= set(left)
     assert not any("optim" in name or "rng" in name or "global" in name or "trainer" in name for name in left)
