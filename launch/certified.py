@@ -22,16 +22,17 @@ def bits_asked(merged: bool, bits: int | None) -> Sequence[int]:
     return () if merged and bits is None else BITS if bits is None else (bits,)
 
 
-def checkpoint_of(word: str, runs: Path = RUNS) -> tuple[Recipe, Place, int]:
+def checkpoint_of(word: str, runs: Path = RUNS, *, trust: bool = False) -> tuple[Recipe, Place, int]:
     """The recipe of a checkpoint's run, where that run wrote, and the step.
 
-    `word` is RUN:STEP, or the checkpoint's folder (`best` too). Raises RecipeError for anything else.
+    `word` is RUN:STEP, or the checkpoint's folder (`best` too). Raises RecipeError for anything else, and without
+    `trust` for a run whose recipe would run code.
     """
     folder = _folder(word, runs)
     run, step = folder.parents[1], int(folder.name.removeprefix("checkpoint-"))
     if run.parent.name == "stages":
-        return *_stage(word, run.parents[1], run), step
-    recipe = read_back(run)
+        return *_stage(word, run.parents[1], run, trust), step
+    recipe = read_back(run, trust=trust)
     assert isinstance(recipe, Recipe)
     return recipe, Place(folder=run, root=run), step
 
@@ -62,9 +63,9 @@ def _folder(word: str, runs: Path) -> Path:
     return there[int(match[2])].resolve()
 
 
-def _stage(word: str, root: Path, folder: Path) -> tuple[Recipe, Place]:
+def _stage(word: str, root: Path, folder: Path, trust: bool) -> tuple[Recipe, Place]:
     """One run of a pipeline: what it started from, and where its steps lie on the pipeline's axis."""
-    pipeline = read_back(root)
+    pipeline = read_back(root, trust=trust)
     if not isinstance(pipeline, Pipeline):
         raise RecipeError(f"{word}: {root} holds no pipeline's recipe")
     folders = [stage_folder(root, number, stage.name) for number, stage in enumerate(pipeline.stages)]

@@ -44,9 +44,8 @@ def named(
         return default
     if isinstance(child.value, str) and child.value in table:
         return child.value
-    report.add(
-        join(path, key), child, f"{shown(plain(child))}: no such {key}{nearest(str(plain(child)), table, few=99)}"
-    )
+    word = str(plain(child))
+    report.add(join(path, key), child, f"{shown(plain(child))}: no such {key}{nearest(word, table, few=99)}", row=word)
     return None
 
 
@@ -98,7 +97,7 @@ def _known_verifiers(verifier: Any, node: Node | None, path: str, tables: Tables
     for name in [verifier] if isinstance(verifier, str) else list(verifier or ()):
         if name not in tables.verifiers and node is not None:
             advice = nearest(name, tables.verifiers, few=99)
-            report.add(join(path, "verifier"), node, f"{shown(name)}: no such verifier{advice}")
+            report.add(join(path, "verifier"), node, f"{shown(name)}: no such verifier{advice}", row=str(name))
 
 
 def _held_out(node: Node, path: str, own: Mapping[str, str], report: Report) -> Any:

@@ -1,7 +1,9 @@
 """The way in: a recipe's name and key=value words to a Recipe."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
+from typing import Any
 
 from launch.compose import override, read
 from launch.nodes import Node, plain
@@ -11,32 +13,55 @@ from launch.tables import Tables
 from trainers.recipe import Pipeline, Recipe
 
 
-def load(name: str, overrides: Sequence[str] = (), tables: Tables | None = None) -> Recipe:
+def load(name: str, overrides: Sequence[str] = (), tables: Tables | None = None, *, plugins: bool = True) -> Recipe:
     """The recipe of one run: a path or a shipped bare name, with `a.b.0.c=value` words laid over it.
 
     Raises RecipeError with all problems: of the words, or else of the recipe; and for a pipeline.
     """
-    loaded = load_any(name, overrides, tables)
+    loaded = load_any(name, overrides, tables, plugins=plugins)
     if isinstance(loaded, Pipeline):
         runs = ", ".join(str(stage.recipe.file) for stage in loaded.stages)
         raise RecipeError(f"recipe {name}: a pipeline; name one of its runs: {runs}")
     return loaded
 
 
-def load_any(name: str, overrides: Sequence[str] = (), tables: Tables | None = None) -> Recipe | Pipeline:
-    """The same, where the recipe may be a pipeline."""
+def load_any(
+    name: str, overrides: Sequence[str] = (), tables: Tables | None = None, *, plugins: bool = True
+) -> Recipe | Pipeline:
+    """The same, where the recipe may be a pipeline.
+
+    Its plugins are run once nothing else is wrong with it; without `plugins` never, and a recipe that runs code of
+    somebody else's in another way is refused.
+    """
+    from launch import code
     from launch.pipeline import validate_pipeline
-    from launch.plugins import add_plugins
+    from launch.plugins import add_plugins, listed
     from launch.tables import shipped
     from launch.validate import validate
 
     file = find_recipe(name)
     tree = with_words(read(file), overrides)
-    tables = add_plugins(tree, tables or shipped())
     kind = validate_pipeline if "pipeline" in tree.value else validate
-    made = kind(tree, file, file.read_text("utf-8"), overrides, tables)
-    added = {"plugins": plain(tree.value["plugins"])} if "plugins" in tree.value else {}
-    return replace(made, resolved={**made.resolved, **added})
+    make = partial(kind, tree, file, file.read_text("utf-8"), overrides)
+    tables, added = tables or shipped(), dict[str, Any]()
+    if plugins and listed(tree):
+        _check_the_rest(partial(make, tables))
+        tables, added = add_plugins(tree, tables), {"plugins": plain(tree.value["plugins"])}
+    made = make(tables)
+    made = replace(made, resolved={**made.resolved, **added})
+    (code.say if plugins else code.refuse)(made.resolved)
+    return made
+
+
+def _check_the_rest(make: Callable[[], object]) -> None:
+    """Raise RecipeError with what is wrong with a recipe apart from the rows that its plugins may bring."""
+    from launch.plugins import not_for_plugins
+
+    try:
+        make()
+    except RecipeError as error:
+        if rest := not_for_plugins(error.problems):
+            raise RecipeError(rest) from error
 
 
 def with_words(tree: Node, words: Sequence[str]) -> Node:

@@ -1,13 +1,15 @@
 """`plugins: [./mine.py]`: files that add rows to the tables.
 
 A plugin is a Python file that may define METHODS, SOURCES, TASKS and VERIFIERS, each a dict of rows as the packages'
-own tables hold them. Every rank reads the recipe, so every rank has them.
+own tables hold them. Every rank reads the recipe, so every rank has them. It is code: nothing of it runs before the
+rest of the recipe has been checked, and its path is said first.
 """
 
 import importlib.util
+import re
 import sys
 import traceback
-from collections.abc import MutableMapping
+from collections.abc import MutableMapping, Sequence
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
@@ -17,6 +19,8 @@ from typing import Any
 from launch.nodes import Node, plain
 from launch.problems import Problem, RecipeError, shown
 from launch.tables import Tables
+from trainers import announce
+from trainers.world import rank
 
 KINDS = ("METHODS", "SOURCES", "TASKS", "VERIFIERS")
 
@@ -27,11 +31,7 @@ def add_plugins(tree: Node, tables: Tables) -> Tables:
     Raises RecipeError for a file that is not there, that fails (with the end of its traceback), that adds nothing, or
     that takes a name which is taken.
     """
-    node = tree.value.get("plugins")
-    if node is None or node.value is None:
-        return tables
-    listed = node.value if isinstance(node.value, list) else [node]
-    for entry in listed:
+    for entry in listed(tree):
         module = _load(entry)
         rows = {kind: dict(getattr(module, kind, {})) for kind in KINDS}
         if not any(rows.values()):
@@ -47,16 +47,39 @@ def add_plugins(tree: Node, tables: Tables) -> Tables:
     return tables
 
 
+def listed(tree: Node) -> Sequence[Node]:
+    """The plugin files of a recipe. Raises RecipeError for one that is not there."""
+    node = tree.value.get("plugins")
+    if node is None or node.value is None:
+        return []
+    found = node.value if isinstance(node.value, list) else [node]
+    for entry in found:
+        if not isinstance(entry.value, str) or not Path(entry.value).is_file():
+            what = shown(plain(entry), 200)
+            raise _error(entry, f"{what}: no such file; write the path of a Python file, as ./mine.py")
+    return found
+
+
+def not_for_plugins(problems: Sequence[Problem]) -> list[Problem]:
+    """The problems of a recipe that no row of a plugin could mend.
+
+    A method that is not known may take arguments and hyperparameters of its own.
+    """
+    method = any(problem.path.endswith("method.name") and problem.row for problem in problems)
+    own = re.compile(r"(pipeline\.\d+\.)?(train|method)(\.|$)")
+    return [p for p in problems if not p.row and not (method and own.match(p.path))]
+
+
 def _load(entry: Node) -> ModuleType:
     """The module of a plugin file; a file that was read before is the same module."""
-    if not isinstance(entry.value, str) or not Path(entry.value).is_file():
-        raise _error(entry, f"{shown(plain(entry), 200)}: no such file; write the path of a Python file, as ./mine.py")
     path = Path(entry.value).resolve()
     name = f"tempering_plugin_{path.stem}_{abs(hash(str(path))) % 10**8}"
     if name in sys.modules:
         return sys.modules[name]
     spec = importlib.util.spec_from_file_location(name, path)
     assert spec is not None and spec.loader is not None
+    if rank() == 0:
+        announce(f"plugin    {path}")
     module = importlib.util.module_from_spec(spec)
     sys.modules[name] = module
     try:

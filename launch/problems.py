@@ -15,6 +15,8 @@ class Problem:
     """`file:line`, or `command line`."""
     text: str
     """The value and the remedy."""
+    row: str = ""
+    """The name of a table's row that there is not; a plugin might bring it."""
 
     def __str__(self) -> str:
         return ": ".join(part for part in (self.place, self.path, self.text) if part)

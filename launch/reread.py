@@ -6,6 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from eval_hooks.config import TaskSpec
+from eval_hooks.storage.inside import check_folder
+from launch.code import need_trust
 from launch.compose import tree_of
 from launch.load import with_words
 from launch.plugins import add_plugins
@@ -21,11 +23,13 @@ MEASURING = ("model", "data", "eval", "track")
 NOT_SECTIONS = (*HEAD, "arguments", "plugins", "deepspeed", "launch")
 
 
-def watched(name: str, words: Sequence[str] = (), runs: Path = RUNS) -> tuple[Path, Recipe | Pipeline]:
+def watched(
+    name: str, words: Sequence[str] = (), runs: Path = RUNS, *, trust: bool = False
+) -> tuple[Path, Recipe | Pipeline]:
     """The run folder of `temper watch`, and its recipe with the words laid over it (of a pipeline: over each run).
 
-    Raises RecipeError for a folder that is no run's, a stage of a pipeline, a recipe that cannot be read, and words
-    that cannot be set.
+    Raises RecipeError for a folder that is no run's, a stage of a pipeline, a recipe that cannot be read or, without
+    `trust`, would run code, and words that cannot be set; EvalError for a folder that leads elsewhere.
     """
     folder = find_run(name, runs)
     if folder is None or not (folder / "recipe.resolved.json").is_file():
@@ -38,9 +42,9 @@ def watched(name: str, words: Sequence[str] = (), runs: Path = RUNS) -> tuple[Pa
         raise RecipeError(
             f"watch {name}: {other[0]!r} cannot be set any more; a watcher measures, and reads {sections}"
         )
-    recipe = read_back(folder, words)
+    recipe = read_back(folder, words, trust=trust)
     if words:
-        _check_names(name, _tasks(read_back(folder)), _tasks(recipe))
+        _check_names(name, _tasks(read_back(folder, trust=True)), _tasks(recipe))
     return folder, recipe
 
 
@@ -56,8 +60,11 @@ def _check_names(name: str, own: Mapping[str, TaskSpec], asked: Mapping[str, Tas
         raise RecipeError(f"watch {name}: {changed[0]!r} is a task that the run asks in another way; {advice}")
 
 
-def read_back(folder: Path, words: Sequence[str] = (), tables: Tables | None = None) -> Recipe | Pipeline:
-    """The recipe or pipeline of a run folder."""
+def read_back(
+    folder: Path, words: Sequence[str] = (), tables: Tables | None = None, *, trust: bool = False
+) -> Recipe | Pipeline:
+    """The recipe or pipeline of a run folder; plugins and other code that it asks for are run only with `trust`."""
+    check_folder(folder)
     file = folder / "recipe.resolved.json"
     try:
         whole = json.loads(file.read_text("utf-8"))
@@ -65,6 +72,8 @@ def read_back(folder: Path, words: Sequence[str] = (), tables: Tables | None = N
         name, written, overrides = whole["name"], Path(whole["file"]), tuple(whole["overrides"])
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise RecipeError(f"{file}: the run's recipe cannot be read back: {type(error).__name__}: {error}") from error
+    if not trust:
+        need_trust(file, whole, words)
     tables = add_plugins(tree_of({key: whole[key] for key in ("plugins",) if key in whole}), tables or shipped())
     if "pipeline" not in whole:
         return _recipe(whole, written, text, words, tables)

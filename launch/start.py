@@ -24,6 +24,8 @@ class Options:
     hostfile: Path | None = None
     run_dir: Path | None = None
     resume: str | None = None
+    plugins: bool = True
+    trust: bool = False
 
 
 def launch(name: str, words: Sequence[str], options: Options, show: bool = False) -> int | str:
@@ -32,15 +34,18 @@ def launch(name: str, words: Sequence[str], options: Options, show: bool = False
     Raises RecipeError for a recipe or options that are wrong, TrainError for a batch that does not divide: here, once,
     rather than in every rank.
     """
-    recipe = load_any(name, words)
+    recipe = load_any(name, words, plugins=options.plugins)
     section = runs_of(recipe)[0].launch
     launcher = options.launcher or section.launcher
     shape = shape_of(recipe, section, options, launcher)
     check_batch(recipe, shape.nproc * shape.nnodes)
-    passed = [name, *words]
+    switches = [*([] if options.plugins else ["--no-plugins"]), *(["--trust"] if options.trust else [])]
+    passed = [name, *words, *switches]
     folder = options.run_dir
     if launcher not in LAUNCHERS:
-        text = sbatch_file(recipe.name, name, words, shape, section.sbatch, str(folder) if folder else None)
+        text = sbatch_file(
+            recipe.name, name, [*words, *switches], shape, section.sbatch, str(folder) if folder else None
+        )
         return text if show else submit(text)
     over_ssh = shape.hostfile is not None and shape.node_rank is None
     if over_ssh and folder is None:

@@ -39,9 +39,9 @@ class Report:
     bounds: Mapping[type, Mapping[str, Bound]] = field(default_factory=dict)
     problems: list[Problem] = field(default_factory=list)
 
-    def add(self, path: str, node: Node, text: str) -> None:
-        """Note one problem."""
-        self.problems.append(Problem(path=path, place=str(node.place), text=text))
+    def add(self, path: str, node: Node, text: str, row: str = "") -> None:
+        """Note one problem; `row` is a name that no row of a table has."""
+        self.problems.append(Problem(path=path, place=str(node.place), text=text, row=row))
 
     def unknown(self, block: str, key: str, node: Node, known: Sequence[str]) -> None:
         """Note a key that no block of this kind has."""

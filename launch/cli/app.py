@@ -7,6 +7,12 @@ from typer.core import TyperGroup
 
 FOUND, WRONG_REQUEST, INTERRUPTED = 1, 2, 130
 Words = Annotated[list[str] | None, typer.Argument(metavar="KEY=VALUE", help="Recipe values, as train.max_steps=20.")]
+NoPlugins = Annotated[
+    bool, typer.Option("--no-plugins", help="Run none of the code that the recipe names; refuse what needs it.")
+]
+Trust = Annotated[
+    bool, typer.Option("--trust", help="Run the code that the run folder's recipe names: plugins, trust_remote_code.")
+]
 RecipeName = Annotated[str, typer.Argument(metavar="RECIPE", help="A recipe file, or a shipped one's name.")]
 
 

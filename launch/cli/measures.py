@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from launch.cli.app import Words, app
+from launch.cli.app import Trust, Words, app
 
 Variant = Literal["hendrycks", "lm_eval", "olmes_mcf", "olmes_cf"]
 
@@ -43,6 +43,7 @@ def watch(
     ] = None,
     once: Annotated[bool, typer.Option("--once", help="Measure what is there and leave.")] = False,
     poll: Annotated[float, typer.Option(min=0.1, metavar="SECONDS", help="How often to look.")] = 30.0,
+    trust: Trust = False,
 ) -> None:
     """Measure a run's checkpoints as they appear.
 
@@ -55,7 +56,7 @@ def watch(
     from launch.reread import watched
     from trainers.watch import watch as measure
 
-    folder, recipe = watched(run_dir, words or [])
+    folder, recipe = watched(run_dir, words or [], trust=trust)
     raise typer.Exit(measure(recipe, folder, once=once, poll_s=poll))
 
 
@@ -64,6 +65,7 @@ def certify(
     checkpoint: Annotated[str, typer.Argument(help="RUN:STEP, a checkpoint's folder, or an exported one.")],
     merged: Annotated[bool, typer.Option("--merged", help="Reloaded and merged only, no quantised weights.")] = False,
     bits: Annotated[int | None, typer.Option(metavar="8|4", help="Of the quantised weights only these.")] = None,
+    trust: Trust = False,
 ) -> None:
     """Prove that a checkpoint is what was measured.
 
@@ -79,7 +81,7 @@ def certify(
     if is_exported(checkpoint):
         raise typer.Exit(0 if check_exported(Path(checkpoint)) else 1)
     asked = bits_asked(merged, bits)
-    recipe, place, step = checkpoint_of(checkpoint)
+    recipe, place, step = checkpoint_of(checkpoint, trust=trust)
     raise typer.Exit(0 if certify_and_show(recipe, place, step, asked) else 1)
 
 
@@ -88,6 +90,7 @@ def export(
     checkpoint: Annotated[str, typer.Argument(metavar="RUN:STEP", help="RUN:STEP, or a checkpoint's folder.")],
     to: Annotated[Path, typer.Option(metavar="DIR", help="A new or empty folder.")],
     force: Annotated[bool, typer.Option("--force", help="Also without a passing certificate.")] = False,
+    trust: Trust = False,
 ) -> None:
     """Write a folder to publish.
 
@@ -99,7 +102,7 @@ def export(
     from launch.certified import checkpoint_of
     from trainers.export import export as write
 
-    recipe, place, step = checkpoint_of(checkpoint)
+    recipe, place, step = checkpoint_of(checkpoint, trust=trust)
     typer.echo(write(recipe, place, step, to, force=force))
 
 

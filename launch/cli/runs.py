@@ -7,8 +7,11 @@ from typing import Annotated, Literal
 
 import typer
 
-from launch.cli.app import FOUND, RecipeName, Words, app
+from launch.cli.app import FOUND, NoPlugins, RecipeName, Words, app
 
+TrustCheckpoint = Annotated[
+    bool, typer.Option("--trust", help="Resume from checkpoints of somebody else's, which can run code when loaded.")
+]
 Launcher = Literal["torchrun", "deepspeed", "accelerate", "slurm"]
 
 
@@ -28,6 +31,8 @@ def train(
     ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Check the recipe and print the plan, no more.")] = False,
     unchecked: Annotated[bool, typer.Option("--unchecked", help="Leave out the quick part of `temper check`.")] = False,
+    no_plugins: NoPlugins = False,
+    trust: TrustCheckpoint = False,
 ) -> None:
     """Train, measuring at checkpoints.
 
@@ -40,7 +45,7 @@ def train(
     from launch.load import load_any
     from trainers.recipe import Pipeline
 
-    loaded = load_any(recipe, words or [])
+    loaded = load_any(recipe, words or [], plugins=not no_plugins)
     if dry_run:
         from launch.plan import plan
 
@@ -55,12 +60,13 @@ def train(
         from trainers.pipeline import train_pipeline
 
         folder, again = resumed_pipeline(resume, run_dir, [stage.name for stage in loaded.stages])
-        raise typer.Exit(train_pipeline(loaded, run_dir=folder, resume=resume is not None, again=again))
+        raise typer.Exit(train_pipeline(loaded, run_dir=folder, resume=resume is not None, again=again, trust=trust))
     from launch.request import forked
     from trainers.run import train as run
 
     origin = forked(resume) if resume else None
-    raise typer.Exit(run(loaded, run_dir=run_dir, resume=resume is not None and not origin, origin=origin))
+    goes_on = resume is not None and not origin
+    raise typer.Exit(run(loaded, run_dir=run_dir, resume=goes_on, origin=origin, trust=trust))
 
 
 @app.command()
@@ -82,6 +88,8 @@ def launch(
     run_dir: Annotated[Path | None, typer.Option(help="Run folder, as of train.")] = None,
     resume: Annotated[str | None, typer.Option(metavar="[RUN:STEP]", help="Go on, as of train.")] = None,
     print_: Annotated[bool, typer.Option("--print", help="Print the command, or Slurm's file, and no more.")] = False,
+    no_plugins: NoPlugins = False,
+    trust: TrustCheckpoint = False,
 ) -> None:
     """Train on several processes or machines.
 
@@ -99,7 +107,7 @@ def launch(
 
     options = Options(
         nproc=nproc, nnodes=nnodes, node_rank=node_rank, master=master, launcher=with_, hostfile=hostfile,
-        run_dir=run_dir, resume=resume,
+        run_dir=run_dir, resume=resume, plugins=not no_plugins, trust=trust,
     )  # fmt: skip
     outcome = start(recipe, words or [], options, show=print_)
     if isinstance(outcome, str):
@@ -114,6 +122,7 @@ def check(
     words: Words = None,
     run_dir: Annotated[Path | None, typer.Option(help="The run folder that `temper train` will be given.")] = None,
     json_: Annotated[bool, typer.Option("--json", help="Print the findings as JSON.")] = False,
+    no_plugins: NoPlugins = False,
 ) -> None:
     """Look for what would ruin a run.
 
@@ -127,7 +136,7 @@ def check(
     from launch.preflight import as_json, preflight
 
     with redirect_stdout(sys.stderr):  # libraries' own lines are not findings
-        findings = preflight(load_any(recipe, words or []), run_dir=run_dir)
+        findings = preflight(load_any(recipe, words or [], plugins=not no_plugins), run_dir=run_dir)
     if json_:
         typer.echo(as_json(findings))
     else:
@@ -147,6 +156,7 @@ def plan(
     per_node: Annotated[int, typer.Option(min=1, help="GPUs of one machine.")] = 8,
     tflops: Annotated[float, typer.Option(min=0.001, help="Peak of one GPU; 312 is an A100's, 989 an H100's.")] = 312.0,
     mfu: Annotated[float, typer.Option(min=0.01, max=1.0, help="Share of it that training reaches.")] = 0.4,
+    no_plugins: NoPlugins = False,
 ) -> None:
     """Foresee memory, time, evaluation's share and disk.
 
@@ -161,14 +171,14 @@ def plan(
     from launch.quantity import asked
 
     room = asked(gpus, gpu_memory)
-    loaded = load(recipe, words or [])
+    loaded = load(recipe, words or [], plugins=not no_plugins)
     from launch.foresight.show import Request, lines
     from trainers.memory.pace import Speed
     from trainers.memory.states import Machines
 
     request = Request(
         name=recipe, words=words or [], machines=Machines(ranks=gpus, per_node=per_node), room=room,
-        speed=Speed(tflops=tflops, mfu=mfu), measure=measure,
+        speed=Speed(tflops=tflops, mfu=mfu), measure=measure, plugins=not no_plugins,
     )  # fmt: skip
     for line in lines(loaded, request):
         typer.echo(line)
@@ -180,6 +190,7 @@ def data(
     words: Words = None,
     show: Annotated[int, typer.Option(min=0, help="Rows to show, trained tokens coloured.")] = 3,
     rows: Annotated[str | None, typer.Option(metavar="SOURCE", help="Show this source's rows only.")] = None,
+    no_plugins: NoPlugins = False,
 ) -> None:
     """Build the mix and show its rows.
 
@@ -190,7 +201,7 @@ def data(
     from launch.load import load
     from trainers.show_data import show as show_rows
 
-    show_rows(load(recipe, words or []), rows=show, source=rows)
+    show_rows(load(recipe, words or [], plugins=not no_plugins), rows=show, source=rows)
 
 
 @app.command()
@@ -206,6 +217,7 @@ def drill(
     every: Annotated[int, typer.Option(min=1, help="A checkpoint and an evaluation every so many steps.")] = 4,
     seed: Annotated[int, typer.Option(help="Draws the moments.")] = 0,
     out: Annotated[Path, typer.Option(help="Folder for both runs and drill.json.")] = Path("runs/drill"),
+    no_plugins: NoPlugins = False,
 ) -> None:
     """Kill a short real run at random moments, resume it, and compare it with the unbroken one.
 
@@ -217,6 +229,9 @@ def drill(
     from launch.drill.run import drill as run_drill
     from launch.load import load
 
-    load(recipe, shortened := words_of(words or [], steps, every))
-    asked = Drill(recipe=recipe, words=shortened, steps=steps, nproc=nproc, other_ranks=other_ranks, out=out)
+    load(recipe, shortened := words_of(words or [], steps, every), plugins=not no_plugins)
+    asked = Drill(
+        recipe=recipe, words=shortened, steps=steps, nproc=nproc, other_ranks=other_ranks, out=out,
+        plugins=not no_plugins,
+    )  # fmt: skip
     raise typer.Exit(run_drill(asked, kills, seed))

@@ -32,6 +32,7 @@ class Drill:
     other_ranks: int | None
     """On how many ranks the last part runs; None: as the rest, and then all must be equal to the bit."""
     out: Path
+    plugins: bool = True
 
 
 def words_of(words: Sequence[str], steps: int, every: int) -> tuple[str, ...]:
@@ -92,6 +93,7 @@ def killed(asked: Drill, run: Path, kills: int, rng: Random) -> Iterator[Kill]:
 def started(asked: Drill, run: Path, nproc: int) -> Iterator[subprocess.Popen[bytes]]:
     """A start of the run in a process group of its own, its output in a log beside the run folder."""
     passed = [asked.recipe, *asked.words, "--run-dir", str(run), "--resume"]
+    passed += [] if asked.plugins else ["--no-plugins"]
     alone = Command(argv=(sys.executable, "-m", "launch", "train", *passed))
     made = command("torchrun", Shape(nproc=nproc), passed) if nproc > 1 else alone
     path = os.pathsep.join([str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])])

@@ -14,13 +14,13 @@ from launch.problems import RecipeError
 WRONG_REQUEST = 2
 
 
-def measure(name: str, words: Sequence[str]) -> Mapping[str, Any]:
+def measure(name: str, words: Sequence[str], *, plugins: bool = True) -> Mapping[str, Any]:
     """What `trainers.memory.probe.probe` wrote; the run folder it needed is gone again.
 
     Raises RecipeError with the process's own words where it refused the recipe or failed.
     """
     with tempfile.TemporaryDirectory(prefix="temper-plan-") as scratch:
-        command = [sys.executable, "-m", "launch.foresight.child", scratch, name, *words]
+        command = [sys.executable, "-m", "launch.foresight.child", scratch, "plugins" if plugins else "", name, *words]
         env = {**os.environ, "WANDB_MODE": "disabled"}
         done = subprocess.run(command, env=env, capture_output=True, text=True, errors="replace", check=False)
         file = Path(scratch) / "measured.json"
@@ -33,14 +33,14 @@ def measure(name: str, words: Sequence[str]) -> Mapping[str, Any]:
 
 
 def main() -> None:
-    """The process: FOLDER RECIPE [key=value ...]."""
+    """The process: FOLDER plugins|"" RECIPE [key=value ...]."""
     from launch.cli import people_errors
     from launch.load import load
     from trainers.memory.probe import probe
 
-    folder, name, *words = sys.argv[1:]
+    folder, plugins, name, *words = sys.argv[1:]
     try:
-        probe(load(name, words), Path(folder))
+        probe(load(name, words, plugins=bool(plugins)), Path(folder))
     except people_errors() as error:
         print(" ".join(str(error).splitlines()), file=sys.stderr)
         raise SystemExit(WRONG_REQUEST) from None

@@ -28,6 +28,7 @@ class Request:
     """Bytes of each GPU."""
     speed: Speed
     measure: bool = False
+    plugins: bool = True
 
 
 def lines(recipe: Recipe, request: Request) -> Iterator[str]:
@@ -47,7 +48,7 @@ def lines(recipe: Recipe, request: Request) -> Iterator[str]:
     yield disk_words(foresight)
     yield from time.scaling(foresight, request.speed)
     if request.measure:
-        yield from against.lines(foresight, measure(request.name, request.words))
+        yield from against.lines(foresight, measure(request.name, request.words, plugins=request.plugins))
 
 
 def disk_words(foresight: Foresight) -> str:

@@ -57,7 +57,7 @@ def test_plugins_are_read_back_too(tmp_path: Path) -> None:
     )
     recipe = load(str(tmp_path / "mine.yaml"))
     assert json.loads(json.dumps(recipe.resolved))["plugins"] == [str(tmp_path / "mine.py")]
-    after = read_back(folder_of(recipe, tmp_path / "elsewhere" / "run"))
+    after = read_back(folder_of(recipe, tmp_path / "elsewhere" / "run"), trust=True)
     assert isinstance(after, Recipe) and after.eval.retain[0].task == "quiz_of_mine"
 
 
