@@ -50,7 +50,7 @@ def _make(file: Path) -> bool:
     text = json.dumps({"host": platform.node(), "pid": os.getpid()})
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
-        handle = os.open(file, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o644)
+        handle = os.open(file, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666)
     except OSError as error:
         if isinstance(error, FileExistsError) and file.parent.is_dir():
             return False

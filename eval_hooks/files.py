@@ -2,7 +2,7 @@
 
 import json
 import os
-import tempfile
+import secrets
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -103,21 +103,19 @@ def write_json(path: Path, value: Mapping[str, Any]) -> None:
 def write_atomic(path: Path, data: bytes) -> None:
     """Write beside the file, flush to disk, rename into place; a reader sees the old file or the new one.
 
+    It has the permissions that the user's umask leaves. A link of that name is replaced, and what it points to stays.
     Raises EvalError naming the path where the disk is full or read-only; the old file is then intact.
     """
-    scratch = None
+    scratch = path.with_name(f".{path.name}-{secrets.token_hex(4)}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}-", delete=False) as handle:
-            scratch = handle.name
+        with scratch.open("xb") as handle:
             handle.write(data)
             handle.flush()
             os.fsync(handle.fileno())
-        os.chmod(scratch, 0o644)
         os.replace(scratch, path)
     except OSError as error:
-        if scratch and os.path.exists(scratch):
-            os.unlink(scratch)
+        scratch.unlink(missing_ok=True)
         raise EvalError(
             f"{path}: cannot be written: {error.strerror or error}; free some space or choose a writable folder"
         ) from error

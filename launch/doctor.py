@@ -206,7 +206,7 @@ def wandb_login_here() -> str:
 
 def cache() -> Finding:
     """The folder of fetched models and tokenised data."""
-    from trainers.fetch import cache_dir
+    from trainers.cache import cache_dir
 
     folder = cache_dir()
     there = next(parent for parent in (folder, *folder.parents) if parent.is_dir())

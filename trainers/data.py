@@ -8,8 +8,8 @@ from data_mix.packing import Packing
 from data_mix.render import EVERYTHING, Rendering
 from trainers import TrainError, announce
 from trainers.arguments import setting
+from trainers.cache import cache_dir
 from trainers.catalog import METHODS, STAGES
-from trainers.fetch import cache_dir
 from trainers.recipe import Recipe
 
 SPLITTING = ("wrapped", "bfd_split")

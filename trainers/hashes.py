@@ -1,9 +1,9 @@
 """sha256 of every file that a checkpoint is made of, and what has changed since they were taken."""
 
-import hashlib
 from collections.abc import Mapping
 from pathlib import Path
 
+from trainers.cache import sha256
 from trainers.models import locate, starting_point
 from trainers.recipe import Recipe
 
@@ -18,12 +18,6 @@ PARTS = {
 """Files of a checkpoint's folder. A template may also stand inside tokenizer_config.json."""
 RUN = {"recipe": ("recipe.yaml", "recipe.resolved.json"), "data": ("data.manifest.json",)}
 """Files of its run's folder."""
-
-
-def sha256(file: Path) -> str:
-    """Of a file's bytes."""
-    with file.open("rb") as handle:
-        return hashlib.file_digest(handle, "sha256").hexdigest()
 
 
 def hashes_of(folder: Path, parts: Mapping[str, tuple[str, ...]]) -> dict[str, dict[str, str]]:

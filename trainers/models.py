@@ -9,7 +9,8 @@ from typing import Any
 
 from eval_hooks.files import checkpoints
 from trainers import TrainError
-from trainers.fetch import MODELS, cache_dir, fetch
+from trainers.cache import cache_dir, check_kept, is_kept, keep
+from trainers.fetch import MODELS, fetch
 from trainers.recipe import ModelSection, Recipe
 from trainers.rundir import RUNS, find_run
 from trainers.template import read_template, with_system_role
@@ -214,14 +215,15 @@ def starting_point(section: ModelSection) -> ModelSection:
     folder = cache_dir() / "merged" / _adapter_hash(located, section.add_tokens)
     folder.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(folder.parent / "merged.lock"):
-        if not (folder / "config.json").is_file():
+        if not is_kept(folder):
             tokenizer = load_tokenizer(section)
             model = load_model(replace(section, dtype="auto"), tokenizer)
             scratch = folder.with_name(folder.name + ".part")
             model.should_save_on_this_rank = lambda _: True  # else rank 0 alone would write
             model.save_pretrained(scratch)
             tokenizer.save_pretrained(scratch)
-            scratch.rename(folder)
+            keep(scratch, folder)
+        check_kept(folder)
     return replace(section, path=str(folder), revision=None)
 
 

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 from eval_hooks.ranks import from_writer, on_writer
 from trainers import TrainError
+from trainers.cache import cache_dir
 from trainers.catalog import METHODS
-from trainers.fetch import cache_dir
 from trainers.recipe import ModelSection, Recipe
 
 if TYPE_CHECKING:

@@ -15,7 +15,7 @@ from eval_hooks import EvalError
 from eval_hooks.files import whole_checkpoints
 from eval_hooks.table import read_table
 from trainers import TrainError
-from trainers.fetch import cache_dir
+from trainers.cache import cache_dir
 from trainers.recipe import Recipe
 from trainers.run import train
 from trainers.sft.trainer import Trainer
