@@ -3,7 +3,6 @@
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
-from typing import Any
 
 from launch.compose import override, read
 from launch.nodes import Node, plain
@@ -43,17 +42,22 @@ def load_any(
     tree = with_words(read(file), overrides)
     kind = validate_pipeline if "pipeline" in tree.value else validate
     make = partial(kind, tree, file, file.read_text("utf-8"), overrides)
-    tables, added = tables or shipped(), dict[str, Any]()
-    if plugins and listed(tree):
-        _check_the_rest(partial(make, tables))
-        tables, added = add_plugins(tree, tables), {"plugins": plain(tree.value["plugins"])}
-    made = make(tables)
-    made = replace(made, resolved={**made.resolved, **added})
-    (code.say if plugins else code.refuse)(made.resolved)
+    tables, files = tables or shipped(), listed(tree)
+    if not plugins or not files:
+        made = make(tables) if not files else _without_plugins(partial(make, tables))
+        (code.say if plugins else code.refuse)(made.resolved)
+        return made
+    _check_the_rest(partial(make, tables))
+    made = make(add_plugins(tree, tables))
+    made = replace(made, resolved={**made.resolved, "plugins": plain(tree.value["plugins"])})
+    code.say(made.resolved)
     return made
 
 
-def _check_the_rest(make: Callable[[], object]) -> None:
+Make = Callable[[], Recipe | Pipeline]
+
+
+def _check_the_rest(make: Make) -> None:
     """Raise RecipeError with what is wrong with a recipe apart from the rows that its plugins may bring."""
     from launch.plugins import not_for_plugins
 
@@ -62,6 +66,15 @@ def _check_the_rest(make: Callable[[], object]) -> None:
     except RecipeError as error:
         if rest := not_for_plugins(error.problems):
             raise RecipeError(rest) from error
+
+
+def _without_plugins(make: Make) -> Recipe | Pipeline:
+    """The recipe; where it needs their rows, RecipeError says that they were left out."""
+    try:
+        return make()
+    except RecipeError as error:
+        text = "left out (--no-plugins), with the rows that they bring"
+        raise RecipeError([*error.problems, Problem(path="plugins", text=text)]) from error
 
 
 def with_words(tree: Node, words: Sequence[str]) -> Node:

@@ -67,12 +67,13 @@ def end_wandb() -> None:
         announce(f"warning   W&B: {type(error).__name__}: {error}; every number is in metrics.jsonl")
 
 
-def join_wandb(recipe: Recipe | Pipeline, root: Path) -> tuple[Any, str]:
+def join_wandb(recipe: Recipe | Pipeline, root: Path, trust: bool = False) -> tuple[Any, str]:
     """(the W&B run of a run folder as a further writer, what to say of it); the run is None where it cannot be joined.
 
     Its id and mode are those of the newest folder that wandb made there (`run-TIME-ID`, `offline-run-TIME-ID`).
     Offline, wandb writes a further folder of the same id, to be synchronised with the others. Online, two processes may
-    only write at once in its shared mode, which both must be in; a run that is over is resumed.
+    only write at once in its shared mode, which both must be in; a run that is over is resumed. A run folder alone
+    uploads nothing, since its account and project may be a stranger's: `trust` or WANDB_MODE=online must ask for it.
     """
     kept = sorted(root.glob("wandb/*run-*-*"), key=lambda folder: folder.stat().st_mtime)
     if recipe.wandb is None or not kept or os.environ.get("WANDB_MODE") == "disabled":
@@ -81,6 +82,8 @@ def join_wandb(recipe: Recipe | Pipeline, root: Path) -> tuple[Any, str]:
 
     number, offline = kept[-1].name.rpartition("-")[2], kept[-1].name.startswith("offline")
     over = not trains(root)
+    if not offline and not trust and os.environ.get("WANDB_MODE") != "online":
+        return None, f"run {number} is online: --trust joins it; all numbers are in metrics.jsonl"
     if not offline and not over and not shares_wandb(recipe):
         return None, (
             f"run {number} is being written by the trainer alone (eval.live: false lets watchers in); all numbers are "

@@ -29,14 +29,18 @@ from trainers.watched import CannotBeLoadedError, Watched, open_run
 TERMINATED = 143
 
 
-def watch(recipe: Recipe | Pipeline, root: Path, *, once: bool = False, poll_s: float = 30.0) -> int:
+def watch(
+    recipe: Recipe | Pipeline, root: Path, *, once: bool = False, poll_s: float = 30.0, trust: bool = False
+) -> int:
     """Measure what is there and what comes until the run is over; with `once`, what is there. Return the exit code.
+
+    With `trust` a W&B run that is online is joined, in the account and project that the folder names.
 
     Raises TrainError for a run that asks nothing, and for one that is over and kept no checkpoint.
     """
     check(recipe, root)
     before = signal.signal(signal.SIGTERM, lambda *_: sys.exit(TERMINATED))  # so that claims are given back
-    wandb_run, joined = join_wandb(recipe, root)
+    wandb_run, joined = join_wandb(recipe, root, trust)
     for line in (*first_screen(recipe, root), f"W&B       {joined}", waits(once, poll_s)):
         announce(line)
     opened: dict[Path, Watched] = {}

@@ -57,7 +57,7 @@ def watch(
     from trainers.watch import watch as measure
 
     folder, recipe = watched(run_dir, words or [], trust=trust)
-    raise typer.Exit(measure(recipe, folder, once=once, poll_s=poll))
+    raise typer.Exit(measure(recipe, folder, once=once, poll_s=poll, trust=trust))
 
 
 @app.command()

@@ -72,7 +72,9 @@ def test_a_cache_of_somebody_else_is_refused(tmp_path: Path, monkeypatch: pytest
     check_owner(tmp_path)
     monkeypatch.setattr("trainers.cache.os.geteuid", lambda: os.getuid() + 1)
     monkeypatch.setenv("TEMPERING_CACHE", str(tmp_path))
-    with pytest.raises(TrainError, match=f"cache {tmp_path}: belongs to user {os.getuid()}, not to you.*TEMPERING_CACHE"):
+    with pytest.raises(
+        TrainError, match=f"cache {tmp_path}: belongs to user {os.getuid()}, not to you.*TEMPERING_CACHE"
+    ):
         cache_dir()
 
 

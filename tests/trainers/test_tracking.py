@@ -10,6 +10,7 @@ from eval_hooks import EvalError
 from tests.eval_hooks.offline import offline_runs
 from trainers.recipe import Recipe
 from trainers.run import train
+from trainers.tracking import join_wandb
 
 Load = Callable[..., Recipe]
 WORDS = ("eval.retain.0.limit=6", "train.save_strategy=steps", "train.save_steps=1", "track.wandb.mode=offline")
@@ -49,3 +50,15 @@ def test_a_recipe_that_wants_a_missing_tensorboard_is_refused(recipe: Load, monk
     with pytest.raises(EvalError, match="tensorboard is not installed"):
         train(recipe("track.tensorboard=true"))
     assert not Path("runs").exists()
+
+
+def test_a_run_folder_alone_uploads_nothing(recipe: Load, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A stranger's folder says that its W&B run is online: a watcher joins it only where it is asked to."""
+    monkeypatch.delenv("WANDB_MODE", raising=False)
+    (tmp_path / "run" / "wandb" / "run-20260101_000000-theirs").mkdir(parents=True)
+    loaded = recipe("track.wandb={mode: online, entity: stranger}")
+    monkeypatch.setattr("wandb.init", lambda **asked: asked)
+    assert join_wandb(loaded, tmp_path / "run") == (
+        None, "run theirs is online: --trust joins it; all numbers are in metrics.jsonl",
+    )  # fmt: skip
+    assert join_wandb(loaded, tmp_path / "run", trust=True)[0]["entity"] == "stranger"
