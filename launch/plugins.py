@@ -36,6 +36,9 @@ def add_plugins(tree: Node, tables: Tables) -> Tables:
         rows = {kind: dict(getattr(module, kind, {})) for kind in KINDS}
         if not any(rows.values()):
             raise _error(entry, f"{entry.value}: adds nothing; define one of {', '.join(KINDS)}")
+        for kind in ("TASKS", "VERIFIERS"):  # their functions are called in a process that reads the file again
+            home = str(Path(entry.value).resolve())
+            rows[kind] = {name: replace(row, home=home) for name, row in rows[kind].items()}
         for kind, found in rows.items():
             _join(_table(kind), found, kind, entry)
         tables = replace(
