@@ -38,7 +38,7 @@ def judged(judge: Judge | Call, outputs: Sequence[str], items: Sequence[Generate
     for item, outcome in zip(suspects, control, strict=True):
         if outcome.killed:
             raise EvalError(
-                f"{item.item_id}: judging an empty answer {outcome.killed}; mend its gold answer or its judge"
+                f"{item.item_id}: judging even an empty answer {outcome.killed}; mend its gold answer or its judge"
             )
     return [(False, f"judging it {one.killed}") if one.killed else (one.value[0], one.value[1]) for one in found]
 

@@ -4,9 +4,8 @@ A verifier is found by the table it stands in, the package's own or that of the 
 once more; so it may be any callable there, and none travels.
 """
 
-import importlib
 import json
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import Any
 
 from eval_hooks.bounded import Call
@@ -61,7 +60,8 @@ def checking(name: str, home: str) -> Callable[[Row], str | None]:
 def judging(places: str) -> Callable[[str, dict[str, Any]], list[Any]]:
     """In the worker."""
     VERIFIERS.update({name: _verifier(name, home) for name, home in json.loads(places)})
-    _import(module for verifier in VERIFIERS.values() for module in verifier.needs)
+    for verifier in VERIFIERS.values():
+        _warm_up(verifier)
 
     def call(output: str, item: dict[str, Any]) -> list[Any]:
         try:
@@ -80,13 +80,13 @@ def _place(name: str) -> tuple[str, str]:
 
 def _verifier(name: str, home: str) -> Verifier:
     verifier: Verifier = row_of(VERIFIERS, "VERIFIERS", name, home)
-    _import(verifier.needs)
+    _warm_up(verifier)
     return verifier
 
 
-def _import(modules: Iterable[str]) -> None:
-    for module in modules:
-        importlib.import_module(module)
+def _warm_up(verifier: Verifier) -> None:
+    if verifier.warm_up:
+        verifier.warm_up()
 
 
 def _plain(verdict: Verdict) -> list[Any]:

@@ -8,7 +8,7 @@ from trainers.rlvr.verifiers import choice, exact, format, math, number, sql
 
 VERIFIERS: dict[str, Verifier] = {
     "math": Verifier(
-        verify=math.verify, check=math.gold_of, about="mathematical equality, by math-verify", needs=("math_verify",)
+        verify=math.verify, check=math.gold_of, about="mathematical equality, by math-verify", warm_up=math.warm_up
     ),
     "number": Verifier(verify=number.verify, check=number.gold_of, about="the last number of the answer"),
     "choice": Verifier(verify=choice.verify, check=choice.gold_of, about="one option, by its letter or its words"),

@@ -34,8 +34,8 @@ class Verifier:
     about: str
     check: Callable[[Row], object] | None = None
     """Raises ValueError for a row that no answer can be judged by; asked of every row before training."""
-    needs: tuple[str, ...] = ()
-    """Modules that the worker imports before an answer's time begins."""
+    warm_up: Callable[[], object] | None = None
+    """What the worker does before the first answer's time begins: imports, caches."""
     timeout_s: float = CPU_S
     """Seconds of CPU for one answer; by the clock it may take twelve times that."""
     home: str = ""
