@@ -73,7 +73,7 @@ def run_bounded(call: Call, items: Sequence[Sequence[Any]]) -> list[Outcome]:
 
 
 class _Worker:
-    """A process and the socket to it."""
+    """A process, which forks one more to judge, and the socket to them."""
 
     def __init__(self) -> None:
         self.socket, theirs = socket.socketpair()
@@ -94,14 +94,15 @@ class _Worker:
                    "items": items}  # fmt: skip
         self._begin(call, json.dumps(request, default=str).encode() + b"\n")
         wall_s = cpu_s * WALL
-        for _ in items:
-            reply = self._reply(wall_s)
-            if isinstance(reply, dict):
-                outcomes.append(Outcome(**reply))
-                continue
+        done = len(outcomes) + len(items)
+        while isinstance(reply := self._reply(wall_s), dict) and "ended" not in reply:
+            outcomes.append(Outcome(**reply))
+        if not isinstance(reply, dict):  # by the clock, or somebody killed the worker itself
             _replace(None)
-            outcomes.append(Outcome(killed=_limit(reply, self.process.returncode, cpu_s, wall_s)))
-            return
+        if len(outcomes) < done:
+            status = reply["ended"] if isinstance(reply, dict) else self.process.returncode
+            said = "" if isinstance(reply, dict) else reply
+            outcomes.append(Outcome(killed=said or _limit(status, cpu_s)))
 
     def _begin(self, call: Call, request: bytes) -> None:
         """Hand the request over and wait until its function is there."""
@@ -122,7 +123,7 @@ class _Worker:
             return json.loads(line) if line.endswith(b"\n") else ""
         except TimeoutError:
             return f"gave no answer in {wall_s:.3g} s"
-        except OSError:  # reset: it ended with something unread
+        except (OSError, ValueError):  # reset, or half a line: it ended in the middle of something
             return ""
 
     def end(self) -> None:
@@ -139,10 +140,8 @@ class _Worker:
         self.socket.close()
 
 
-def _limit(said: str, status: int | None, cpu_s: float, wall_s: float) -> str:
-    """The limit that ended a worker, in words."""
-    if said:
-        return said
+def _limit(status: int | None, cpu_s: float) -> str:
+    """The limit that ended a process, in words."""
     if status == -signal.SIGPROF:
         return f"took over {cpu_s:.3g} s of CPU"
     if status == OUT_OF_MEMORY:

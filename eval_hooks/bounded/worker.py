@@ -1,10 +1,12 @@
 """The worker's side: started as a file, so that it imports nothing but what it is asked for.
 
-One line of JSON a request, {path, call: [module, factory, setup], cpu_s, memory, items}; one line a reply: {ready},
-then an item each, {value}, {error} or {killed}. Where no reply comes the process has ended: the kernel kills it at the
-limit of CPU time (ITIMER_PROF, whose signal nobody here handles), and the other side sees its exit status.
+It imports, and forks a child for the items of each request: one that is killed costs a fork, not the imports. One line
+of JSON a request, {path, call: [module, factory, setup], cpu_s, memory, items}; one line a reply: {ready}, for each
+item {value}, {error} or {killed}, then {ended: the child's status}. The kernel kills at the limit of CPU time
+(ITIMER_PROF, whose signal nobody here handles), and then the replies are fewer than the items.
 """
 
+import gc
 import importlib
 import json
 import os
@@ -16,7 +18,7 @@ import sys
 import threading
 import traceback
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NoReturn
 
 OUT_OF_MEMORY = 77
 """Exit status."""
@@ -32,16 +34,29 @@ def serve(server: socket.socket) -> None:
         key = json.dumps(request["call"])
         if key not in functions:
             sys.path[:] = request["path"]
-            _limit_memory(None)
             try:
                 functions[key] = _made(*request["call"])
             except BaseException as error:  # the other side says it; a SystemExit of a plugin is a failure too
                 _send(server, {"failed": _where(error)})
                 continue
         _send(server, {"ready": True})
+        gc.freeze()  # a collection in the child would copy what it only looks at
+        child = os.fork()
+        if child == 0:
+            _judge(server, functions[key], request)
+        _send(server, {"ended": os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])})
+
+
+def _judge(server: socket.socket, function: Callable[..., Any], request: dict[str, Any]) -> NoReturn:
+    """In the child."""
+    try:
+        _watch(server)
         _limit_memory(request["memory"])
         for arguments in request["items"]:
-            server.sendall(_answer(functions[key], arguments, request["cpu_s"]))
+            server.sendall(_answer(function, arguments, request["cpu_s"]))
+        os._exit(0)
+    finally:  # no way back into the parent's loop
+        os._exit(1)
 
 
 def _made(module: str, factory: str, setup: list[str]) -> Callable[..., Any]:
@@ -75,13 +90,17 @@ def _where(error: BaseException) -> str:
     return f"{type(error).__name__}: {error} ({last.filename}:{last.lineno})"
 
 
-def _limit_memory(more: int | None) -> None:
-    """So many bytes above what the imports have taken (torch alone reserves gigabytes of addresses); None: no limit."""
+def _limit_memory(more: int) -> None:
+    """So many bytes above what the imports have taken; torch alone reserves gigabytes of addresses."""
     import psutil
 
+    soft = psutil.Process().memory_info().vms + more
     hard = resource.getrlimit(resource.RLIMIT_AS)[1]
-    soft = hard if more is None else psutil.Process().memory_info().vms + more
     resource.setrlimit(resource.RLIMIT_AS, (soft if hard == resource.RLIM_INFINITY else min(soft, hard), hard))
+
+
+def _watch(server: socket.socket) -> None:
+    threading.Thread(target=_end_with, args=(server,), daemon=True).start()
 
 
 def _end_with(server: socket.socket) -> None:
@@ -99,7 +118,7 @@ def main() -> None:
     signal.signal(signal.SIGPROF, signal.SIG_DFL)
     resource.setrlimit(resource.RLIMIT_CORE, (0, resource.getrlimit(resource.RLIMIT_CORE)[1]))
     server = socket.socket(fileno=int(sys.argv[1]))
-    threading.Thread(target=_end_with, args=(server,), daemon=True).start()
+    _watch(server)
     serve(server)
 
 

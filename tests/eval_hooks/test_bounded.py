@@ -81,11 +81,11 @@ def test_an_error_is_the_items_own_and_what_cannot_be_had_is_nobodys(call: Call,
 
 
 def test_the_worker_is_kept_and_one_that_somebody_killed_is_replaced(call: Call) -> None:
-    first, again = (outcomes(call, "__import__('os').getpid()")[0].value for _ in range(2))
+    first, again = (outcomes(call, "__import__('os').getppid()")[0].value for _ in range(2))
     assert first == again != os.getpid()
     os.kill(first, signal.SIGKILL)
     assert gone(first)
-    assert outcomes(call, "__import__('os').getpid()")[0].value not in (first, None)
+    assert outcomes(call, "__import__('os').getppid()")[0].value not in (first, None)
 
 
 def test_a_flood_of_such_items_gets_less_time_each(call: Call, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -97,10 +97,10 @@ def test_a_flood_of_such_items_gets_less_time_each(call: Call, monkeypatch: pyte
 
 
 def test_signals_for_the_rank_do_not_end_the_worker_and_it_holds_none_of_its_files(call: Call) -> None:
-    pid = outcomes(call, "__import__('os').getpid()")[0].value
+    pid = outcomes(call, "__import__('os').getppid()")[0].value
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1, signal.SIGHUP):
         os.kill(pid, number)
-    assert outcomes(call, "__import__('os').getpid()")[0].value == pid
+    assert outcomes(call, "__import__('os').getppid()")[0].value == pid
     assert os.getsid(pid) == pid != os.getsid(0)
     kinds = {str(file.readlink()) for file in Path(f"/proc/{pid}/fd").iterdir()}
     assert {kind.partition(":")[0] for kind in kinds} <= {"/dev/null", "socket"}, kinds
@@ -109,7 +109,7 @@ def test_signals_for_the_rank_do_not_end_the_worker_and_it_holds_none_of_its_fil
 def test_a_judge_that_is_interrupted_leaves_no_worker_in_the_middle_of_something(
     call: Call, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    pid = outcomes(call, "__import__('os').getpid()")[0].value
+    pid = outcomes(call, "__import__('os').getppid()")[0].value
 
     def interrupted(*_: object) -> None:
         raise KeyboardInterrupt
@@ -124,7 +124,7 @@ DYING = """
 import os, sys, threading, time
 from eval_hooks.bounded import Call, run_bounded
 call = Call(module="evaluator", factory="make", cpu_s=60)
-print(run_bounded(call, [("__import__('os').getpid()",)])[0].value, flush=True)
+print(run_bounded(call, [("__import__('os').getppid()",)])[0].value, flush=True)
 if os.fork() == 0:  # as the workers of a data loader are
     print(run_bounded(call, [("5",)])[0].value, flush=True)
     time.sleep(60)
