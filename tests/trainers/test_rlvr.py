@@ -156,13 +156,25 @@ def test_held_out_answers_are_judged_by_the_rows_own_verifiers(easy: Load, tmp_p
         ),
         (["data.train=[{source: jsonl, path: gold.jsonl}]"], "this stage trains on prompt+verifier+answer"),
         (["data.validation=[{source: curriculum, n: 2}]"], "name them in eval.target"),
+        (
+            ["data.train=[{source: jsonl, path: gold.jsonl, verifier: choice}]"],
+            "data.train: row 1 of the mix ('What is 3 + 4?'): verifier choice: the gold answer '7' is none of the options",
+        ),
+        (
+            ["data.train=[{source: jsonl, path: form.jsonl, verifier: format}]"],
+            "verifier format: format '(a+' is no regular expression: missing ), unterminated subpattern at position 0",
+        ),
+        (
+            ["eval.target=[{task: verified, source: jsonl, path: form.jsonl, verifier: format}]"],
+            "task verified: row 1 of the mix",
+        ),
     ],
 )
 def test_rows_and_settings_that_cannot_be_are_named_before_training(
     rlvr: Load, tmp_path: Path, words: list[str], message: str
 ) -> None:
-    for name, answer in (("empty", " "), ("gold", "7")):
-        row = {"prompt": "What is 3 + 4?", "completion": "7", "answer": answer}
+    for name, answer in (("empty", " "), ("gold", "7"), ("form", "7")):
+        row = {"prompt": "What is 3 + 4?", "completion": "7", "answer": answer, "format": "(a+"}
         (tmp_path / f"{name}.jsonl").write_text(json.dumps(row) + "\n")
     with pytest.raises(ValueError, match=re.escape(message)) as caught:
         train(rlvr(*words))

@@ -136,4 +136,7 @@ def _outcomes(name: str, items: Sequence[tuple[Row, str]]) -> list[Outcome]:
 
 
 def _called(row: Mapping[str, Any]) -> str:
-    return repr(str(row.get("item_id") or row.get("prompt"))[:120])
+    """A row by its name, or else by its question."""
+    prompt = row.get("prompt")
+    asked = prompt[-1].get("content") if isinstance(prompt, list) and prompt else prompt
+    return repr(str(row.get("item_id") or asked)[:120])
