@@ -1,6 +1,7 @@
 """The side that asks: one worker a process, its limits, and what became of each item."""
 
 import atexit
+import fcntl
 import json
 import os
 import signal
@@ -76,7 +77,7 @@ class _Worker:
     """A process, which forks one more to judge, and the socket to them."""
 
     def __init__(self) -> None:
-        self.socket, theirs = socket.socketpair()
+        self.socket, theirs = map(_above_the_streams, socket.socketpair())
         with theirs:
             self.process = subprocess.Popen(
                 [sys.executable, "-P", str(WORKER), str(theirs.fileno())],
@@ -138,6 +139,13 @@ class _Worker:
         """Close this process's end of the socket."""
         self.replies.close()
         self.socket.close()
+
+
+def _above_the_streams(end: socket.socket) -> socket.socket:
+    """The same socket under a number above 2: where stdin is closed it would have got that one, to be overwritten."""
+    number = fcntl.fcntl(end.fileno(), fcntl.F_DUPFD_CLOEXEC, 3)
+    end.close()
+    return socket.socket(fileno=number)
 
 
 def _limit(status: int | None, cpu_s: float) -> str:

@@ -151,3 +151,21 @@ def test_no_worker_outlives_its_process_nor_does_a_fork_use_or_keep_it(tmp_path:
     for child in forked:
         child.kill()
     process.stdout.close()
+
+
+CLOSED = """
+import os, sys
+os.closerange(0, 3)
+from eval_hooks.bounded import Call, run_bounded
+found = run_bounded(Call(module="evaluator", factory="make"), [("1 + 1",)])
+open(sys.argv[1], "w").write(repr(found[0].value))
+"""
+
+
+def test_a_process_without_standard_streams_has_a_worker_as_any_other(tmp_path: Path) -> None:
+    """Its socket would get the number 0, which the worker's stdin takes."""
+    (tmp_path / "evaluator.py").write_text(EVALUATOR)
+    path = os.pathsep.join([str(tmp_path), str(Path(client.__file__).parents[2])])
+    command = [sys.executable, "-c", CLOSED, str(tmp_path / "found")]
+    subprocess.run(command, env={**os.environ, "PYTHONPATH": path}, check=True, timeout=SLOW_MACHINE_S)
+    assert (tmp_path / "found").read_text() == "2"
