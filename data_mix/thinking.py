@@ -26,7 +26,9 @@ def without_thinking(message: Message) -> Message:
     if not thinking_of(message):
         return message
     rest = {key: value for key, value in message.items() if key not in KEYS}
-    return {**rest, "content": BLOCK.sub("", rest.get("content") or "", count=1)}
+    content = rest.get("content") or ""
+    found = BLOCK.match(content)  # a search would take the square of a long row of spaces
+    return {**rest, "content": content[found.end() :] if found else content}
 
 
 def check_kept(messages: Sequence[Message], text: str) -> None:

@@ -14,6 +14,7 @@ from typing import Any, Literal, get_args, get_type_hints
 
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
+from eval_hooks.bounded import Call
 from eval_hooks.budget import ALONE, crossed, judged, slow
 from eval_hooks.catalog import Judge
 from eval_hooks.config import Action, Budget, Lr, Role, TaskSpec, kept_margin
@@ -66,7 +67,7 @@ class CheckpointEval(TrainerCallback):
         out: str | Path = "runs/eval",
         rows: Mapping[str, Sequence[Mapping[str, Any]]] | None = None,
         held_out: Mapping[str, HeldOut] | None = None,
-        judges: Mapping[str, Judge] | None = None,
+        judges: Mapping[str, Judge | Call] | None = None,
         margin: float | None = None,
         budget: Budget | Mapping[str, Any] | None = None,
         order: Literal["full", "waves"] = "full",

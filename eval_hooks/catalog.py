@@ -26,7 +26,9 @@ class Task:
     named: bool = False
     """Written as ROW:NAME, where the name says which of many."""
     judge: Judge | None = None
-    """Of a generative task; None where the caller hands it in."""
+    """Of a generative task; None where the caller hands it in. Called in a worker process (`eval_hooks.judging`)."""
+    home: str = ""
+    """The plugin's file; "": this table."""
     decides: Callable[[Mapping[str, Any]], bool] = lambda columns: bool(columns["correct"])
     """Of a recall task: an item's columns -> whether it counts as right; default: all tokens of the value recalled."""
     unseen: bool = True

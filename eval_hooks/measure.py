@@ -7,8 +7,9 @@ from eval_hooks.catalog import row_of
 from eval_hooks.forward import Prefixes, Progress, no_progress
 from eval_hooks.generate import Answer, answers
 from eval_hooks.harness.measure import measure as measure_harness
+from eval_hooks.judging import judged, rouge_l_recalls
 from eval_hooks.ready import Reader, Ready
-from eval_hooks.recall import columns_of, recall, rouge_l_recall
+from eval_hooks.recall import columns_of, recall
 from eval_hooks.scoring import score
 from eval_hooks.table import choice_table, generate_table, recall_table
 from eval_hooks.variants import FORMS
@@ -73,9 +74,10 @@ def _written(task: Ready, model: Any, reader: Reader, progress: Progress) -> lis
 
 def _measure_generate(task: Ready, model: Any, reader: Reader, progress: Progress) -> "pa.Table":
     assert task.judge is not None
+    written = _written(task, model, reader, progress)
+    verdicts = judged(task.judge, [answer.text for answer in written], task.prompts)
     rows = []
-    for item, answer in zip(task.prompts, _written(task, model, reader, progress), strict=True):
-        right, reason = task.judge(answer.text, item)
+    for item, answer, (right, reason) in zip(task.prompts, written, verdicts, strict=True):
         rows.append(
             {
                 "task": task.name,
@@ -96,8 +98,10 @@ def _measure_recall(task: Ready, model: Any, reader: Reader, progress: Progress)
     kind = row_of(task.spec.task)
     known = recall(model, task.recalls, task.spec.batch_tokens, no_progress if kind.writes else progress)
     written = _written(task, model, reader, progress) if kind.writes else [None] * len(known)
+    outputs = [answer.text for answer in written if answer]
+    overlaps = rouge_l_recalls(outputs, [item.item.answer for item in task.recalls]) if outputs else written
     rows = []
-    for item, texts, answer in zip(task.recalls, known, written, strict=True):
+    for item, texts, answer, overlap in zip(task.recalls, known, written, overlaps, strict=True):
         columns = columns_of(item, texts)
         rows.append(
             {
@@ -109,7 +113,7 @@ def _measure_recall(task: Ready, model: Any, reader: Reader, progress: Progress)
                 "value": item.item.value,
                 **columns,
                 "correct": kind.decides(columns),
-                "rouge_l": rouge_l_recall(answer.text, item.item.answer) if answer else None,
+                "rouge_l": overlap,
             }
         )
     return recall_table(rows)

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from eval_hooks.bounded import Call
 from eval_hooks.catalog import Judge, row_of
 from eval_hooks.config import Role, TaskSpec
 from eval_hooks.encode import Encoded, encode
@@ -14,6 +15,7 @@ from eval_hooks.generate import render
 from eval_hooks.harness.ask import Asked, ask
 from eval_hooks.harness.load import Harness
 from eval_hooks.items import ChoiceSet, GenerateItem, RecallItem
+from eval_hooks.judging import task_call
 from eval_hooks.recall import EncodedRecall, encode_recall
 from eval_hooks.validation import validation_spec, with_validation
 
@@ -30,7 +32,7 @@ class Ready:
     validation: "Ready | None" = None
     """What a temperature is fitted on, where one is asked for."""
     harness: Asked | None = None
-    judge: Judge | None = None
+    judge: Judge | Call | None = None
     first_prompt: str = ""
     prompt_hash: str = ""
     """Over every prompt and option as the model reads them; tables with different hashes are never paired."""
@@ -88,7 +90,7 @@ def load_items(spec: TaskSpec, rows: Sequence[Mapping[str, Any]] | None = None) 
     return tuple(_generate_item(row, item_id) for row, item_id in named)
 
 
-def ready(spec: TaskSpec, role: Role, reader: Reader, items: Items, judge: Judge | None = None) -> Ready:
+def ready(spec: TaskSpec, role: Role, reader: Reader, items: Items, judge: Judge | Call | None = None) -> Ready:
     """Render a task's items for a model. Raises EvalError for what rendering refuses."""
     if isinstance(items, ChoiceSet):
         encoded = tuple(encode(items, spec, reader.tokenizer, reader.max_length, dict(reader.template_kwargs)))
@@ -115,7 +117,7 @@ def ready(spec: TaskSpec, role: Role, reader: Reader, items: Items, judge: Judge
         role=role,
         prompts=prompts,
         recalls=recalls,
-        judge=judge or row_of(spec.task).judge,
+        judge=judge or (task_call(spec.task) if row_of(spec.task).judge else None),
         first_prompt=texts[0],
         prompt_hash=hashed,
     )

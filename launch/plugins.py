@@ -36,6 +36,8 @@ def add_plugins(tree: Node, tables: Tables) -> Tables:
         rows = {kind: dict(getattr(module, kind, {})) for kind in KINDS}
         if not any(rows.values()):
             raise _error(entry, f"{entry.value}: adds nothing; define one of {', '.join(KINDS)}")
+        for kind in ("TASKS", "VERIFIERS"):
+            rows[kind] = {name: _with_home(row, f"{kind}[{name!r}]", entry) for name, row in rows[kind].items()}
         for kind, found in rows.items():
             _join(_table(kind), found, kind, entry)
         tables = replace(
@@ -90,6 +92,13 @@ def _load(entry: Node) -> ModuleType:
         where = f"{path}:{own[-1].lineno}: {own[-1].line}" if own else str(path)
         raise _error(entry, f"{path.name} fails: {type(error).__name__}: {error} ({where})") from error
     return module
+
+
+def _with_home(row: Any, called: str, entry: Node) -> Any:
+    """The row with its file: what it judges with is called in a process that reads the file again."""
+    if not hasattr(row, "home"):
+        raise _error(entry, f"{called} is a {type(row).__name__}; write a Task(...) or a Verifier(...)")
+    return replace(row, home=str(Path(entry.value).resolve()))
 
 
 def _table(kind: str) -> MutableMapping[str, Any]:

@@ -99,9 +99,11 @@ def _unlearn_check(method: Method[Any, Any], config: Any, rows: Any) -> None:
 
 
 def _rlvr_check(method: Method[Any, Any], config: Any, rows: Any) -> None:
-    from trainers.rlvr.judge import check_rows
+    import json
 
-    check_rows(rows)
+    from trainers.rlvr.rewards import check_rows
+
+    check_rows([json.loads(row["row"]) for row in rows], "data.train")
 
 
 def _forgotten(rows: Any, arguments: Any) -> int:

@@ -15,7 +15,7 @@ from eval_hooks.evaluate import evaluate as measure
 from eval_hooks.generate import check_writes
 from eval_hooks.ready import load_items, reader_of, ready
 from eval_hooks.report.words import number, percent, unshared_words
-from trainers.evaluation import JUDGES, source_rows
+from trainers.evaluation import judges, source_rows
 from trainers.recipe import ModelSection
 
 
@@ -33,7 +33,7 @@ def evaluate(*, model: ModelSection, tasks: Sequence[TaskSpec], out: Path | None
     loaded = load_model(model, tokenizer).to("cuda" if torch.cuda.is_available() else "cpu")
     reader = reader_of(loaded, tokenizer, model.chat_template_kwargs)
     prepared = [
-        ready(spec, "target", reader, items, JUDGES.get(spec.task)) for spec, items in zip(tasks, asked, strict=True)
+        ready(spec, "target", reader, items, judges().get(spec.task)) for spec, items in zip(tasks, asked, strict=True)
     ]
     check_writes(loaded, [task.name for task in prepared if task.generates])
     with tempfile.TemporaryDirectory() as scratch:

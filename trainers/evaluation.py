@@ -9,17 +9,19 @@ from typing import Any, get_args
 from data_mix.build import read_source
 from data_mix.forms import PairRow
 from data_mix.render import TokenRow
+from eval_hooks.bounded import Call
 from eval_hooks.callback import CheckpointEval
+from eval_hooks.catalog import Judge
 from eval_hooks.config import Action, TaskSpec
-from eval_hooks.items import GenerateItem, LossItem
+from eval_hooks.items import LossItem
 from eval_hooks.known import Known
 from eval_hooks.preference import PairItem
-from trainers import TrainError
 from trainers.cache import cache_dir
 from trainers.models import locate
 from trainers.recipe import Recipe
 from trainers.reference import model_hash
-from trainers.rlvr.judge import judge
+from trainers.rlvr.apart import judge_call
+from trainers.rlvr.rewards import check_rows
 
 
 def checkpoint_eval(recipe: Recipe, validation: Mapping[str, list[Any]]) -> CheckpointEval:
@@ -33,7 +35,7 @@ def checkpoint_eval(recipe: Recipe, validation: Mapping[str, list[Any]]) -> Chec
         held_out={
             name: [held_out_item(f"{name}/{i}", row) for i, row in enumerate(rows)] for name, rows in validation.items()
         },
-        judges=JUDGES,
+        judges=judges(),
         margin=section.margin,
         budget=section.budget,
         order=section.order,
@@ -59,24 +61,17 @@ def known_start(recipe: Recipe) -> Known | None:
     return Known(folder=cache_dir() / "tables", weights=weights)
 
 
-def by_verifier(output: str, item: GenerateItem) -> tuple[bool, str]:
-    """The verdict of the verifiers that the item's row names; one that breaks is no right answer, and says why."""
-    try:
-        verdict = judge(item.row, output)
-    except TrainError:
-        raise
-    except Exception as error:  # the verifier's failure is seen in the table
-        return False, f"verifier broke: {type(error).__name__}: {error}"
-    return verdict.ok, verdict.reason
-
-
-JUDGES = {"verified": by_verifier}
-"""Task -> what judges its answers, where eval_hooks has nothing of its own."""
+def judges() -> dict[str, Judge | Call]:
+    """Task -> what judges its answers, where eval_hooks has nothing of its own: the verifiers that rows name."""
+    return {"verified": judge_call()}
 
 
 def source_rows(spec: TaskSpec) -> list[dict[str, Any]]:
     """Rows of the data source that a task scores, seeded by the entry itself."""
-    return read_source(spec.rows, "eval").raw
+    rows = read_source(spec.rows, "eval").raw
+    if spec.task in judges():
+        check_rows(rows[: spec.limit], f"task {spec.called}")
+    return rows
 
 
 def held_out_item(item_id: str, row: TokenRow | PairRow) -> Any:

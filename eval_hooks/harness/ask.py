@@ -5,9 +5,11 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any, Literal
 
+from eval_hooks.bounded import Call
 from eval_hooks.config import TaskSpec
 from eval_hooks.encode import needs_template
 from eval_hooks.errors import EvalError
+from eval_hooks.harness.judging import judge_call
 from eval_hooks.harness.load import Harness, members
 from eval_hooks.harness.requests import Prompt, Scored, Words, prompts, scored
 from eval_hooks.harness.surroundings import no_bars, seeds
@@ -33,6 +35,8 @@ class Asked:
     kind: Literal["choice", "generate", "score"]
     """Which table its items fit: options of which one is right; answers; or a score alone."""
     documents: int
+    judge: Call
+    """What judges the answers to `written`."""
 
     @property
     def requests(self) -> Sequence[Any]:
@@ -72,6 +76,7 @@ def ask(harness: Harness, spec: TaskSpec, reader: "Reader") -> Asked:
         prompts=prompts(by_answer, words),
         kind=kinds.pop(),
         documents=sum(harness.counts),
+        judge=judge_call(spec),
     )
 
 

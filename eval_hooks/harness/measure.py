@@ -8,7 +8,8 @@ import numpy as np
 
 from eval_hooks.estimate import Estimate, missing
 from eval_hooks.forward import Progress
-from eval_hooks.harness.ask import Asked, gold
+from eval_hooks.harness.ask import WRITTEN, Asked, gold
+from eval_hooks.harness.judging import Result, results
 from eval_hooks.harness.requests import Written, answers, log_probabilities
 from eval_hooks.harness.surroundings import seeds
 from eval_hooks.intervals import bootstrap_mean
@@ -31,6 +32,7 @@ class Judged:
     filter: str
     requests: Sequence[Any]
     metrics: Mapping[str, Any]
+    filtered: str
 
 
 def measure(name: str, asked: Asked, model: Any, reader: "Reader", batch_tokens: int, progress: Progress) -> "pa.Table":
@@ -45,7 +47,7 @@ def measure(name: str, asked: Asked, model: Any, reader: "Reader", batch_tokens:
         request.resps = [value[0] if rolling else value] * (request.repeats or 1)
         request.filtered_resps = {}
     with seeds():
-        judged = [one for task in asked.harness.tasks for one in _judged(task)]
+        judged = [one for number in range(len(asked.harness.tasks)) for one in _judged(asked, number)]
     chosen = asked.harness.filter or judged[0].filter
     deciding = [one for one in judged if one.filter == chosen]
     tables = {"choice": _choices, "generate": _answers, "score": _scores}
@@ -69,18 +71,37 @@ def stretched(progress: Progress, parts: int, whole: int) -> Progress:
     return heard
 
 
-def _judged(task: Any) -> Iterator[Judged]:
-    task.apply_filters()
+def _judged(asked: Asked, number: int) -> Iterator[Judged]:
+    """Numbers are judged here, what the model wrote in the worker."""
+    task = asked.harness.tasks[number]
     documents: dict[int, list[Any]] = {}
-    for request in task.instances:
+    for request in sorted(task.instances, key=lambda request: request.idx):
         documents.setdefault(request.doc_id, []).append(request)
-    for name in task.instances[0].filtered_resps:
-        for doc_id, requests in documents.items():
-            requests = sorted(requests, key=lambda request: request.idx)
-            found = task.process_results(requests[0].doc, [request.filtered_resps[name] for request in requests])
+    documents = dict(sorted(documents.items()))
+    if task.OUTPUT_TYPE == WRITTEN:
+        found = results(asked.judge, number, task, documents)
+    else:
+        task.apply_filters()
+        found = [_results(task, requests) for requests in documents.values()]
+    for name in found[0]:
+        for (doc_id, requests), result in zip(documents.items(), found, strict=True):
             yield Judged(
-                task=task, doc_id=doc_id, document=requests[0].doc, filter=name, requests=requests, metrics=found
+                task=task,
+                doc_id=doc_id,
+                document=requests[0].doc,
+                filter=name,
+                requests=requests,
+                metrics=result[name].metrics,
+                filtered=result[name].filtered,
             )
+
+
+def _results(task: Any, requests: Sequence[Any]) -> dict[str, Result]:
+    answers = {name: [request.filtered_resps[name] for request in requests] for name in requests[0].filtered_resps}
+    return {
+        name: Result(metrics=task.process_results(requests[0].doc, values), filtered=str(values[0]))
+        for name, values in answers.items()
+    }
 
 
 def metrics(judged: Sequence[Judged]) -> dict[str, Estimate]:
@@ -161,7 +182,7 @@ def _answers(name: str, asked: Asked, judged: Sequence[Judged], written: Sequenc
                 "gold": str(one.task.doc_to_target(one.document)),
                 "correct": None if score is None else score == 1,
                 "score": score,
-                "reason": f"judged: {request.filtered_resps[one.filter]}",
+                "reason": f"judged: {one.filtered}",
                 "n_tokens": answer.n_tokens,
                 "hit_limit": answer.hit_limit,
             }

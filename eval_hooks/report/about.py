@@ -104,7 +104,8 @@ def rewards(run: RunView) -> Iterator[Draw]:
         _lines(axis, run, {"train/frac_reward_zero_std": "groups without a difference",
                            "train/completions/clipped_ratio": "answers cut off",
                            "train/verifiers/form_only": "reward of wrong answers",
-                           "train/verifiers/broken": "verdicts that broke"})  # fmt: skip
+                           "train/verifiers/broken": "verdicts that broke",
+                           "train/verifiers/killed": "answers too costly to judge"})  # fmt: skip
         axis.set_ylim(0, 1)
         finish(axis, "What rewards do not show", "step", "share")
 

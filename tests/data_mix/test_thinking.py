@@ -124,3 +124,10 @@ def test_tool_calls_are_trained_and_tool_results_are_not(tokenizer: Any, family:
     trained = "".join(text for _, text in rows)
     assert "Four." in trained and "add" in trained and '"Add."' not in trained
     assert rows[0][0].count("add") >= 1  # the tool is described to the model
+
+
+@pytest.mark.parametrize("content", [" " * 500_000, "<think>" * 100_000, "x <think>y</think>"])
+def test_thinking_in_a_key_of_its_own_leaves_the_content_as_it_is(content: str) -> None:
+    """Whatever its length: looked for anywhere, the first two would take hours."""
+    message = {"role": "assistant", "content": content, "reasoning_content": "y"}
+    assert without_thinking(message) == {"role": "assistant", "content": content}

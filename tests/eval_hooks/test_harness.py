@@ -3,6 +3,7 @@
 import json
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -13,6 +14,7 @@ from eval_hooks.config import TaskSpec
 from eval_hooks.evaluate import Pass, evaluate
 from eval_hooks.forward import no_progress
 from eval_hooks.harness import load
+from eval_hooks.harness.judging import judge_call, results
 from eval_hooks.harness.load import in_turn
 from eval_hooks.harness.measure import stretched
 from eval_hooks.harness.requests import Prompt, answers
@@ -330,6 +332,52 @@ def test_what_cannot_be_asked_is_said_before_a_model_is_there(
         (tmp_path / "rivers.yaml").write_text((folder / "rivers.yaml").read_text())
     with pytest.raises(EvalError, match=message):
         load_items(TaskSpec(task=f"lm_eval:{name}", **{"include_path": str(tmp_path), **more}))
+
+
+ENDLESS = """
+def judge(doc, results):
+    while results[0] == "bomb" or doc["question"] == "bomb":
+        pass
+    return {"exact_match": float(results[0] == doc["answer"]), METRIC: float(len(results[0]))}
+"""
+
+
+@pytest.mark.parametrize(
+    ("metric", "question", "message"),
+    [
+        ("exact_match", "q", None),
+        ("ter", "q", "endless/1: judging the answer took over 0.3 s of CPU, and no score means that"),
+        ("exact_match", "bomb", "endless/0: judging even an empty answer took over 0.3 s of CPU"),
+    ],
+)
+def test_an_answer_that_a_task_would_never_finish_is_wrong(
+    tmp_path: Path, metric: str, question: str, message: str | None
+) -> None:
+    """Killed and the others judged; an error where no number means wrong, or where the answer is not to blame."""
+    rows = [{"question": question, "answer": word} for word in ("yes", "bomb")]
+    (tmp_path / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    (tmp_path / "endless.py").write_text(ENDLESS.replace("METRIC: float(len(results[0]))", f"'{metric}': 0.5"))
+    metrics = [
+        {"metric": name, "aggregation": "mean", "higher_is_better": name != "ter"} for name in {"exact_match", metric}
+    ]
+    form = {**TASKS["sums"], "task": "endless", "dataset_path": "json", "test_split": "test", "metric_list": metrics,
+            "dataset_kwargs": {"data_files": {"test": str(tmp_path / "rows.jsonl")}, "cache_dir": str(tmp_path / "c")},
+            "process_results": "!function endless.judge"}  # fmt: skip
+    del form["filter_list"], form["fewshot_config"]
+    (tmp_path / "endless.yaml").write_text(
+        yaml.safe_dump(form).replace("'!function endless.judge'", "!function endless.judge")
+    )
+    one = spec(tmp_path, "endless")
+    task = load.load(one).tasks[0]
+    texts = {i: [SimpleNamespace(resps=[text])] for i, text in enumerate(("yes", "bomb"))}
+    asked = replace(judge_call(one), cpu_s=0.3)
+    if message:
+        with pytest.raises(EvalError, match=message):
+            results(asked, 0, task, texts)
+        return
+    first, second = results(asked, 0, task, texts)
+    assert dict(second["none"].metrics) == {"exact_match": 0.0}
+    assert (first["none"].filtered, second["none"].filtered) == ("yes", "judging it took over 0.3 s of CPU")
 
 
 def test_too_few_examples_for_the_shots_is_an_error_and_so_is_a_missing_template(folder: Path, tokenizer: Any) -> None:

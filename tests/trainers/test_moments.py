@@ -158,9 +158,10 @@ def test_two_ranks_edit_the_same_gradients_under_zero_2_and_zero_3(plugged: Load
         ("x = 1\n\ny = x / 0\n", r"mine.py fails: ZeroDivisionError: division by zero .*mine.py:3: y = x / 0"),
         ("def f(:\n", "mine.py fails: SyntaxError"),
         ("x = 1\n", "adds nothing; define one of METHODS, SOURCES, TASKS, VERIFIERS"),
+        ("VERIFIERS = {'x': len}\n", r"VERIFIERS\['x'\] is a builtin_function_or_method; write a Task"),
         (PLUGIN.replace('"counted": Method', '"nll": Method'), r"METHODS\['nll'\] is taken"),
     ],
-    ids=["import", "error", "syntax", "empty", "taken"],
+    ids=["import", "error", "syntax", "empty", "no row", "taken"],
 )
 def test_a_plugin_that_cannot_be_is_named_shortly(recipe: Load, tmp_path: Path, text: str, message: str) -> None:
     (tmp_path / "mine.py").write_text(text)

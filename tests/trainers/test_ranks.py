@@ -18,15 +18,23 @@ from tests.trainers.test_sft import logged
 ROOT = Path(__file__).parents[2]
 SGD = ["eval.retain=[]", "train.optim=sgd", "train.learning_rate=0.1", "train.max_steps=2", "train.max_grad_norm=1e9"]
 FIXED = '''
-"""A reward that a random model gets, and answers that depend on the prompt and the place in its group alone."""
+"""Answers that depend on the prompt and the place in its group alone."""
 from trl import GRPOTrainer
 
-from trainers.rlvr.verdict import Verdict, Verifier
+from trainers.rlvr.verdict import Verifier, right
 
 
 def fixed(self, prompt_ids, images, multimodal_fields, num_generations, has_tool_images=False):
     return [[100 + (sum(ids) + 31 * (i % num_generations)) % 900 + k for k in range(3)]
             for i, ids in enumerate(prompt_ids)], None
+
+
+GRPOTrainer._generate_single_turn = fixed
+VERIFIERS = {"any": Verifier(verify=lambda row, text: right(), about="a plugin has to add something")}
+'''
+LETTERS = '''
+"""A reward that a random model gets; a file of its own, since a worker that runs it need not import trl."""
+from trainers.rlvr.verdict import Verdict, Verifier
 
 
 def letters(row, completion):
@@ -35,7 +43,6 @@ def letters(row, completion):
     return Verdict(reward=share, ok=share > 0.5)
 
 
-GRPOTrainer._generate_single_turn = fixed
 VERIFIERS = {"letters": Verifier(verify=letters, about="a test")}
 '''
 CPT = ["stage=cpt", "method.name=causal_lm", "data.train=[{source: jsonl, path: docs.jsonl}]", "train.packing=true",
@@ -44,8 +51,8 @@ DPO = ["stage=dpo", "data.train=[{source: jsonl, path: pairs.jsonl}]", "train.gl
        "data.validation=[{name: held, source: jsonl, path: pairs.jsonl}]"]  # fmt: skip
 UNLEARN = ["stage=unlearn", "data.train=[{source: facts, people: 2, facts: 2}]", "train.global_batch_size=4",
            "eval.target=[{task: memorisation, goal: down, sides: [forget], people: 2, facts: 2, max_new_tokens: 3}]"]  # fmt: skip
-RLVR = ["plugins=[./fixed.py]", "stage=rlvr", "method.name=grpo", "train.global_batch_size=8", "train.num_generations=4",
-        "train.max_completion_length=4", "data.train=[{source: jsonl, path: easy.jsonl}]"]  # fmt: skip
+RLVR = ["plugins=[./fixed.py, ./letters.py]", "stage=rlvr", "method.name=grpo", "train.global_batch_size=8",
+        "train.num_generations=4", "train.max_completion_length=4", "data.train=[{source: jsonl, path: easy.jsonl}]"]  # fmt: skip
 LORA = ["adapter.kind=lora", "adapter.r=2"]
 CASES = {
     "cpt": CPT,
@@ -79,6 +86,7 @@ def test_two_ranks_equal_one(recipe_file: Path, case: str) -> None:
     folder = recipe_file.parent
     write_pairs(folder / "pairs.jsonl")
     (folder / "fixed.py").write_text(FIXED)
+    (folder / "letters.py").write_text(LETTERS)
     docs = [{"text": f"Document {i}. " + "It says so. " * (i % 4 + 1)} for i in range(48)]
     easy = [{"prompt": f"Say {i}", "verifier": "letters", "answer": "x"} for i in range(8)]
     for file, rows in (("docs.jsonl", docs), ("easy.jsonl", easy)):

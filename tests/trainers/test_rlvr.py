@@ -3,9 +3,8 @@
 import json
 import math
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
@@ -16,7 +15,6 @@ from tests.trainers.conftest import resumed_is_unbroken, weights
 from tests.trainers.test_sft import logged, trained
 from trainers import TrainError
 from trainers.recipe import Recipe
-from trainers.rlvr.verdict import Verdict, Verifier
 from trainers.run import train
 
 Load = Callable[..., Recipe]
@@ -35,7 +33,7 @@ def rlvr(recipe: Load) -> Load:
 def test_every_method_trains_and_logs_what_rewards_did(rlvr: Load, name: str) -> None:
     run = trained(rlvr(f"method.name={name}"), name)
     for key in ("reward", "rewards/number/mean", "rewards/exact/mean", "frac_reward_zero_std", "completions/mean_length",
-                "entropy", "verifiers/broken", "verifiers/right", "verifiers/form_only"):  # fmt: skip
+                "entropy", "verifiers/broken", "verifiers/killed", "verifiers/right", "verifiers/form_only"):  # fmt: skip
         assert len(logged(run, f"train/{key}")) >= 1, key
     due = {"grpo": "grpo", "dr_grpo": "dr_grpo", "dapo": "dapo"}.get(name)
     assert json.loads((run / "recipe.resolved.json").read_text())["arguments"].get("loss_type") == due
@@ -48,22 +46,36 @@ def test_sampler_and_trainer_agree_before_the_first_step(rlvr: Load) -> None:
     assert len(far) == 1 and 0 <= far[0] < 1e-3
 
 
-def letters(row: Any, completion: str) -> Verdict:
-    """A reward that even a random model gets: the share of letters of the alphabet's half that the gold names."""
+LETTERS = '''
+"""A reward that even a random model gets: the share of letters of the alphabet's half that the gold names."""
+from trainers.rlvr.verdict import Verdict, Verifier
+
+
+def letters(row, completion):
     found = [c for c in completion.lower() if c.isalpha()]
     share = sum((c <= "m") == (row["answer"] == "first") for c in found) / len(found) if found else 0.0
     return Verdict(reward=share, ok=share > 0.5)
 
 
+def breaks(row, completion):
+    raise KeyError("no such thing")
+
+
+VERIFIERS = {"letters": Verifier(verify=letters, about=""), "breaks": Verifier(verify=breaks, about="")}
+'''
+
+
 @pytest.fixture
-def easy(rlvr: Load, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Load:
+def easy(rlvr: Load, tmp_path: Path) -> Iterator[Load]:
     """The recipe with that reward."""
     from trainers.rlvr.judge import VERIFIERS
 
-    monkeypatch.setitem(VERIFIERS, "letters", Verifier(verify=letters, about=""))
+    (tmp_path / "letters.py").write_text(LETTERS)
     rows = [{"prompt": f"Say {i}", "verifier": "letters", "answer": "first"} for i in range(8)]
     (tmp_path / "easy.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
-    return lambda *more: rlvr("data.train=[{source: jsonl, path: easy.jsonl}]", *more)
+    yield lambda *more: rlvr("plugins=[./letters.py]", "data.train=[{source: jsonl, path: easy.jsonl}]", *more)
+    for name in ("letters", "breaks"):
+        VERIFIERS.pop(name, None)
 
 
 def test_rewards_move_the_weights_and_equal_rewards_do_not(easy: Load, rlvr: Load) -> None:
@@ -118,12 +130,12 @@ def test_a_reference_is_used_where_beta_asks_for_one(easy: Load, recipe: Load) -
         assert kl[0] == pytest.approx(0, abs=1e-6) and math.isfinite(kl[1])
 
 
-def test_a_verifier_that_breaks_too_often_ends_the_run(rlvr: Load, tmp_path: Path) -> None:
-    rows = [{"prompt": f"Say {i}", "verifier": "number", "answer": "no number here"} for i in range(8)]
+def test_a_verifier_that_breaks_too_often_ends_the_run(easy: Load, tmp_path: Path) -> None:
+    rows = [{"prompt": f"Say {i}", "verifier": "breaks", "answer": "first"} for i in range(8)]
     (tmp_path / "bad.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     words = ("data.train=[{source: jsonl, path: bad.jsonl}]", "train.max_steps=8")
-    assert train(rlvr(*words), run_dir=Path("broken")) == 4
-    assert "number broke in 20 of 20 judgements" in json.loads(Path("broken/status.json").read_text())["error"]
+    assert train(easy(*words), run_dir=Path("broken")) == 4
+    assert "breaks broke in 20 of 20 judgements" in json.loads(Path("broken/status.json").read_text())["error"]
 
 
 def test_held_out_answers_are_judged_by_the_rows_own_verifiers(easy: Load, tmp_path: Path) -> None:
@@ -144,13 +156,25 @@ def test_held_out_answers_are_judged_by_the_rows_own_verifiers(easy: Load, tmp_p
         ),
         (["data.train=[{source: jsonl, path: gold.jsonl}]"], "this stage trains on prompt+verifier+answer"),
         (["data.validation=[{source: curriculum, n: 2}]"], "name them in eval.target"),
+        (
+            ["data.train=[{source: jsonl, path: gold.jsonl, verifier: choice}]"],
+            "data.train: row 1 of the mix ('What is 3 + 4?'): verifier choice: the gold answer '7' is none of the options",
+        ),
+        (
+            ["data.train=[{source: jsonl, path: form.jsonl, verifier: format}]"],
+            "verifier format: format '(a+' is no regular expression: missing ), unterminated subpattern at position 0",
+        ),
+        (
+            ["eval.target=[{task: verified, source: jsonl, path: form.jsonl, verifier: format}]"],
+            "task verified: row 1 of the mix",
+        ),
     ],
 )
 def test_rows_and_settings_that_cannot_be_are_named_before_training(
     rlvr: Load, tmp_path: Path, words: list[str], message: str
 ) -> None:
-    for name, answer in (("empty", " "), ("gold", "7")):
-        row = {"prompt": "What is 3 + 4?", "completion": "7", "answer": answer}
+    for name, answer in (("empty", " "), ("gold", "7"), ("form", "7")):
+        row = {"prompt": "What is 3 + 4?", "completion": "7", "answer": answer, "format": "(a+"}
         (tmp_path / f"{name}.jsonl").write_text(json.dumps(row) + "\n")
     with pytest.raises(ValueError, match=re.escape(message)) as caught:
         train(rlvr(*words))

@@ -8,7 +8,8 @@ import pytest
 
 from trainers import TrainError
 from trainers.rlvr.extract import final_answer, last_box, thinking_removed
-from trainers.rlvr.judge import VERIFIERS, Court, judge, weights
+from trainers.rlvr.judge import VERIFIERS, judge, weights
+from trainers.rlvr.rewards import Court
 
 
 def ok(name: str, completion: str, **row: Any) -> bool:
@@ -263,7 +264,7 @@ def test_breaking_is_counted_kept_and_above_5_percent_the_run_stops(tmp_path: Pa
     court = Court(file=tmp_path / "broken.jsonl")
     assert court.rewards("number", [good] * 19, ["7"] * 19) == [1.0] * 19
     assert court.rewards("number", [bad], ["8"]) == [None]
-    assert court.figures([bad]) == {"broken": 0.05, "right": 0.0, "form_only": 0.0}
+    assert court.figures([bad]) == {"broken": 0.05, "killed": 0.0, "right": 0.0, "form_only": 0.0}
     with pytest.raises(RuntimeError, match=r"number broke in 2 of 21 judgements \(5 % are allowed\).* on 'none'"):
         court.rewards("number", [bad], ["9"])
     kept = [json.loads(line) for line in (tmp_path / "broken.jsonl").read_text().splitlines()]
@@ -277,5 +278,7 @@ def test_what_is_paid_for_the_form_alone_by_hand() -> None:
     court = Court()
     for name, due in (("exact", [0.8, 0.0, 0.0]), ("format", [0.2, 0.2, 0.0])):
         assert court.rewards(name, [row] * 3, ["fig", "pear", "PEAR 1"]) == due
-    assert court.figures([row] * 3) == pytest.approx({"broken": 0.0, "right": 1 / 3, "form_only": 0.2 / 3})
+    assert court.figures([row] * 3) == pytest.approx(
+        {"broken": 0.0, "killed": 0.0, "right": 1 / 3, "form_only": 0.2 / 3}
+    )
     assert Court().rewards("format", [{**row, "verifier": "exact"}], ["fig"]) == [None]

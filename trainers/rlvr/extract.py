@@ -8,7 +8,7 @@ the end of a reply is searched, so that an answer given up on the way does not c
 import re
 
 TAIL = 4000
-"""Characters at the end that are searched."""
+"""Characters at the end that are searched: no search takes long, whatever was written."""
 PHRASES = re.compile(
     r"(?:final answer is:?|final answer:|the answer is:?|answer:|the solution is:?|solution:)\s*(.+)", re.IGNORECASE
 )

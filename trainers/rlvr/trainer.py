@@ -9,7 +9,8 @@ from transformers import TrainerCallback, TrainerControl, TrainerState, Training
 from trl import GRPOTrainer, RLOOTrainer
 
 from trainers.moments import Bound
-from trainers.rlvr.judge import Court, weights
+from trainers.rlvr.judge import weights
+from trainers.rlvr.rewards import Court
 from trainers.rlvr.selftest import largest_difference
 from trainers.sft.trainer import show_bias
 

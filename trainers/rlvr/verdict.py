@@ -4,6 +4,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from eval_hooks.bounded import CPU_S
+
 Row = Mapping[str, Any]
 
 
@@ -28,7 +30,16 @@ class Verifier:
     """A row of the table of verifiers."""
 
     verify: Verify
+    """Called in a worker process (`trainers.rlvr.apart`), which finds it by the table that it stands in."""
     about: str
+    check: Callable[[Row], object] | None = None
+    """Raises ValueError for a row that no answer can be judged by; asked of every row before training."""
+    warm_up: Callable[[], object] | None = None
+    """What the worker does before the first answer's time begins: imports, caches."""
+    timeout_s: float = CPU_S
+    """Seconds of CPU for one answer; by the clock it may take twelve times that."""
+    home: str = ""
+    """The plugin's file; "": the package's own table."""
 
 
 def right() -> Verdict:

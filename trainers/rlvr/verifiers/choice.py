@@ -15,14 +15,20 @@ LETTERS = "ABCDEFGHIJ"
 def verify(row: Row, completion: str) -> Verdict:
     """The gold option and no other; `answer` is a letter, or one of `choices`."""
     text = thinking_removed(completion)
-    options = list(row.get("choices") or LETTERS)
-    gold = row["answer"].strip()
-    if gold not in options:
-        raise ValueError(f"the gold answer {gold!r} is none of the options {options}")
+    gold, options = gold_of(row)
     found = named(final_answer(text) or text, options)
     if len(found) != 1:
         return wrong("no option named" if not found else f"several options named: {', '.join(found)}")
     return right() if found[0] == gold else wrong(f"{found[0]} is not {gold}")
+
+
+def gold_of(row: Row) -> tuple[str, list[str]]:
+    """(`answer`, the options). Raises ValueError where it is none of them."""
+    options = list(row.get("choices") or LETTERS)
+    gold = row["answer"].strip()
+    if gold not in options:
+        raise ValueError(f"the gold answer {gold!r} is none of the options {options}")
+    return gold, options
 
 
 def named(text: str, options: Sequence[str]) -> list[str]:

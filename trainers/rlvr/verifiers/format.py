@@ -16,8 +16,19 @@ TAGS = ("<think>", "</think>", "<answer>", "</answer>")
 def verify(row: Row, completion: str) -> Verdict:
     """The form alone is judged."""
     text = ENDS.sub("", completion).strip()
-    if pattern := row.get("format"):
-        return right() if re.fullmatch(pattern, text, re.DOTALL) else wrong(f"does not match {pattern}")
+    if pattern := pattern_of(row):
+        return right() if pattern.fullmatch(text) else wrong(f"does not match {pattern.pattern}")
     if twice := [tag for tag in TAGS if text.count(tag) > 1]:
         return wrong(f"{twice[0]} more than once")
     return right() if DEFAULT.fullmatch(text) else wrong("not ..</think> <answer>..</answer>")
+
+
+def pattern_of(row: Row) -> re.Pattern[str] | None:
+    """The row's own pattern, if it has one. Raises ValueError for one that is no regular expression."""
+    given = row.get("format")
+    if not given:
+        return None
+    try:
+        return re.compile(given, re.DOTALL)
+    except (re.error, TypeError, OverflowError, RecursionError) as error:
+        raise ValueError(f"format {str(given)[:60]!r} is no regular expression: {error}") from error
