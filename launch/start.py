@@ -8,6 +8,7 @@ from pathlib import Path
 from launch.commands import LAUNCHERS, Shape, command
 from launch.load import load_any
 from launch.problems import Problem, RecipeError
+from launch.secrets import check_words
 from launch.slurm import sbatch_file, submit
 from trainers.recipe import LaunchSection, Pipeline, Recipe, runs_of
 
@@ -38,6 +39,8 @@ def launch(name: str, words: Sequence[str], options: Options, show: bool = False
     shape = shape_of(recipe, section, options, launcher)
     check_batch(recipe, shape.nproc * shape.nnodes)
     passed = [name, *words]
+    if show or launcher not in LAUNCHERS:
+        check_words(passed)
     folder = options.run_dir
     if launcher not in LAUNCHERS:
         text = sbatch_file(recipe.name, name, words, shape, section.sbatch, str(folder) if folder else None)

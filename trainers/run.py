@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from data_mix import DataError
 from eval_hooks import EvalError
 from eval_hooks.files import checkpoints, write_json
+from eval_hooks.masking import masked_message
 from eval_hooks.ranks import from_writer, on_writer
 from eval_hooks.track import Tracker
 from eval_hooks.vllm import written_by
@@ -314,6 +315,6 @@ def _crashed(run: Run, folder: Path, error: Exception) -> int:
     ranklog.failed(said)
     if main:
         with suppress(OSError, EvalError):  # a full disk: the screen has it
-            (folder / "traceback.txt").write_text(text, "utf-8")
+            (folder / "traceback.txt").write_text(masked_message(text), "utf-8")
             return _ended(folder, main, "failed", FAILED, said if world_size() == 1 else f"{named()}: {said}")
     return FAILED

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from eval_hooks.masking import masked
 from trainers import TrainError
 from trainers.rlvr.verdict import Row, Verdict, Verifier, wrong
 from trainers.rlvr.verifiers import choice, exact, format, math, number, sql
@@ -114,4 +115,4 @@ class Court:
         if self.file is not None and self.broken <= KEPT:
             line = {"row": dict(row), "completion": completion, "error": f"{type(error).__name__}: {error}"}
             with self.file.open("a", encoding="utf-8") as out:
-                out.write(json.dumps(line, ensure_ascii=False) + "\n")
+                out.write(json.dumps(masked(line), ensure_ascii=False) + "\n")
