@@ -1,11 +1,15 @@
 """A source's rows, one after another, in TRL's columns."""
 
+import re
 from collections.abc import Iterator, Sequence
 from random import Random
 from typing import Any
 
 from data_mix import DataError
 from data_mix.config import SourceSpec
+
+MASKED = re.compile(r":/+\*\*\*@|[?&][\w.\-]+=\*\*\*")
+"""A URL as a run folder has it: without its password, or its signature."""
 
 
 def numbered(spec: SourceSpec, seed: Any, shapes: Sequence[str] | None = None) -> Iterator[tuple[str, dict[str, Any]]]:
@@ -14,6 +18,11 @@ def numbered(spec: SourceSpec, seed: Any, shapes: Sequence[str] | None = None) -
     from data_mix.shapes import normalise, shape_of
 
     path = getattr(spec.config, "path", None)
+    if MASKED.search(str(path)):
+        raise DataError(
+            f"data source {spec.name}: the secret in {path} was masked when the run was written; name the place again, "
+            "as data.train.0.path=..., or log in where it asks (`hf auth login`, ~/.netrc)"
+        )
     name = f"{spec.name} ({path})" if path else spec.name
     for number, row in enumerate(SOURCES[spec.source].rows(spec.config, Random(f"{seed}/{spec.name}")), 1):
         where = f"{name} row {number}"

@@ -162,3 +162,25 @@ def test_a_run_goes_on_though_its_secrets_were_masked(work: Path) -> None:
     with pytest.raises(TrainError, match="data.train.0.system") as caught:
         check_changes(work / "run", load("tiny.yaml", [*WORDS[1:], f"data.train.0.system=other https://u:{SECRET}@x"]))
     assert SECRET not in str(caught.value)
+
+
+def test_a_masked_place_says_so_where_its_rows_are_needed() -> None:
+    from data_mix import DataError
+    from data_mix.config import SourceSpec
+    from data_mix.read import numbered
+    from data_mix.sources.hub import Hub
+
+    for path in ("https://***@example.org/x", "https://example.org/x?a=1&sig=***"):
+        with pytest.raises(DataError, match="was masked when the run was written"):
+            next(numbered(SourceSpec(source="hub", name="x", config=Hub(path=path)), 0))
+
+
+def test_texts_of_an_evaluations_table_are_masked(tmp_path: Path) -> None:
+    from eval_hooks.table import generate_table, read_table, write_table
+
+    row = {"task": "sql", "item_id": "1", "prompt": f"see https://u:{SECRET}@host", "output": "plain", "gold": "5",
+           "correct": True, "reason": "", "n_tokens": 1, "hit_limit": False}  # fmt: skip
+    write_table(generate_table([row]), tmp_path / "a.parquet")
+    kept = read_table(tmp_path / "a.parquet")
+    assert kept.column("prompt").to_pylist() == ["see https://***@host"]
+    assert kept.drop_columns(["prompt"]).equals(generate_table([row]).drop_columns(["prompt"]))
