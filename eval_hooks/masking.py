@@ -53,10 +53,20 @@ SHAPES = re.compile(
     r"|gh[pousr]_[A-Za-z0-9]{16,300}|github_pat_[A-Za-z0-9_]{16,300}|gl[a-z]{2,6}-[A-Za-z0-9_\-]{16,200}"
     r"|(?:AKIA|ASIA)[0-9A-Z]{16}(?![0-9A-Za-z])|AIza[\w\-]{30,60}|xox[a-z]-[A-Za-z0-9\-]{10,300}"
     r"|nvapi-[\w\-]{16,200}|dckr_pat_[\w\-]{16,200}|npm_[A-Za-z0-9]{30,60}|pypi-[\w\-]{32,300}"
+    r"|wandb_v\d_\w{20,200}"
     r"|eyJ[\w\-]{8,4096}\.[\w\-]{8,4096}\.[\w\-]{0,4096}"
     r")"
 )
 BEARER = re.compile(r"(?i)\b((?:bearer|basic)\s{1,4})(?=[\w.~+/=\-]{0,4096}[0-9])[\w.~+/=\-]{8,4096}")
+LOGIN = re.compile(
+    r"(?i)(?<![\w.\-])((?:proxy-authorization|authorization|x-api-key|x-auth-token|x-token)\s{0,3}:\s{1,3}"
+    r"|wandb\slogin\s{1,3}(?:--\w{1,20}\s{1,3}){0,3}(?=[0-9a-f]{40})|login\s{1,3}\S{1,80}\spassword\s{1,3})"
+    r"(?!\*\*\*)([^\s\"'{\[][^\"'\n]{0,4096})"
+)
+"""A header, a command, a line of ~/.netrc."""
+VARIABLE = re.compile(
+    r"(?<![\w.\-])([A-Z][A-Z0-9_]{2,60})=([^\s\"'`,;&|)}\]]{1,4096}|\"[^\"\n]{1,4096}\"|'[^'\n]{1,4096}')"
+)
 PRIVATE_KEY = re.compile(
     r"-----BEGIN [A-Z ]{0,30}PRIVATE KEY-----.*?(?:-----END [A-Z ]{0,30}PRIVATE KEY-----|\Z)", re.DOTALL
 )
@@ -137,6 +147,7 @@ def _without(text: str, known: Sequence[str]) -> str:
         text = text.replace(secret, MASK)
     text = URL.sub(rf"\1{MASK}@", text)
     text = QUERY.sub(lambda found: found[1] + MASK if _opens(found[2]) else found[0], text)
+    text = VARIABLE.sub(lambda found: f"{found[1]}={MASK}" if hides(found[1], found[2]) else found[0], text)
     return PRIVATE_KEY.sub(MASK, BEARER.sub(rf"\1{MASK}", SHAPES.sub(MASK, text)))
 
 
@@ -147,7 +158,8 @@ def _opens(parameter: str) -> bool:
 
 def masked_message(text: str) -> str:
     """A text of the program's own, as an error or a traceback: also what is assigned to a key, `key='value'`."""
-    text = _after_keys(masked_text(text), ASSIGNED, ASSIGNED_VALUE)
+    text = LOGIN.sub(rf"\1{MASK}", masked_text(text))
+    text = _after_keys(text, ASSIGNED, ASSIGNED_VALUE)
     return _after_keys(text, OPTION, OPTION_VALUE)
 
 
@@ -157,7 +169,8 @@ def _after_keys(text: str, key: re.Pattern[str], value: re.Pattern[str]) -> str:
     for found in key.finditer(text):
         rest = value.match(text, found.end()) if found.start() >= at and _may_hide(found["key"]) else None
         if rest and hides(found["key"], rest[0]):
-            out += [text[at : found.end()], MASK]
+            quote = rest[0][0] if rest[0][0] in "\"'" else ""
+            out += [text[at : found.end()], quote, MASK, quote]
             at = rest.end() - (len(rest[0]) - len(rest[0].rstrip()))
     return "".join([*out, text[at:]])
 
@@ -185,7 +198,7 @@ def masked_yaml(text: str) -> str:
     out, at = [], 0
     for begin, end in spans:
         if begin >= at:
-            out += [text[at:begin], MASK + "\n" * text[begin:end].endswith("\n")]
+            out += [text[at:begin], f'"{MASK}"' + "\n" * text[begin:end].endswith("\n")]
             at = end
     text = "".join([*out, text[at:]])
     return masked_message(COMMENT.sub(lambda found: _after_keys(found[0], WRITTEN, WRITTEN_VALUE), text))

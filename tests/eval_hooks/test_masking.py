@@ -98,6 +98,26 @@ def test_what_looks_a_little_like_a_secret_stays(text: str) -> None:
     assert masked_text(text) == text and masked_message(text) == text
 
 
+def test_a_masked_recipe_is_yaml_and_a_masked_line_of_json_is_json() -> None:
+    import yaml
+
+    text = masked_yaml(f"a: {{token: {SECRET}, b: 1}}\nurl: https://u:{SECRET}@host\npassword: |\n  {SECRET}\nc: 2\n")
+    assert yaml.safe_load(text) == {"a": {"token": "***", "b": 1}, "url": "https://***@host", "password": "***", "c": 2}
+    assert json.loads(masked_message(json.dumps({"api_key": SECRET, "n": 1}))) == {"api_key": "***", "n": 1}
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        f"Authorization: token {SECRET}", f"curl -H 'X-Api-Key: {SECRET}'", f"HF_TOKEN={SECRET} temper train",
+        f"export HF_TOKEN='{SECRET}'", f"machine api.wandb.ai login user password {SECRET}",
+        f"mysql://root:{SECRET}@db/x",
+    ],
+)  # fmt: skip
+def test_headers_commands_and_logins_are_masked(text: str) -> None:
+    assert SECRET not in masked_message(text) and SECRET not in masked_yaml(f"a: 1  # {text}")
+
+
 def test_values_of_own_variables_are_masked_anywhere(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("SOME_API_KEY", "Lange/Ohren 7")
     monkeypatch.setenv("MY_TOKEN", "short")

@@ -132,7 +132,7 @@ def test_a_failure_is_told_without_the_secret(
     assert train(load("tiny.yaml", words), run_dir=Path("run")) == 4
     shown = capsys.readouterr()
     assert SECRET not in shown.out + shown.err and "https://***@example.org" in shown.err
-    assert "cannot open https://***@example.org with api_key=***" in (work / "run/traceback.txt").read_text()
+    assert "cannot open https://***@example.org with api_key='***'" in (work / "run/traceback.txt").read_text()
     assert "https://***@example.org" in (work / "run/status.json").read_text()
     assert set(holding(work.parent, SECRET)) == {str(work / "tiny.yaml"), str(work / ".git/config")}
 
