@@ -8,8 +8,8 @@ from typing import Any
 from data_mix import DataError
 from data_mix.config import SourceSpec
 
-MASKED = re.compile(r":/+\*\*\*@|[?&][\w.\-]+=\*\*\*")
-"""A URL as a run folder has it: without its password, or its signature."""
+MASKED = re.compile(r"^\*\*\*$|:/+\*\*\*@|[?&][\w.\-]+=\*\*\*")
+"""A secret as a run folder has it; a URL without its password, or its signature."""
 
 
 def numbered(spec: SourceSpec, seed: Any, shapes: Sequence[str] | None = None) -> Iterator[tuple[str, dict[str, Any]]]:
@@ -18,11 +18,12 @@ def numbered(spec: SourceSpec, seed: Any, shapes: Sequence[str] | None = None) -
     from data_mix.shapes import normalise, shape_of
 
     path = getattr(spec.config, "path", None)
-    if MASKED.search(str(path)):
-        raise DataError(
-            f"data source {spec.name}: the secret in {path} was masked when the run was written; name the place again, "
-            "as data.train.0.path=..., or log in where it asks (`hf auth login`, ~/.netrc)"
-        )
+    for key, value in vars(spec.config).items() if spec.config else ():
+        if MASKED.search(str(value)):
+            raise DataError(
+                f"data source {spec.name}: the secret in {key} ({value}) was masked when the run was written; give it "
+                f"again, as data.train.0.{key}=..., or log in where it is asked for (`hf auth login`, ~/.netrc)"
+            )
     name = f"{spec.name} ({path})" if path else spec.name
     for number, row in enumerate(SOURCES[spec.source].rows(spec.config, Random(f"{seed}/{spec.name}")), 1):
         where = f"{name} row {number}"

@@ -86,7 +86,7 @@ COMMENT = re.compile(r"(?:^|(?<=\s))#[^\n]*", re.MULTILINE)
 def is_secret(key: str) -> bool:
     """Whether a key is a secret's: `hub_token`, `AWS_SECRET_ACCESS_KEY`; not `eos_token`, `max_tokens`, `role_key`."""
     words = _words(key)
-    if not words or words[-1] in ABOUT:
+    if not words or words[-1] in ABOUT or "/" in key:  # `eval/secret_keeping/accuracy` is a number's
         return False
     if words in (["pass"], ["auth"]) or not STRONG.isdisjoint(words):
         return True
@@ -101,7 +101,7 @@ def hides(key: str, value: Any) -> bool:
     if value is None or isinstance(value, bool) or value in ("", MASK):
         return False
     if not isinstance(value, str):
-        return is_secret(key) and not STRONG.isdisjoint(_words(key))
+        return isinstance(value, int) and is_secret(key) and not STRONG.isdisjoint(_words(key))
     text = value.strip().strip("\"'")
     if not text or text == MASK or text.lower() in ("null", "none", "true", "false", "~"):
         return False
@@ -235,20 +235,27 @@ def masked(value: Any) -> Any:
 
     def walk(value: Any, key: str, secret: bool) -> Any:
         if isinstance(value, Mapping):
+            secret = secret or _is_login(key, value)
             return {
-                _without(name, known) if isinstance(name, str) else name: walk(child, str(name), secret or _holds(name))
+                _without(name, known) if isinstance(name, str) else name: walk(child, str(name), secret)
                 for name, child in value.items()
             }
         if isinstance(value, list | tuple | set | frozenset):
             return [walk(child, key, secret) for child in value]
-        if hides(key, value) or (secret and isinstance(value, str | int) and not isinstance(value, bool)):
-            return MASK
-        return _without(value, known) if isinstance(value, str) else value
-
-    def _holds(name: Any) -> bool:
-        return isinstance(name, str) and not STRONG.isdisjoint(_words(name)) and is_secret(name)
+        if not isinstance(value, str):
+            return MASK if hides(key, value) else value
+        return MASK if value and (secret or hides(key, value)) else _without(value, known)
 
     return walk(value, "", False)
+
+
+def _is_login(key: str, value: Mapping[Any, Any]) -> bool:
+    """Whether a map is a secret's parts, as `credentials: {user: ..., pass: ...}`.
+
+    What is said of a task or a source that is called so is deeper.
+    """
+    plain = not any(isinstance(child, Mapping | list | tuple) for child in value.values())
+    return plain and is_secret(key) and not STRONG.isdisjoint(_words(key))
 
 
 class MaskedStream(io.TextIOWrapper):

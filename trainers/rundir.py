@@ -108,7 +108,7 @@ def _step_of(line: bytes) -> int | None:
 def write_recipe(folder: Path, recipe: Recipe | Pipeline) -> None:
     """recipe.yaml as written but for secrets, with the command line's overrides as a comment."""
     words = "".join(f"# {word}\n" for word in masked_words(recipe.overrides))
-    head = f"# {recipe.file}\n" + (f"# overrides on the command line:\n{words}" if words else "")
+    head = f"# {recipe.file.name}\n" + (f"# overrides on the command line:\n{words}" if words else "")
     write_atomic(folder / "recipe.yaml", (masked_text(head) + masked_yaml(recipe.text)).encode())
 
 

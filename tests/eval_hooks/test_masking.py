@@ -158,3 +158,11 @@ def test_hostile_text_costs_no_time(text: str) -> None:
     masked_message(text)
     masked_yaml(f"# {text}")
     assert time.monotonic() - begin < 20
+
+
+def test_what_is_measured_of_a_task_that_is_called_so_stays() -> None:
+    entry = {"status": "ok", "error": None, "accuracy": {"value": 0.5, "n": 10}, "dropped": {}}
+    tree = {"tasks": {"password": entry, "secret_keeping": entry}, "eval/password/accuracy": 0.5, "secret": 0.25,
+            "eval/api_key/status": "ok", "calibration": {"password": {"temperature": 1.5, "n": 3}}}  # fmt: skip
+    assert masked(tree) == tree
+    assert masked({"credentials": {"user": "me", "pass": SECRET}}) == {"credentials": {"user": "***", "pass": "***"}}
