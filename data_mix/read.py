@@ -1,11 +1,15 @@
 """A source's rows, one after another, in TRL's columns."""
 
+import re
 from collections.abc import Iterator, Sequence
 from random import Random
 from typing import Any
 
 from data_mix import DataError
 from data_mix.config import SourceSpec
+
+MASKED = re.compile(r"^\*\*\*$|:/+\*\*\*@|[?&][\w.\-]+=\*\*\*")
+"""A secret as a run folder has it; a URL without its password, or its signature."""
 
 
 def numbered(spec: SourceSpec, seed: Any, shapes: Sequence[str] | None = None) -> Iterator[tuple[str, dict[str, Any]]]:
@@ -14,6 +18,12 @@ def numbered(spec: SourceSpec, seed: Any, shapes: Sequence[str] | None = None) -
     from data_mix.shapes import normalise, shape_of
 
     path = getattr(spec.config, "path", None)
+    for key, value in vars(spec.config).items() if spec.config else ():
+        if MASKED.search(str(value)):
+            raise DataError(
+                f"data source {spec.name}: the secret in {key} ({value}) was masked when the run was written; give it "
+                f"again, as data.train.0.{key}=..., or log in where it is asked for (`hf auth login`, ~/.netrc)"
+            )
     name = f"{spec.name} ({path})" if path else spec.name
     for number, row in enumerate(SOURCES[spec.source].rows(spec.config, Random(f"{seed}/{spec.name}")), 1):
         where = f"{name} row {number}"

@@ -15,7 +15,7 @@ from eval_hooks.calibration.rescaled import calibration_file
 from eval_hooks.config import MARGIN
 from eval_hooks.cost import Cost
 from eval_hooks.errors import EvalError
-from eval_hooks.files import CALIBRATION, summary_of, write_atomic
+from eval_hooks.files import CALIBRATION, summary_of, write_atomic, write_json
 from eval_hooks.forward import Progress, unshared
 from eval_hooks.items import LossItem
 from eval_hooks.known import Known
@@ -110,7 +110,7 @@ def evaluate(run: Pass, model: Any, reader: Reader, step: int, tokens: int | Non
 
 def note(folder: Path, summary: Mapping[str, Any]) -> None:
     """Write an evaluation's summary."""
-    write_atomic(folder / "summary.json", json.dumps(summary, indent=1, ensure_ascii=False).encode())
+    write_json(folder / "summary.json", summary)
 
 
 def _tasks(

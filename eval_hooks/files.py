@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from eval_hooks.errors import EvalError
+from eval_hooks.masking import masked
 
 CALIBRATION = "calibration.json"
 """Fitted temperatures: in an evaluation's folder, and beside the checkpoint they belong to."""
@@ -96,8 +97,8 @@ def read_json(file: Path) -> dict[str, Any]:
 
 
 def write_json(path: Path, value: Mapping[str, Any]) -> None:
-    """A JSON file, whole or not at all."""
-    write_atomic(path, (json.dumps(value, indent=2, default=str, ensure_ascii=False) + "\n").encode())
+    """A JSON file, whole or not at all, without secrets."""
+    write_atomic(path, (json.dumps(masked(value), indent=2, default=str, ensure_ascii=False) + "\n").encode())
 
 
 def write_atomic(path: Path, data: bytes) -> None:

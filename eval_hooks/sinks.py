@@ -1,6 +1,7 @@
 """Where numbers, tables and pictures are shown besides metrics.jsonl: W&B and TensorBoard, under the same keys."""
 
 import io
+import sys
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from importlib.util import find_spec
@@ -8,6 +9,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from eval_hooks.errors import EvalError
+from eval_hooks.masking import masked, masked_words
 
 AXIS = "train/global_step"
 """The x axis of every key."""
@@ -17,6 +19,18 @@ OURS = ("eval/*", "val/*", "budget/*")
 REOPENED_AT_MOST = 3
 
 Rows = Sequence[Mapping[str, Any]]
+
+
+def start(settings: Mapping[str, Any] | None = None, **asked: Any) -> Any:
+    """A W&B run, silent on the screen; neither its config nor the command that W&B notes has secrets in it."""
+    import wandb
+
+    words = sys.argv
+    sys.argv = masked_words(words)  # W&B has no setting for it; its address of the git checkout has no password
+    try:
+        return wandb.init(**masked(asked), settings=wandb.Settings(quiet=True, console="off", **(settings or {})))
+    finally:
+        sys.argv = words
 
 
 class Sink(Protocol):
@@ -103,9 +117,9 @@ class Wandb:
         self.reopened += 1
         with suppress(Exception):  # its end is part of what is broken
             wandb.teardown()
-        self.run = wandb.init(
+        self.run = start(
             id=self.run.id, project=self.run.project, entity=self.run.entity, resume="allow", mode="offline",
-            dir=str(Path(self.run.dir).resolve().parents[2]), settings=wandb.Settings(quiet=True, console="off"),
+            dir=str(Path(self.run.dir).resolve().parents[2]),
         )  # fmt: skip
         self.open()
         return f"begun anew in {Path(self.run.dir).parent}; `wandb sync` of both folders makes one run"

@@ -12,6 +12,7 @@ import pyarrow.parquet as pq
 
 from eval_hooks.errors import EvalError
 from eval_hooks.files import write_atomic
+from eval_hooks.masking import masked
 
 CHOICE = pa.schema(
     [
@@ -236,7 +237,12 @@ def facts_of(table: pa.Table) -> dict[str, Any]:
 
 
 def write_table(table: pa.Table, path: Path) -> None:
-    """Parquet, whole or not at all. Raises EvalError where it cannot be written."""
+    """Parquet, whole or not at all, without secrets in its texts. Raises EvalError where it cannot be written."""
+    for name in {"prompt", "output"} & set(table.column_names):
+        texts = table.column(name).to_pylist()
+        if (public := masked(texts)) != texts:
+            kept = pa.array(public, table.schema.field(name).type)
+            table = table.set_column(table.column_names.index(name), table.schema.field(name), kept)
     buffer = io.BytesIO()
     pq.write_table(table, buffer)
     write_atomic(path, buffer.getvalue())

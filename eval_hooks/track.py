@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from eval_hooks.files import evaluations, json_lines, summary_of
+from eval_hooks.masking import masked, masked_text
 from eval_hooks.sinks import AXIS, Rows, Sink, TensorBoard, Wandb
 from eval_hooks.storage.inside import append
 from eval_hooks.wandb_files import shown
@@ -40,7 +41,7 @@ class Tracker:
         """
         clean = {
             key: None if isinstance(value, float) and not math.isfinite(value) else value
-            for key, value in values.items()
+            for key, value in masked(values).items()
         }
         step += self.offset
         self.path.parent.mkdir(parents=True, exist_ok=True)
@@ -51,7 +52,7 @@ class Tracker:
 
     def table(self, step: int, key: str, rows: Rows) -> None:
         """A table; the first row's keys are its columns."""
-        self._show(lambda sink: sink.table(step + self.offset, key, rows))
+        self._show(lambda sink: sink.table(step + self.offset, key, masked(rows)))
 
     def figure(self, step: int, key: str, figure: Any) -> None:
         """A matplotlib figure as a picture."""
@@ -61,11 +62,11 @@ class Tracker:
 
     def summary(self, step: int, values: Mapping[str, Any]) -> None:
         """What the run says so far, in words or numbers: columns of W&B's table of runs."""
-        self._show(lambda sink: sink.summary(step + self.offset, values))
+        self._show(lambda sink: sink.summary(step + self.offset, masked(values)))
 
     def alert(self, title: str, text: str) -> None:
         """Call somebody, where a sink can."""
-        self._show(lambda sink: sink.alert(title, text))
+        self._show(lambda sink: sink.alert(masked_text(title), masked_text(text)))
 
     def catch_up(self) -> None:
         """Show what is on disk and not in W&B's files: what it had not written yet when its process was killed."""

@@ -9,6 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from eval_hooks.masking import masked_text, masked_words
 from launch.nodes import Node, Place, parse, plain, short
 from launch.problems import Problem, RecipeError, shown
 from launch.recipes import find_recipe
@@ -83,12 +84,17 @@ def override(tree: Node, word: str) -> Node:
     """
     path, equals, text = word.partition("=")
     if not equals or not path or not all(path.split(".")):
-        raise RecipeError(Problem(place="command line", text=f"{word!r}: write section.key=value"))
+        raise RecipeError(Problem(place="command line", text=f"{masked_text(word)!r}: write section.key=value"))
     if path.split(".")[0] == "extends":
         raise RecipeError(
             Problem(path="extends", place="command line", text="only a file can extend; name another recipe")
         )
-    value = parse(text) or Node(value=None, place=Place())
+    try:
+        value = parse(text) or Node(value=None, place=Place())
+    except RecipeError:
+        if masked_words([word]) == [word]:
+            raise
+        raise RecipeError(Problem(path=path, place="command line", text="not YAML")) from None
     return _set(tree, path.split("."), resolve_paths(value, path.split(".")[-1]), ())
 
 
@@ -137,6 +143,8 @@ def resolve_paths(node: Node, key: str = "") -> Node:
 
 
 def _resolved(value: str, folder: Path) -> str:
+    if "://" in value:
+        return value
     path = Path(value).expanduser()
     joined = folder / path
     looks_like_one = value.startswith(("./", "../", "~")) or value in (".", "..") or path.suffix in FILE_ENDINGS

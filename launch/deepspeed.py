@@ -5,6 +5,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from eval_hooks.masking import masked
 from launch.fields import fields_of
 from launch.nodes import Node, plain
 from launch.problems import nearest, shown
@@ -59,6 +60,8 @@ def read(file: Path, node: Node, report: Report) -> Any:
     if not isinstance(content, dict):
         report.add("deepspeed", node, f'{file}: a map is due, as {{"zero_optimization": {{"stage": 2}}}}')
         return None
+    if masked(content) != content:
+        report.add("deepspeed", node, f"{file}: holds a secret, which every checkpoint would; remove it there")
     return content
 
 

@@ -4,6 +4,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from eval_hooks.masking import masked_message
+
 
 @dataclass(frozen=True, kw_only=True)
 class Finding:
@@ -53,5 +55,7 @@ def print_findings(findings: Sequence[Finding]) -> None:
         table.add_column(heading, overflow="fold")
     for finding in findings:
         colour = {"ok": "green", "warn": "yellow", "bad": "red"}[finding.state]
-        table.add_row(f"[{colour}]{finding.state}[/]", finding.name, escape(finding.found), escape(finding.remedy))
+        table.add_row(
+            f"[{colour}]{finding.state}[/]", finding.name, escape(masked_message(finding.found)), escape(finding.remedy)
+        )
     Console().print(table)

@@ -1,5 +1,9 @@
 """Keys that axolotl, LLaMA-Factory, torchtune or an older transformers would take, and what stands in their place."""
 
+LOG_IN = "no secret belongs in a recipe, which is copied to many places: `hf auth login`, or the variable HF_TOKEN"
+UPLOAD = "a run uploads nothing: `temper export RUN:STEP --to DIR`, then `hf upload NAME DIR`"
+WANDB_LOG_IN = "no secret belongs in a recipe, which is copied to many places: `wandb login`, or WANDB_API_KEY"
+
 HABITS: dict[str, str] = {
     # batch and length
     "micro_batch_size": "write train.per_device_train_batch_size",
@@ -90,7 +94,17 @@ HABITS: dict[str, str] = {
     "benchmarks": "write eval.retain: [{task: mmlu}]",
     "n_shot": "write shots in the task's entry",
     "num_fewshot": "write shots in the task's entry",
-    # tracking, folders
+    # tracking, folders, logins
+    "hub_token": LOG_IN,
+    "hf_token": LOG_IN,
+    "use_auth_token": LOG_IN,
+    "push_to_hub_token": LOG_IN,
+    "push_to_hub": UPLOAD,
+    "push_to_hub_model_id": UPLOAD,
+    "push_to_hub_organization": UPLOAD,
+    "hub_model_id": UPLOAD,
+    "wandb_api_key": WANDB_LOG_IN,
+    "wandb_key": WANDB_LOG_IN,
     "wandb_project": "write track.wandb.project",
     "wandb_entity": "write track.wandb.entity",
     "wandb_name": "write track.wandb.name",
@@ -128,6 +142,14 @@ OWNED_TRAIN: dict[str, str] = {
     "do_train": "leave it out: a recipe is a run",
     "do_eval": "write eval.target and eval.retain",
     "do_predict": "write eval.target and eval.retain",
+    "hub_token": LOG_IN,
+    "push_to_hub": UPLOAD,
+    "hub_model_id": UPLOAD,
+    "hub_strategy": UPLOAD,
+    "hub_private_repo": UPLOAD,
+    "hub_always_push": UPLOAD,
+    "hub_revision": UPLOAD,
+    "log_completions_hub_repo": UPLOAD,
 }
 """Arguments of the stage's config class that belong to another section, or that a run sets itself."""
 

@@ -5,6 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from eval_hooks.masking import masked_words
 from launch.compose import merge, read
 from launch.nodes import Node, plain
 from launch.problems import Problem, RecipeError, nearest, shown
@@ -44,11 +45,11 @@ def validate_pipeline(tree: Node, file: Path, text: str, overrides: Sequence[str
     if problems:
         raise RecipeError(problems)
     resolved = {
-        "name": file.stem, "file": str(file), "overrides": list(overrides),
+        "name": file.stem, "file": str(file), "overrides": masked_words(overrides),
         "pipeline": [{**stage.recipe.resolved, "name": stage.name} for stage in stages],
     }  # fmt: skip
     return Pipeline(
-        name=file.stem, file=file, text=text, overrides=tuple(overrides), stages=tuple(stages),
+        name=file.stem, file=file, text=text, overrides=tuple(masked_words(overrides)), stages=tuple(stages),
         wandb=stages[0].recipe.wandb, resolved=resolved,
     )  # fmt: skip
 

@@ -5,6 +5,7 @@ from typing import Any
 
 from data_mix.config import SourceSpec
 from eval_hooks.config import EvalConfig, TaskSpec
+from eval_hooks.masking import masked_text
 from launch.nodes import short
 from launch.tables import Tables, shipped
 from trainers.recipe import Pipeline, Recipe
@@ -29,7 +30,7 @@ def plan(recipe: Recipe | Pipeline, tables: Tables | None = None) -> str:
         *(("eval", line) for line in _eval(recipe.eval, steps)),
         ("track", ", ".join(_tracked(recipe))),
     ]
-    return "\n".join(f"{subject:<8}  {line}" for subject, line in lines)
+    return masked_text("\n".join(f"{subject:<8}  {line}" for subject, line in lines))
 
 
 def _tracked(recipe: Recipe) -> Iterator[str]:

@@ -4,6 +4,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 
+from eval_hooks.masking import masked, masked_message
+
 
 @dataclass(frozen=True, kw_only=True)
 class Problem:
@@ -29,7 +31,7 @@ class RecipeError(ValueError):
         if isinstance(problems, str):
             problems = Problem(text=problems)
         self.problems = [problems] if isinstance(problems, Problem) else list(problems)
-        super().__init__("\n".join(str(problem) for problem in self.problems))
+        super().__init__(masked_message("\n".join(str(problem) for problem in self.problems)))
 
 
 def nearest(name: str, known: Iterable[str], few: int = 30) -> str:
@@ -44,6 +46,6 @@ def nearest(name: str, known: Iterable[str], few: int = 30) -> str:
 
 
 def shown(value: object, width: int = 60) -> str:
-    """A value as a message shows it, cut where it is long."""
-    text = repr(value)
+    """A value as a message shows it: without secrets, cut where it is long."""
+    text = repr(masked(value))
     return text if len(text) <= width else text[: width - 4] + " ..."

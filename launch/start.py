@@ -8,6 +8,7 @@ from pathlib import Path
 from launch.commands import LAUNCHERS, Shape, command
 from launch.load import load_any
 from launch.problems import Problem, RecipeError
+from launch.secrets import check_words
 from launch.slurm import sbatch_file, submit
 from trainers.recipe import LaunchSection, Pipeline, Recipe, runs_of
 
@@ -41,6 +42,8 @@ def launch(name: str, words: Sequence[str], options: Options, show: bool = False
     check_batch(recipe, shape.nproc * shape.nnodes)
     switches = [*([] if options.plugins else ["--no-plugins"]), *(["--trust"] if options.trust else [])]
     passed = [name, *words, *switches]
+    if show or launcher not in LAUNCHERS:
+        check_words(passed)
     folder = options.run_dir
     if launcher not in LAUNCHERS:
         text = sbatch_file(

@@ -14,6 +14,7 @@ from enum import Enum
 from pathlib import Path
 from typing import Any, Literal
 
+from eval_hooks.masking import MASK, is_secret
 from launch.fields import Field, fields_of
 from launch.nodes import Node, plain
 from launch.problems import Problem, nearest, shown
@@ -40,19 +41,27 @@ class Report:
     problems: list[Problem] = field(default_factory=list)
 
     def add(self, path: str, node: Node, text: str, row: str = "") -> None:
-        """Note one problem; `row` is a name that no row of a table has."""
-        self.problems.append(Problem(path=path, place=str(node.place), text=text, row=row))
+        """Note one problem; `row` is a name that no row of a table has. A secret's value is not said."""
+        self.problems.append(Problem(path=path, place=str(node.place), text=unsaid(text, path, node), row=row))
 
     def unknown(self, block: str, key: str, node: Node, known: Sequence[str]) -> None:
         """Note a key that no block of this kind has."""
         advice = self.explain(block, key)
         tail = f"; {advice}" if advice else nearest(key, known) or "; `temper schema` lists the keys"
-        value = f" (value {shown(plain(node), 40)})" if node.value is not None else ""
+        value = f" (value {shown(plain(node), 40)})" if node.value is not None and not is_secret(key) else ""
         self.add(join(block, key), node, f"no such key{value}{tail}")
 
     def scratch(self) -> "Report":
         """A report of the same kind, for an attempt."""
         return Report(explain=self.explain, bounds=self.bounds)
+
+
+def unsaid(text: str, path: str, node: Node) -> str:
+    """A problem's text without the value, where a key on the way to it is a secret's."""
+    if any(is_secret(part) for part in path.split(".")):
+        for value in (shown(plain(node), 200), shown(plain(node)), shown(plain(node), 40), node.raw):
+            text = text.replace(value, MASK) if len(value) > 3 else text
+    return text
 
 
 def join(block: str, key: str | int) -> str:

@@ -6,7 +6,8 @@ from typing import Any
 
 from data_mix.config import DataConfig
 from eval_hooks.config import Budget, EvalConfig
-from launch import deepspeed, entries, sections
+from eval_hooks.masking import masked_words
+from launch import deepspeed, entries, secrets, sections
 from launch.bounds import BOUNDS
 from launch.fields import Field, fields_of
 from launch.habits import HABITS, OWNED_TRAIN
@@ -44,7 +45,7 @@ def validate(tree: Node, file: Path, text: str, overrides: Sequence[str] = (), t
     made: dict[str, Any] = {
         "name": file.stem,
         "file": file,
-        "overrides": tuple(overrides),
+        "overrides": tuple(masked_words(overrides)),
         "stage": stage,
         "model": section("model", lambda node: build(ModelSection, node, "model", report)),
         "adapter": section("adapter", lambda node: sections.adapter(node, report)),
@@ -62,6 +63,7 @@ def validate(tree: Node, file: Path, text: str, overrides: Sequence[str] = (), t
     deepspeed.check(
         made["deepspeed"], tree.value.get("deepspeed"), made["train"], made["global_batch_size"], stage_class, report
     )
+    secrets.check(tree, report)
     if report.problems:
         raise RecipeError(sorted(report.problems, key=_by_place))
     return Recipe(**made, text=text, resolved=resolve(made))

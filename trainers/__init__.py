@@ -2,6 +2,8 @@
 
 import sys
 
+from eval_hooks.masking import masked_message
+
 
 class TrainError(ValueError):
     """What a person asked of a trainer cannot be done; the message names the key or file, the value and the remedy."""
@@ -9,4 +11,4 @@ class TrainError(ValueError):
 
 def announce(line: str) -> None:
     """One line of progress to standard error, where the bars are too."""
-    print(line, file=sys.stderr, flush=True)
+    print(masked_message(line), file=sys.stderr, flush=True)

@@ -8,6 +8,7 @@ from typing import Any
 
 from eval_hooks import ranks
 from eval_hooks.files import write_atomic
+from eval_hooks.masking import masked_text
 from trainers import announce
 from trainers.recipe import Recipe
 
@@ -88,8 +89,8 @@ def write_rows(file: Path, inputs: Any, tokenizer: Any) -> None:
     lines = []
     for i in range(n):
         row = {name: value[i].tolist() for name, value in columns.items() if value.dim() and len(value) > i}
-        texts = {f"{name}.text": tokenizer.decode(ids) for name, ids in row.items() if name.endswith("_ids")
-                 and name != "position_ids" and isinstance(ids, list)}  # fmt: skip
+        texts = {f"{name}.text": masked_text(tokenizer.decode(ids)) for name, ids in row.items()
+                 if name.endswith("_ids") and name != "position_ids" and isinstance(ids, list)}  # fmt: skip
         lines.append(json.dumps({**texts, **row}) + "\n")
     write_atomic(file, "".join(lines).encode())
 

@@ -1,5 +1,6 @@
 """The model card of an exported folder: what was trained on what, what was measured, what the certificate says."""
 
+import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -7,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from eval_hooks.files import read_json, summary_of
 from eval_hooks.report.words import number, percent, points
 from trainers.certify_screen import form, measured
+from trainers.impersonal import base_name, impersonal, impersonal_recipe, is_hub_id
 
 if TYPE_CHECKING:
     from trainers.certify_subject import Subject
@@ -17,15 +19,18 @@ TEMPLATE = Path(__file__).with_name("card.md.j2")
 def card(subject: "Subject", certificate: Mapping[str, Any] | None, doubt: str, *, has_temperature: bool) -> str:
     """The card's text, with the metadata that the hub reads in front. `doubt` says why there is no certificate."""
     from huggingface_hub import ModelCard
-    from jinja2 import Template
+    from jinja2 import Environment
 
     recipe, folder = subject.recipe, subject.place.folder
     summary = summary_of(subject.evaluation)
     before = summary_of(subject.place.root / "evals" / f"step-{subject.start[1]}")
-    page = Template(TEMPLATE.read_text("utf-8"), trim_blocks=True).render(
+    text = impersonal_recipe((folder / "recipe.yaml").read_text("utf-8").strip())
+    environment = Environment(trim_blocks=True, finalize=lambda value: "" if value is None else value)
+    environment.filters["inline"] = inline
+    page = environment.from_string(TEMPLATE.read_text("utf-8")).render(
         name=recipe.name,
         stage=recipe.stage,
-        base=read_json(folder / "recipe.resolved.json")["model"]["path"],
+        base=base_name(read_json(folder / "recipe.resolved.json")["model"]["path"]),
         method=recipe.method.name,
         step=subject.step,
         adapter="all weights trained" if recipe.adapter.kind == "none" else f"a {recipe.adapter.kind}, merged",
@@ -33,14 +38,27 @@ def card(subject: "Subject", certificate: Mapping[str, Any] | None, doubt: str, 
         measured=list(measured_rows(summary, before)),
         losses=list(_losses(summary, before)),
         has_temperature=has_temperature,
-        rows=[(form(row), *measured(row)) for row in (certificate or {}).get("rows", ()) if "retention" in row],
+        rows=[(inline(form(row)), *measured(row)) for row in (certificate or {}).get("rows", ()) if "retention" in row],
         items=len(subject.ids),
         arithmetic=subject.arithmetic,
-        doubt=doubt,
-        recipe=(folder / "recipe.yaml").read_text("utf-8").strip(),
+        doubt=impersonal(doubt),
+        recipe=text,
+        fence=fence(text),
         sources=list(read_json(folder / "data.manifest.json")["train"].items()),
     )
     return str(ModelCard(f"---\n{data_of(subject, summary).to_yaml()}\n---\n\n{page}\n"))
+
+
+def inline(text: object) -> str:
+    """A text as it stands in a line or a table's cell: nothing in it is Markdown, HTML, or a second line."""
+    words = " ".join(str(text).split())
+    marked = re.sub(r"([\\`*_\[\]|~!])", r"\\\1", words.replace("&", "&amp;"))
+    return marked.replace("<", "&lt;").replace(">", "&gt;")
+
+
+def fence(text: str) -> str:
+    """The marks around a block of code: more than stand together anywhere in it, four at least."""
+    return "`" * max([4, *(len(run) + 1 for run in re.findall(r"`+|~+", text))])
 
 
 def data_of(subject: "Subject", summary: Mapping[str, Any]) -> Any:
@@ -51,34 +69,40 @@ def data_of(subject: "Subject", summary: Mapping[str, Any]) -> Any:
     named = resolved["model"]["path"]
     results = [
         EvalResult(
-            task_type="text-generation", task_name=task["role"], dataset_type=name, dataset_name=name,
+            task_type="text-generation", task_name=task["role"], dataset_type=one_line(name),
+            dataset_name=one_line(name),
             metric_type="accuracy", metric_value=round(task["accuracy"]["value"], 4),
         )
         for name, task in summary["tasks"].items()
         if (task.get("accuracy") or {}).get("value") is not None
     ]  # fmt: skip
     return ModelCardData(
-        base_model=named if named.count("/") == 1 and not Path(named).exists() else None,
+        base_model=named if is_hub_id(named) else None,
         library_name="transformers",
         pipeline_tag="text-generation",
         tags=["tempering", recipe.stage, recipe.method.name],
-        model_name=recipe.name,
+        model_name=one_line(recipe.name),
         eval_results=results or None,
     )
+
+
+def one_line(text: str) -> str:
+    """A name for the metadata."""
+    return impersonal(" ".join(text.split()))
 
 
 def measured_rows(summary: Mapping[str, Any], before: Mapping[str, Any]) -> Iterator[tuple[str, ...]]:
     """One row a task: role, accuracy before and after, paired change, verdict, calibration before and after."""
     for name, task in summary["tasks"].items():
         if task["status"] == "failed":
-            yield name, task["role"], "", "not measured", task["error"].replace("|", "/"), "", ""
+            yield inline(name), task["role"], "", "not measured", inline(impersonal(str(task["error"]))), "", ""
             continue
         old, change = before.get("tasks", {}).get(name, {}), task["retention"]
         ece = [number((entry.get("calibration") or {}).get("ece")) for entry in (old, task)]
         paired = change and change["delta"]["value"] is not None
         yield (
-            name,
-            task["role"],
+            inline(name),
+            inline(task["role"]),
             percent(old.get("accuracy")),
             percent(task["accuracy"]),
             points(change["delta"]) if paired else "",
@@ -90,4 +114,4 @@ def measured_rows(summary: Mapping[str, Any], before: Mapping[str, Any]) -> Iter
 def _losses(summary: Mapping[str, Any], before: Mapping[str, Any]) -> Iterator[tuple[str, str, str]]:
     for name, entry in summary.get("validation", {}).items():
         if "loss" in entry:
-            yield name, number(before.get("validation", {}).get(name, {}).get("loss")), number(entry["loss"])
+            yield inline(name), number(before.get("validation", {}).get(name, {}).get("loss")), number(entry["loss"])

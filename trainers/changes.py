@@ -6,6 +6,7 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
+from eval_hooks.masking import masked
 from eval_hooks.variance.recipes import leaves
 from trainers import TrainError, announce
 from trainers.recipe import Recipe
@@ -50,8 +51,8 @@ def may_change(key: str, recipe: Recipe) -> bool:
 
 
 def differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    """(key, "key: old -> new") of each value of the recipe that differs."""
-    old, new = (dict(leaves({key: tree.get(key) for key in SECTIONS})) for tree in (before, as_kept(now)))
+    """(key, "key: old -> new") of each value of the recipe that differs; masked, as the older one was written."""
+    old, new = (dict(leaves({key: tree.get(key) for key in SECTIONS})) for tree in (masked(before), as_kept(now)))
     for key in sorted(old.keys() | new.keys()):
         if old.get(key) != new.get(key):
             yield key, f"{key}: {_said(old, key)} -> {_said(new, key)}"
@@ -63,4 +64,4 @@ def _said(values: Mapping[str, Any], key: str) -> str:
 
 def as_kept(resolved: Mapping[str, Any]) -> dict[str, Any]:
     """A resolved recipe as it is read back from its file."""
-    return dict(json.loads(json.dumps(resolved, default=str)))
+    return dict(json.loads(json.dumps(masked(resolved), default=str)))

@@ -10,6 +10,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+from eval_hooks.masking import masked_words
 from eval_hooks.ranks import from_all, place
 from trainers.recipe import Recipe
 
@@ -44,7 +45,7 @@ def environment(recipe: Recipe, arguments: Any) -> dict[str, Any]:
         "code": git_state(Path(__file__).parent),
         "work": git_state(Path.cwd()),
         "variables": {name: os.environ[name] for name in LAUNCHED_BY if name in os.environ},
-        "command": sys.argv,
+        "command": masked_words(sys.argv),
     }
 
 

@@ -1,5 +1,6 @@
 """`temper export`: a checkpoint as a folder to publish, written whole or not at all."""
 
+import json
 import os
 import shutil
 from collections.abc import Mapping
@@ -7,14 +8,19 @@ from pathlib import Path
 from typing import Any
 
 from eval_hooks.certificate import FILE, failed, read
-from eval_hooks.files import CALIBRATION, write_json
+from eval_hooks.files import CALIBRATION, read_json, write_atomic, write_json
 from trainers import TrainError, announce
 from trainers.card import card
 from trainers.certify_forms import merged
 from trainers.certify_subject import Subject, open_subject
 from trainers.hashes import PARTS, changed, checkpoint_hashes, hashes_of
+from trainers.impersonal import base_name, impersonal, impersonal_tree
 from trainers.recipe import Recipe
 from trainers.rundir import Place
+
+CONFIGS = ("config.json", "generation_config.json", "tokenizer_config.json", "special_tokens_map.json",
+           "preprocessor_config.json", "processor_config.json")  # fmt: skip
+"""Files in which transformers may write where a model was loaded from."""
 
 
 def export(recipe: Recipe, place: Place, step: int, to: Path, *, force: bool = False) -> Path:
@@ -70,13 +76,34 @@ def _write(subject: Subject, certificate: Mapping[str, Any] | None, doubt: str, 
     model.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     model.generation_config.save_pretrained(folder)
+    for name in CONFIGS:
+        if (folder / name).is_file():
+            _publish(folder / name)
     if (fitted := _calibration(subject)).is_file():
-        shutil.copyfile(fitted, folder / CALIBRATION)
+        write_json(folder / CALIBRATION, impersonal_tree(read_json(fitted)))
     (folder / "README.md").write_text(card(subject, certificate, doubt, has_temperature=fitted.is_file()), "utf-8")
     if certificate:
-        write_json(folder / FILE, {**certificate, "exported": hashes_of(folder, PARTS)})
+        write_json(folder / FILE, {**published(certificate), "exported": hashes_of(folder, PARTS)})
     for file in folder.iterdir():
         _to_disk(file)
+
+
+def _publish(file: Path) -> None:
+    """Take the places out of a configuration; everything else in it stays as it was written."""
+    written = read_json(file)
+    public = impersonal_tree(written, whole=True)
+    if public != written:
+        write_atomic(file, (json.dumps(public, indent=2, ensure_ascii=False) + "\n").encode())
+
+
+def published(certificate: Mapping[str, Any]) -> dict[str, Any]:
+    """A certificate without the places of the machine that made it: names of files in place of their paths."""
+    rows = [{**row, **{key: impersonal(row[key]) for key in ("reason", "why") if key in row}}
+            for row in certificate["rows"]]  # fmt: skip
+    hashes = {
+        part: {base_name(name): value for name, value in files.items()} for part, files in certificate["hashes"].items()
+    }
+    return {**certificate, "run": Path(certificate["run"]).name, "rows": rows, "hashes": hashes}
 
 
 def _calibration(subject: Subject) -> Path:

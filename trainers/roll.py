@@ -15,6 +15,7 @@ from typing import Any
 
 import psutil
 
+from eval_hooks.masking import masked_message
 from trainers.world import rank
 
 ROLL = "TEMPER_ROLL"
@@ -45,6 +46,7 @@ def note(**more: Any) -> None:
     if folder is None:
         return
     file = folder / f"rank-{rank()}.json"
+    more = {key: masked_message(value) if isinstance(value, str) else value for key, value in more.items()}
     before = {"rank": rank(), "host": socket.gethostname(), "pid": os.getpid()}
     if file.is_file():
         before = json.loads(file.read_text("utf-8"))

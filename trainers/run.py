@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from data_mix import DataError
 from eval_hooks import EvalError
 from eval_hooks.files import checkpoints, write_atomic, write_json
+from eval_hooks.masking import masked_message
 from eval_hooks.ranks import from_writer, on_writer
 from eval_hooks.storage.inside import check_folder
 from eval_hooks.track import Tracker
@@ -337,6 +338,6 @@ def _crashed(run: Run, folder: Path, error: Exception) -> int:
     ranklog.failed(said)
     if main:
         with suppress(OSError, EvalError):  # a full disk: the screen has it
-            write_atomic(folder / "traceback.txt", text.encode())
+            write_atomic(folder / "traceback.txt", masked_message(text).encode())
             return _ended(folder, main, "failed", FAILED, said if world_size() == 1 else f"{named()}: {said}")
     return FAILED

@@ -13,6 +13,7 @@ from typing import Any
 import psutil
 
 from eval_hooks.files import read_json, write_atomic, write_json
+from eval_hooks.masking import masked_message, masked_text, masked_words, masked_yaml
 from eval_hooks.storage.inside import check_folder, inside, remove
 from trainers import TrainError
 from trainers.recipe import Pipeline, Recipe
@@ -194,15 +195,16 @@ def _step_of(line: bytes) -> int | None:
 
 
 def write_recipe(folder: Path, recipe: Recipe | Pipeline) -> None:
-    """recipe.yaml as written, with the command line's overrides as a comment."""
-    words = "".join(f"# {word}\n" for word in recipe.overrides)
-    head = f"# {recipe.file}\n" + (f"# overrides on the command line:\n{words}" if words else "")
-    write_atomic(folder / "recipe.yaml", (head + recipe.text).encode())
+    """recipe.yaml as written but for secrets, with the command line's overrides as a comment."""
+    words = "".join(f"# {word}\n" for word in masked_words(recipe.overrides))
+    head = f"# {recipe.file.name}\n" + (f"# overrides on the command line:\n{words}" if words else "")
+    write_atomic(folder / "recipe.yaml", (masked_text(head) + masked_yaml(recipe.text)).encode())
 
 
 def set_status(folder: Path, state: str, code: int | None = None, **more: Any) -> None:
     """status.json: what is known so far, `state` (running, done, stopped, failed, interrupted) and the exit code."""
     before = read_status(folder) or {"started": time.time()}
+    more = {key: masked_message(value) if isinstance(value, str) else value for key, value in more.items()}
     write_json(
         folder / "status.json",
         {

@@ -8,6 +8,7 @@ from typing import Any
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
 from eval_hooks.files import read_json, write_json
+from eval_hooks.sinks import start
 from eval_hooks.track import Tracker
 from trainers import announce
 from trainers.recipe import Pipeline, Recipe, runs_of
@@ -23,8 +24,6 @@ def start_wandb(recipe: Recipe | Pipeline, folder: Path, config: Mapping[str, An
     section = recipe.wandb
     if section is None:
         return None
-    import wandb
-
     mode = os.environ.get("WANDB_MODE") or section.mode
     if mode == "disabled":
         return None
@@ -32,7 +31,7 @@ def start_wandb(recipe: Recipe | Pipeline, folder: Path, config: Mapping[str, An
         mode = "shared"
     file = folder / "wandb.json"
     there = read_json(file).get("id")
-    asked = {
+    asked: dict[str, Any] = {
         "id": os.environ.get("WANDB_RUN_ID") or there,
         "resume": "allow" if there else None,
         "project": os.environ.get("WANDB_PROJECT") or section.project,
@@ -42,14 +41,13 @@ def start_wandb(recipe: Recipe | Pipeline, folder: Path, config: Mapping[str, An
         "tags": list(section.tags) or None,
         "dir": str(folder.resolve()),  # W&B's process keeps the folder it was started in
         "config": dict(config),
-        "settings": wandb.Settings(quiet=True, console="off"),
     }
     try:
-        run = wandb.init(**asked, mode=mode)
+        run = start(**asked, mode=mode)
     except Exception as error:  # whatever W&B cannot do must not end a run
         announce(f"warning   W&B: {error}; the run is kept offline, for `wandb sync` later")
         try:
-            run = wandb.init(**asked, mode="offline")
+            run = start(**asked, mode="offline")
         except Exception as again:
             announce(f"warning   W&B: {again}; the run goes on without it, every number is in metrics.jsonl")
             return None
@@ -91,20 +89,16 @@ def join_wandb(recipe: Recipe | Pipeline, root: Path, trust: bool = False) -> tu
         )
     section = recipe.wandb
     mode = "offline" if offline else "online" if over else "shared"
-    settings = wandb.Settings(quiet=True, console="off", x_label="watch")
-    if mode == "shared":
-        settings = wandb.Settings(
-            quiet=True, console="off", x_label="watch", x_primary=False, x_update_finish_state=False
-        )
+    further: dict[str, Any] = {"x_primary": False, "x_update_finish_state": False} if mode == "shared" else {}
     try:
-        run = wandb.init(
+        run = start(
             project=os.environ.get("WANDB_PROJECT") or section.project,
             entity=os.environ.get("WANDB_ENTITY") or section.entity,
             id=number,
             resume="must" if mode == "online" else "allow" if offline else None,
             mode=mode,
             dir=str(root.resolve()),
-            settings=settings,
+            settings={"x_label": "watch", **further},
         )
     except wandb.Error as error:
         return None, f"run {number} cannot be joined ({error}); all numbers are in metrics.jsonl"

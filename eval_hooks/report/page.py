@@ -4,14 +4,17 @@ import base64
 from pathlib import Path
 from typing import Any
 
+from eval_hooks.masking import masked_text
+
 
 def render(template: str, **values: Any) -> bytes:
-    """A template of this folder as file content; every text from a model or a recipe is escaped."""
+    """A template of this folder as file content; every text from a model or a recipe is escaped, secrets masked."""
     from jinja2 import Environment, FileSystemLoader
 
     environment = Environment(
-        loader=FileSystemLoader(Path(__file__).parent), autoescape=True, trim_blocks=True, lstrip_blocks=True
-    )
+        loader=FileSystemLoader(Path(__file__).parent), autoescape=True, trim_blocks=True, lstrip_blocks=True,
+        finalize=lambda value: masked_text(value) if isinstance(value, str) else value,
+    )  # fmt: skip
     return environment.get_template(template).render(**values).encode()
 
 

@@ -8,6 +8,7 @@ from typing import Any
 from eval_hooks.certificate import certificates
 from eval_hooks.errors import EvalError
 from eval_hooks.files import evaluations, json_lines, read_json, summary_of
+from eval_hooks.masking import masked_yaml
 from eval_hooks.retention.flips import paired_change
 from eval_hooks.retention.subjects import holm
 from eval_hooks.storage.inside import check_folder
@@ -173,4 +174,4 @@ def categories(task: Mapping[str, Any]) -> list[GroupChange]:
 
 
 def _text(file: Path) -> str:
-    return file.read_text("utf-8") if file.is_file() else ""
+    return masked_yaml(file.read_text("utf-8")) if file.is_file() else ""

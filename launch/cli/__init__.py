@@ -38,6 +38,9 @@ def arrange(words: Sequence[str]) -> list[str]:
 
 def main() -> None:
     """Run the command; of a run with several ranks only the first one is seen."""
+    from eval_hooks.masking import masked_stream
+
+    sys.stdout, sys.stderr = masked_stream(sys.stdout), masked_stream(sys.stderr)
     words = arrange(sys.argv[1:])
     for name in CHATTY:
         logging.getLogger(name).setLevel(logging.ERROR)

@@ -24,9 +24,10 @@ class Commands(TyperGroup):
         try:
             return super().invoke(ctx)
         except people_errors() as error:
+            from eval_hooks.masking import masked_message
             from trainers.ranklog import failed
 
-            typer.secho(str(error), fg=typer.colors.RED, err=True)
+            typer.secho(masked_message(str(error)), fg=typer.colors.RED, err=True)
             failed(str(error))
             raise typer.Exit(WRONG_REQUEST) from None
         except KeyboardInterrupt:

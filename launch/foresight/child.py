@@ -34,6 +34,7 @@ def measure(name: str, words: Sequence[str], *, plugins: bool = True) -> Mapping
 
 def main() -> None:
     """The process: FOLDER plugins|"" RECIPE [key=value ...]."""
+    from eval_hooks.masking import masked_message
     from launch.cli import people_errors
     from launch.load import load
     from trainers.memory.probe import probe
@@ -42,7 +43,7 @@ def main() -> None:
     try:
         probe(load(name, words, plugins=bool(plugins)), Path(folder))
     except people_errors() as error:
-        print(" ".join(str(error).splitlines()), file=sys.stderr)
+        print(masked_message(" ".join(str(error).splitlines())), file=sys.stderr)
         raise SystemExit(WRONG_REQUEST) from None
 
 

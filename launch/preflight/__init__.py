@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from eval_hooks.masking import masked
 from launch.findings import Finding, bad, warn
 from launch.problems import Problem, RecipeError
 from trainers import announce
@@ -114,4 +115,4 @@ def sentence(finding: Finding) -> str:
 
 def as_json(findings: Sequence[Finding]) -> str:
     """A list of {name, state, found, remedy}."""
-    return json.dumps([dataclasses.asdict(finding) for finding in findings], indent=1, ensure_ascii=False)
+    return json.dumps(masked([dataclasses.asdict(finding) for finding in findings]), indent=1, ensure_ascii=False)

@@ -216,7 +216,9 @@ def scores_of(model: Path, out: Path) -> list[list[float]]:
 
 
 @pytest.mark.parametrize("kind", ["full", "lora"])
-def test_an_exported_folder_is_the_checkpoint_merged(certified: Callable[..., Path], kind: str, tmp_path: Path) -> None:
+def test_an_exported_folder_is_the_checkpoint_merged(
+    certified: Callable[..., Path], kind: str, tmp_path: Path, home: Path
+) -> None:
     """It loads by itself, `temper eval` gives the checkpoint's numbers to the last bit, and says if it was touched."""
     from huggingface_hub import ModelCard
 
@@ -235,6 +237,10 @@ def test_an_exported_folder_is_the_checkpoint_merged(certified: Callable[..., Pa
     value = summary["tasks"]["pocket"]["accuracy"]["value"]
     assert card.data.eval_results[0].metric_value == round(value, 4) and f"{100 * value:.1f} %" in card.text
     assert "| reloaded | 0 nats | 0 |" in card.text and "4-bit weights" in card.text and "max_steps: 4" in card.text
+    here = [str(home), str(tmp_path), str(Path.home()), *([] if Path.home().name == "root" else [Path.home().name])]
+    for file in out.iterdir():
+        assert not [place for place in here if place.encode() in file.read_bytes()], file
+    assert json.loads((out / "certificate.json").read_text())["run"].startswith("certified")
     assert temper("certify", out)[0] == 0
     scaled(out, "model.safetensors", "norm", 1.01)
     code, said = temper("certify", out)

@@ -7,6 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from eval_hooks.bounded import Outcome, run_bounded
+from eval_hooks.masking import masked
+from eval_hooks.storage.inside import append
 from trainers import TrainError, announce
 from trainers.rlvr.apart import check_call, verify_call
 from trainers.rlvr.judge import combined, weights
@@ -126,9 +128,8 @@ class Court:
 
     def _keep(self, row: Row, completion: str, error: str) -> None:
         if self.file is not None and self.broken + self.killed <= KEPT:
-            line = {"row": dict(row), "completion": completion, "error": error}
-            with self.file.open("a", encoding="utf-8", errors="backslashreplace") as out:
-                out.write(json.dumps(line, ensure_ascii=False) + "\n")
+            line = json.dumps(masked({"row": dict(row), "completion": completion, "error": error}), ensure_ascii=False)
+            append(self.file, f"{line}\n".encode("utf-8", "backslashreplace"), self.file.parent)
 
 
 def _outcomes(name: str, items: Sequence[tuple[Row, str]]) -> list[Outcome]:
