@@ -18,6 +18,7 @@ from eval_hooks.errors import EvalError
 from eval_hooks.files import CALIBRATION, summary_of, write_atomic
 from eval_hooks.forward import Progress, unshared
 from eval_hooks.items import LossItem
+from eval_hooks.json_text import json_bytes
 from eval_hooks.known import Known
 from eval_hooks.losses import token_losses
 from eval_hooks.measure import measure
@@ -110,7 +111,7 @@ def evaluate(run: Pass, model: Any, reader: Reader, step: int, tokens: int | Non
 
 def note(folder: Path, summary: Mapping[str, Any]) -> None:
     """Write an evaluation's summary."""
-    write_atomic(folder / "summary.json", json.dumps(summary, indent=1, ensure_ascii=False).encode())
+    write_atomic(folder / "summary.json", json_bytes(summary))
 
 
 def _tasks(

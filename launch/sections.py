@@ -230,11 +230,9 @@ def _distinct(named: Sequence[tuple[str, Node, str]], report: Report) -> None:
     """Two entries of one name would write the same files and keys."""
     first: dict[str, str] = {}
     for name, node, path in named:
-        if name in first:
-            report.add(
-                f"{path}.name", node, f"{name!r}: {first[name]} has that name too; give one of them a name of its own"
-            )
-        first.setdefault(name, path)
+        taken = first.setdefault(name.casefold(), path)  # some file systems take capitals for small letters
+        if taken != path:
+            report.add(f"{path}.name", node, f"{name!r}: {taken} has that name too; give one of them a name of its own")
 
 
 def tensorboard(node: Node, report: Report) -> Any:

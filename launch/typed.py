@@ -24,10 +24,12 @@ INVALID = object()
 
 @dataclass(frozen=True, kw_only=True)
 class Bound:
-    """What a number must be, in words and as a test."""
+    """What a value must be, in words and as a test."""
 
     words: str
     holds: Callable[[Any], bool]
+    of: type | tuple[type, ...] = (int, float)
+    """What it speaks of; a value of another type is none of its business."""
 
 
 @dataclass
@@ -104,8 +106,8 @@ def construct(cls: type, values: Mapping[str, Any], node: Node, path: str, repor
 def _field(cls: type, wanted: Field, node: Node, path: str, report: Report) -> Any:
     value = convert(wanted.hint, node, path, report)
     bound = report.bounds.get(cls, {}).get(wanted.name)
-    if bound and isinstance(value, int | float) and not isinstance(value, bool) and not bound.holds(value):
-        report.add(path, node, f"{value}: must be {bound.words}")
+    if bound and isinstance(value, bound.of) and not isinstance(value, bool) and not bound.holds(value):
+        report.add(path, node, f"{shown(value) if isinstance(value, str) else value}: must be {bound.words}")
         return INVALID
     return value
 

@@ -6,6 +6,7 @@ from typing import Any
 
 from data_mix.config import DataConfig
 from eval_hooks.config import Budget, EvalConfig
+from eval_hooks.names import as_name
 from launch import deepspeed, entries, sections
 from launch.bounds import BOUNDS
 from launch.fields import Field, fields_of
@@ -42,7 +43,7 @@ def validate(tree: Node, file: Path, text: str, overrides: Sequence[str] = (), t
 
     method = entries.method(tree.value.get("method"), stage, tables, report)
     made: dict[str, Any] = {
-        "name": file.stem,
+        "name": as_name(file.stem, "run"),
         "file": file,
         "overrides": tuple(overrides),
         "stage": stage,

@@ -6,6 +6,7 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
+from eval_hooks.files import read_json
 from eval_hooks.variance.recipes import leaves
 from trainers import TrainError, announce
 from trainers.recipe import Recipe
@@ -29,7 +30,7 @@ def check_changes(folder: Path, recipe: Recipe) -> list[str]:
     file = folder / "recipe.resolved.json"
     if not file.is_file():
         return []
-    before = json.loads(file.read_text("utf-8"))
+    before = read_json(file)
     found = list(differences(before, recipe.resolved))
     refused = [line for key, line in found if not may_change(key, recipe)]
     if refused:

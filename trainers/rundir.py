@@ -81,7 +81,8 @@ def set_aside(root: Path, why: str, step: int) -> Path:
     aside = root / "aside" / f"{len(list(root.glob('aside/*'))) + 1}-{why}"
     aside.mkdir(parents=True)
     for folder in root.glob("evals/step-*"):
-        if int(folder.name.removeprefix("step-")) > step:
+        at = folder.name.removeprefix("step-")
+        if at.isdecimal() and int(at) > step:
             (aside / "evals").mkdir(exist_ok=True)
             shutil.move(folder, aside / "evals" / folder.name)
     file = root / "metrics.jsonl"
@@ -130,5 +131,5 @@ def trains(folder: Path) -> bool:
     if read_status(folder).get("state") != "running":
         return False
     file = folder / "environment.json"
-    here = file.is_file() and json.loads(file.read_text("utf-8"))["host"] == platform.node()
-    return not here or psutil.pid_exists(read_status(folder)["pid"])
+    here = file.is_file() and read_json(file).get("host") == platform.node()
+    return not here or psutil.pid_exists(int(read_status(folder).get("pid") or 0))

@@ -1,6 +1,5 @@
 """Evaluations side by side, item by item: the same questions asked of all, or no comparison."""
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -8,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from eval_hooks.errors import EvalError
 from eval_hooks.evaluations import find
 from eval_hooks.files import write_atomic
+from eval_hooks.json_text import json_bytes
 
 if TYPE_CHECKING:
     from eval_hooks.compare.result import Comparison
@@ -49,7 +49,7 @@ def compare(
     png = compare_png(result)
     write_atomic(out / "compare.png", png)
     write_atomic(out / "compare.html", _page(result, png))
-    write_atomic(out / "compare.json", json.dumps(result.as_dict(), indent=1, ensure_ascii=False).encode())
+    write_atomic(out / "compare.json", json_bytes(result.as_dict()))
     console.print(f"[dim]picture[/dim] {out / 'compare.png'}", soft_wrap=True, highlight=False)
     console.print(f"[dim]page[/dim]    {out / 'compare.html'}", soft_wrap=True, highlight=False)
     return result

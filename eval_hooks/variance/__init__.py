@@ -1,6 +1,5 @@
 """How much of a score is the seed: runs of one recipe with several seeds, set beside each other."""
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from eval_hooks.errors import EvalError
 from eval_hooks.evaluations import RUNS, find_all
 from eval_hooks.files import write_atomic
+from eval_hooks.json_text import json_bytes
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -84,7 +84,7 @@ def variance(
     console = console or Console()
     show(result, console)
     write_atomic(out / "variance.png", variance_png(result))
-    write_atomic(out / "variance.json", json.dumps(result.as_dict(), indent=1, ensure_ascii=False).encode())
+    write_atomic(out / "variance.json", json_bytes(result.as_dict()))
     write_table(result.item_table, out / "items.parquet")
     for word, file in (("picture", "variance.png"), ("numbers", "variance.json"), ("items", "items.parquet")):
         console.print(f"[dim]{word:8}[/dim]{out / file}", soft_wrap=True, highlight=False)
