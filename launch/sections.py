@@ -12,9 +12,10 @@ from launch.fields import Field, fields_of
 from launch.habits import OWNED_ADAPTER, OWNED_TRAIN
 from launch.nodes import Node, plain
 from launch.problems import shown
+from launch.slurm import option_problem
 from launch.tables import Tables
 from launch.typed import INVALID, Report, build, construct, convert, join
-from trainers.recipe import AdapterSection, WandbSection
+from trainers.recipe import AdapterSection, LaunchSection, WandbSection
 
 GLOBAL_BATCH = Field(
     name="global_batch_size",
@@ -208,6 +209,17 @@ def budget(node: Node, tables: Tables, report: Report) -> Any:
     found = build(Budget, entries.without(node, given), path, report, known=tuple(given), given=given)
     if found is not INVALID and found.action == "replay" and found.replay is None:
         report.add(f"{path}.action", node.value["action"], "replay: of what? Add replay: {source: NAME, share: 0.25}")
+    return found
+
+
+def launch(node: Node, report: Report) -> Any:
+    """The launch section, or INVALID; sbatch's options become lines of a script, so none may be more than one line."""
+    found = build(LaunchSection, node, "launch", report)
+    options = node.value.get("sbatch")
+    for key, child in options.value.items() if options is not None and isinstance(options.value, dict) else ():
+        if text := option_problem(key, plain(child)):
+            report.add(join("launch.sbatch", key), child, text)
+            found = INVALID
     return found
 
 

@@ -4,6 +4,7 @@ import json
 from collections.abc import Iterator, Mapping
 from fnmatch import fnmatchcase
 from pathlib import Path
+from shlex import quote
 from typing import Any
 
 from eval_hooks.files import read_json
@@ -36,7 +37,7 @@ def check_changes(folder: Path, recipe: Recipe) -> list[str]:
     if refused:
         raise TrainError(
             f"--resume {folder}: the recipe is not that of the run: {'; '.join(refused)}; put these back, or start a "
-            f"run of its own from the weights with model.path={folder}:STEP"
+            f"run of its own from the weights with model.path={quote(str(folder))}:STEP"
         )
     for _, line in found:
         announce(f"changed   {line}")
