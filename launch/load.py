@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import replace
 
-from launch.compose import override, read
+from launch.compose import override, read, text_of
 from launch.nodes import Node, plain
 from launch.problems import Problem, RecipeError
 from launch.recipes import find_recipe
@@ -34,7 +34,7 @@ def load_any(name: str, overrides: Sequence[str] = (), tables: Tables | None = N
     tree = with_words(read(file), overrides)
     tables = add_plugins(tree, tables or shipped())
     kind = validate_pipeline if "pipeline" in tree.value else validate
-    made = kind(tree, file, file.read_text("utf-8"), overrides, tables)
+    made = kind(tree, file, text_of(file), overrides, tables)
     added = {"plugins": plain(tree.value["plugins"])} if "plugins" in tree.value else {}
     return replace(made, resolved={**made.resolved, **added})
 

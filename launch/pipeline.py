@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from eval_hooks.names import RULE, alike, as_name, is_name
-from launch.compose import merge, read
+from launch.compose import merge, read, text_of
 from launch.nodes import Node, plain
 from launch.problems import Problem, RecipeError, nearest, shown
 from launch.recipes import find_recipe
@@ -91,7 +91,7 @@ def _recipe(node: Node, named: Node, path: str, file: Path, tree: Node, tables: 
     if "track" in tree.value:
         own = merge(own, Node(value={"track": tree.value["track"]}, place=tree.place))
     words = [f"set: {shown(plain(over), 200)}"] if over is not None and over.value else []
-    return validate(own, found, found.read_text("utf-8"), words, tables)
+    return validate(own, found, text_of(found), words, tables)
 
 
 def _going_on(stages: Sequence[PipelineStage], listed: Node) -> tuple[list[PipelineStage], list[Problem]]:

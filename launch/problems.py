@@ -4,6 +4,9 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 
+MOST = 200
+"""Problems that are shown: a file of another kind has one a line."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Problem:
@@ -27,7 +30,8 @@ class RecipeError(ValueError):
         if isinstance(problems, str):
             problems = Problem(text=problems)
         self.problems = [problems] if isinstance(problems, Problem) else list(problems)
-        super().__init__("\n".join(str(problem) for problem in self.problems))
+        more = len(self.problems) - MOST
+        super().__init__("\n".join([*map(str, self.problems[:MOST]), *([f"and {more:,} more"] if more > 0 else [])]))
 
 
 def nearest(name: str, known: Iterable[str], few: int = 30) -> str:

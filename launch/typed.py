@@ -16,7 +16,7 @@ from typing import Any, Literal
 
 from launch.fields import Field, fields_of
 from launch.nodes import Node, plain
-from launch.problems import Problem, nearest, shown
+from launch.problems import MOST, Problem, nearest, shown
 
 INVALID = object()
 """What a conversion returns after it has reported a problem."""
@@ -48,7 +48,8 @@ class Report:
     def unknown(self, block: str, key: str, node: Node, known: Sequence[str]) -> None:
         """Note a key that no block of this kind has."""
         advice = self.explain(block, key)
-        tail = f"; {advice}" if advice else nearest(key, known) or "; `temper schema` lists the keys"
+        close = nearest(key, known) if len(self.problems) < MOST else ""  # it is not shown, and takes a millisecond
+        tail = f"; {advice}" if advice else close or "; `temper schema` lists the keys"
         value = f" (value {shown(plain(node), 40)})" if node.value is not None else ""
         self.add(join(block, key), node, f"no such key{value}{tail}")
 
@@ -188,7 +189,7 @@ def _scalar(hint: Any, node: Node) -> Any:
         return None if value is None else INVALID
     if hint is bool or isinstance(value, bool):
         return value if hint is bool and isinstance(value, bool) else INVALID
-    if hint is int and isinstance(value, float) and value.is_integer():
+    if hint is int and isinstance(value, float) and value.is_integer() and abs(value) < 2**63:
         return int(value)
     if hint in (int, float) and isinstance(value, (int, float) if hint is float else int):
         return value
