@@ -4,6 +4,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from data_mix import DataError
+from data_mix.names import RULE, is_name
+
 
 @dataclass(frozen=True, kw_only=True)
 class SourceSpec:
@@ -42,6 +45,11 @@ class SourceSpec:
     """
     fraction: float | None = None
     """Share of the train rows held out, with `from: train`."""
+
+    def __post_init__(self) -> None:
+        """Refuse a name that could not be a file's, or that leads out of the folder it is written in."""
+        if not is_name(self.name):
+            raise DataError(f"source name {self.name!r}: {RULE}; write a name of its own")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,11 +1,11 @@
 """Conversations in whatever keys and role names they come, as a list of {role, content}."""
 
-import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from data_mix import DataError
 from data_mix.config import SourceSpec
+from data_mix.json_text import parse_json
 
 ROLES = {
     "system": "system", "developer": "system", "user": "user", "human": "user", "assistant": "assistant",
@@ -75,7 +75,4 @@ def checked(messages: list[dict[str, Any]], where: str) -> list[dict[str, Any]]:
 
 def from_json(text: str, where: str) -> Any:
     """JSON text in a column. Raises DataError."""
-    try:
-        return json.loads(text)
-    except json.JSONDecodeError as error:
-        raise DataError(f"{where}: not JSON: {error.msg} in {text[:60]!r}") from error
+    return parse_json(text, where)

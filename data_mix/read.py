@@ -1,5 +1,6 @@
 """A source's rows, one after another, in TRL's columns."""
 
+import json
 import re
 from collections.abc import Iterator, Sequence
 from random import Random
@@ -10,6 +11,17 @@ from data_mix.config import SourceSpec
 
 MASKED = re.compile(r"^\*\*\*$|:/+\*\*\*@|[?&][\w.\-]+=\*\*\*")
 """A secret as a run folder has it; a URL without its password, or its signature."""
+
+
+def check_text(row: dict[str, Any], where: str) -> None:
+    """Raise DataError for half a character, which no file can be written with: from a source that is no text."""
+    try:
+        json.dumps(row, ensure_ascii=False, default=str).encode()
+    except UnicodeEncodeError as error:
+        bad = ascii(error.object[error.start])[1:-1]
+        raise DataError(f"{where}: {bad} is half of a character; write both halves, or none") from error
+    except (RecursionError, ValueError, TypeError) as error:
+        raise DataError(f"{where}: cannot be kept: {error}") from error
 
 
 def numbered(spec: SourceSpec, seed: Any, shapes: Sequence[str] | None = None) -> Iterator[tuple[str, dict[str, Any]]]:
@@ -28,6 +40,7 @@ def numbered(spec: SourceSpec, seed: Any, shapes: Sequence[str] | None = None) -
     for number, row in enumerate(SOURCES[spec.source].rows(spec.config, Random(f"{seed}/{spec.name}")), 1):
         where = f"{name} row {number}"
         made = normalise(row, spec, where)
+        check_text(made, where)
         if shapes and shape_of(made) not in shapes:
             raise DataError(
                 f"{where}: its shape is {shape_of(made)}; this stage trains on {' or '.join(shapes)} "

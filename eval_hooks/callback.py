@@ -26,6 +26,7 @@ from eval_hooks.forward import Progress, no_progress
 from eval_hooks.gather import whole_weights
 from eval_hooks.generate import check_writes
 from eval_hooks.known import Known
+from eval_hooks.names import RULE, alike, is_name
 from eval_hooks.ranks import AbandonedError, anywhere, from_writer
 from eval_hooks.ready import Reader, Ready, load_items, reader_of, ready
 from eval_hooks.track import Tracker, show_summary
@@ -84,6 +85,8 @@ class CheckpointEval(TrainerCallback):
         self.entries = _entries(tasks, retain)
         self.every, self.out = every, Path(out)
         self.held_out, self.judges = held_out or {}, judges or {}
+        if wrong := [name for name in self.held_out if not is_name(name)]:
+            raise EvalError(f"held_out: {', '.join(map(repr, wrong))}: no name of a validation set; {RULE}")
         self._items = [load_items(spec, (rows or {}).get(spec.called)) for spec, _ in self.entries]
         self.budget = _budget(budget)
         self.margin = kept_margin(margin, self.budget)
@@ -348,8 +351,8 @@ def period_of(every: int | float | str | None, max_steps: int) -> int | None:
 def _entries(tasks: Sequence[Entry], retain: Sequence[Entry]) -> list[tuple[TaskSpec, Role]]:
     out: list[tuple[TaskSpec, Role]] = [*((_spec(t), "target") for t in tasks), *((_spec(t), "retain") for t in retain)]
     names = [spec.called for spec, _ in out]
-    if twice := {name for name in names if names.count(name) > 1}:
-        raise EvalError(f"two tasks are called {sorted(twice)}; give one of them a `name`")
+    if twice := alike(names):
+        raise EvalError(f"two tasks are called {sorted(set(twice))} (capitals aside); give one of them a `name`")
     return out
 
 

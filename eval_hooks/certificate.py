@@ -1,6 +1,5 @@
 """A certificate's arithmetic: which items are asked again, and how far two tables of the same items are apart."""
 
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from random import Random
@@ -9,6 +8,8 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from eval_hooks.errors import EvalError
+from eval_hooks.files import read_json
 from eval_hooks.retention import paired, retention
 from eval_hooks.table import chance, column, marks
 
@@ -76,15 +77,15 @@ def rounding(arithmetic: str) -> float:
 def read(folder: Path) -> dict[str, Any] | None:
     """The certificate in a folder; None where there is none that can be read."""
     try:
-        return json.loads((folder / FILE).read_text("utf-8"))
-    except (OSError, ValueError):
+        return read_json(folder / FILE) or None
+    except (OSError, EvalError):
         return None
 
 
 def certificates(run: Path) -> list[dict[str, Any]]:
     """Those of a run folder or pipeline, in order of step."""
     files = [*run.glob(f"checkpoints/checkpoint-*/{FILE}"), *run.glob(f"stages/*/checkpoints/checkpoint-*/{FILE}")]
-    found = [made for file in files if (made := read(file.parent))]
+    found = [made for file in files if isinstance((made := read(file.parent) or {}).get("step"), int)]
     return sorted(found, key=lambda made: made["step"])
 
 

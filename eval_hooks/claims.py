@@ -16,6 +16,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from eval_hooks.errors import EvalError
+from eval_hooks.files import read_json
 
 STALE_S, BEAT_S = 120.0, 15.0
 
@@ -73,10 +74,11 @@ def holder(folder: Path, name: str) -> str | None:
     """Who holds a claim, in words: host, process, how long ago it was last heard of."""
     held = _files(folder, name)
     try:
-        said, age = json.loads(held[-1].read_text("utf-8")), _age(held[-1])
-    except (IndexError, FileNotFoundError, json.JSONDecodeError):
+        said, age = read_json(held[-1]), _age(held[-1])
+        who = f"process {said['pid']} on {said['host']}"
+    except (IndexError, FileNotFoundError, EvalError, KeyError):
         return None  # nobody, given back meanwhile, or being made
-    return f"process {said['pid']} on {said['host']}, heard of {age:.0f} s ago"
+    return f"{who}, heard of {age:.0f} s ago"
 
 
 def _files(folder: Path, name: str) -> list[Path]:

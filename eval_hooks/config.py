@@ -3,6 +3,9 @@
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from eval_hooks.errors import EvalError
+from eval_hooks.names import RULE, as_name, is_name
+
 Variant = Literal["hendrycks", "lm_eval", "olmes_mcf", "olmes_cf"]
 Role = Literal["target", "retain"]
 SHOTS = 5
@@ -10,6 +13,16 @@ BATCH_TOKENS = 512
 """Tokens of a forward pass that scores texts: with more, a CPU spends its time on attention that is masked."""
 MARGIN = 0.02
 """Loss that counts as none where nothing else is said."""
+LOSSES, FITTED = "val.", ".validation"
+"""How the tables of validation sets begin, and how the items that fit a task's temperature end in its name."""
+
+
+TASK_RULE = f"{RULE}; {LOSSES}NAME is a validation set's"
+
+
+def is_task_name(name: object) -> bool:
+    """Whether a task may be called so."""
+    return is_name(name) and not str(name).casefold().startswith(LOSSES)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -19,7 +32,8 @@ class TaskSpec:
     task: str
     """A row of `eval_hooks.catalog.TASKS`; `lm_eval:NAME` is a task of lm-evaluation-harness."""
     name: str = ""
-    """How tables, keys and pictures call it (default: the task's name; of `lm_eval:NAME` it is NAME)."""
+    """How tables, keys and pictures call it (default: the task's name; of `lm_eval:NAME` it is NAME,
+    with `-` for what a name may not have)."""
     variant: Variant = "lm_eval"
     """Prompt and scoring of a multiple-choice task."""
     shots: int | None = None
@@ -53,10 +67,16 @@ class TaskSpec:
     rows: Any = None
     """For a task whose items are rows of a data source: which source, with its keys; read by the caller."""
 
+    def __post_init__(self) -> None:
+        """Refuse a name that could not be a file's, or that leads out of the folder it is written in."""
+        if not is_task_name(self.name.removesuffix(FITTED) if self.name else self.called):
+            raise EvalError(f"task name {self.name or self.called!r}: {TASK_RULE}; write a name of its own")
+
     @property
     def called(self) -> str:
         """Its name, with the default resolved."""
-        return self.name or self.task.rpartition(":")[2]
+        own = self.task.rpartition(":")[2]
+        return self.name or (as_name(own, "task") if self.named else own)
 
     @property
     def named(self) -> bool:

@@ -1,14 +1,16 @@
 """Files that are written whole or not at all, and where checkpoints lie."""
 
-import json
 import os
+import re
 import secrets
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 from eval_hooks.errors import EvalError
+from eval_hooks.json_text import json_bytes, parse_json, shown
 from eval_hooks.masking import masked
+from eval_hooks.names import RULE, is_name
 
 CALIBRATION = "calibration.json"
 """Fitted temperatures: in an evaluation's folder, and beside the checkpoint they belong to."""
@@ -18,8 +20,7 @@ COMPLETE = "complete.json"
 
 def checkpoints(run: Path) -> dict[int, Path]:
     """Step -> folder of every checkpoint of a run folder, in order of step."""
-    found = {int(file.name.rpartition("-")[2]): file for file in run.glob("checkpoints/checkpoint-*")}
-    return dict(sorted(found.items()))
+    return _by_step(run.glob("checkpoints/*"), "checkpoint")
 
 
 def saved_at(output_dir: str, step: int) -> Path:
@@ -29,13 +30,29 @@ def saved_at(output_dir: str, step: int) -> Path:
 
 def evaluations(run: Path) -> dict[int, Path]:
     """Step -> folder of every evaluation of a run folder that is on disk whole, in order of step."""
-    found = {int(file.parent.name.removeprefix("step-")): file.parent for file in run.glob("evals/step-*/summary.json")}
-    return dict(sorted(found.items()))
+    return _by_step((file.parent for file in run.glob("evals/*/summary.json")), "step")
+
+
+def _by_step(folders: Iterable[Path], word: str) -> dict[int, Path]:
+    """Those called WORD-STEP, in order of step; what else lies there, a copy of somebody's, say, is passed over."""
+    named = ((re.fullmatch(rf"{word}-(0|[1-9][0-9]{{0,17}})", folder.name), folder) for folder in folders)
+    return dict(sorted((int(found[1]), folder) for found, folder in named if found))
 
 
 def summary_of(folder: Path) -> dict[str, Any]:
-    """What an evaluation's summary.json says; {} where there is none."""
-    return read_json(folder / "summary.json")
+    """What an evaluation's summary.json says; {} where there is none.
+
+    Raises EvalError for one that cannot be read, and for a name in it that would lead to a file elsewhere.
+    """
+    file = folder / "summary.json"
+    summary = read_json(file)
+    for part in ("tasks", "validation"):
+        entries = summary.get(part, {})
+        if not isinstance(entries, dict) or not all(isinstance(entry, dict) for entry in entries.values()):
+            raise EvalError(f"{file}: {part}: a map of maps is due; it is no evaluation's summary")
+        if wrong := [name for name in entries if not is_name(name)]:
+            raise EvalError(f"{file}: {part}: {shown(wrong[0])} is no name ({RULE}); it was not written here")
+    return summary
 
 
 def whole_checkpoints(run: Path) -> dict[int, Path]:
@@ -58,7 +75,7 @@ def mark_whole(folder: Path, step: int, ranks: int) -> None:
 def completed(folder: Path) -> dict[str, Any]:
     """What a checkpoint's complete.json says; {} where there is none, or none that can be read."""
     try:
-        found = json.loads((folder / COMPLETE).read_text("utf-8"))
+        found = parse_json((folder / COMPLETE).read_bytes(), str(folder / COMPLETE))
         return found if isinstance(found["files"], dict) else {}
     except (OSError, ValueError, KeyError, TypeError):
         return {}
@@ -85,20 +102,27 @@ def json_lines(file: Path) -> list[dict[str, Any]]:
     rows = []
     for line in file.read_text("utf-8", errors="replace").splitlines() if file.is_file() else ():
         try:
-            rows.append(json.loads(line))
-        except json.JSONDecodeError:
+            row = parse_json(line, str(file))
+        except EvalError:
             continue
+        if isinstance(row, dict):
+            rows.append(row)
     return rows
 
 
 def read_json(file: Path) -> dict[str, Any]:
-    """What a JSON file says; {} where there is none."""
-    return json.loads(file.read_text("utf-8")) if file.is_file() else {}
+    """What a JSON file says; {} where there is none. Raises EvalError where it cannot be read, or holds no map."""
+    if not file.is_file():
+        return {}
+    found = parse_json(file.read_bytes(), str(file))
+    if not isinstance(found, dict):
+        raise EvalError(f"{file}: a map is due, as {{...}}; it holds {shown(found)}")
+    return found
 
 
 def write_json(path: Path, value: Mapping[str, Any]) -> None:
     """A JSON file, whole or not at all, without secrets."""
-    write_atomic(path, (json.dumps(masked(value), indent=2, default=str, ensure_ascii=False) + "\n").encode())
+    write_atomic(path, json_bytes(masked(value), indent=2) + b"\n")
 
 
 def write_atomic(path: Path, data: bytes) -> None:

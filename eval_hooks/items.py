@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from eval_hooks.errors import EvalError
+from eval_hooks.json_text import shown
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,13 +75,16 @@ def choice_item(row: Mapping[str, Any], where: str, order: int) -> ChoiceItem:
 
     `where` is file:line, for the message; `order` stands in for a missing idx.
     """
+    if not isinstance(row, Mapping):
+        raise EvalError(f"{where}: a row must be an object, got {type(row).__name__}")
     question = row.get("question")
     choices = row.get("choices")
     if choices is None:
         choices = [row[letter] for letter in LETTERS if row.get(letter) is not None]
     if not isinstance(question, str) or not isinstance(choices, list | tuple) or len(choices) < 2:
         raise EvalError(
-            f"{where}: a row needs `question` and at least two `choices` (or columns A, B, ...); it has {sorted(row)}"
+            f"{where}: a row needs `question` and at least two `choices` (or columns A, B, ...); "
+            f"it has {sorted(map(str, row))}"
         )
     subject = str(row.get("subject") or "all")
     return ChoiceItem(
@@ -95,11 +99,17 @@ def choice_item(row: Mapping[str, Any], where: str, order: int) -> ChoiceItem:
 def _gold_index(answer: Any, n: int, where: str) -> int:
     """Letter or zero-based index to an index among n options."""
     text = str(answer).strip()
-    index = LETTERS.find(text) if len(text) == 1 and text.isalpha() else int(text) if text.isdecimal() else -1
+    index = (
+        LETTERS.find(text)
+        if len(text) == 1 and text.isalpha()
+        else int(text)
+        if text.isdecimal() and len(text) < 4
+        else -1
+    )
     if not 0 <= index < n:
         raise EvalError(
-            f"{where}: answer {answer!r} is none of the {n} options; write a letter {LETTERS[0]} to {LETTERS[n - 1]} "
-            f"or an index 0 to {n - 1}"
+            f"{where}: answer {shown(answer)} is none of the {n} options; write a letter {LETTERS[0]} to "
+            f"{LETTERS[min(n, 26) - 1]} or an index 0 to {n - 1}"
         )
     return index
 

@@ -251,6 +251,6 @@ def write_table(table: pa.Table, path: Path) -> None:
 def read_table(path: Path) -> pa.Table:
     """A table from disk. Raises EvalError for a missing or broken file."""
     try:
-        return pq.read_table(path)
-    except (OSError, pa.ArrowInvalid) as error:
+        return pq.ParquetFile(path).read()
+    except (OSError, pa.ArrowException, UnicodeDecodeError) as error:
         raise EvalError(f"{path}: not a readable table: {error}") from error

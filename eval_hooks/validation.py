@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
-from eval_hooks.config import TaskSpec
+from eval_hooks.config import FITTED, TaskSpec
 from eval_hooks.errors import EvalError
 from eval_hooks.harness.load import Harness
 from eval_hooks.items import ChoiceSet
@@ -21,7 +21,7 @@ def validation_spec(spec: TaskSpec) -> TaskSpec:
     if spec.temperature_split == "dev" and spec.shots:
         raise EvalError(f"{asked}: the dev rows are the shots themselves; name validation, or ask at shots: 0")
     folder = str(Path(spec.path).parent) if spec.path and Path(spec.path).is_file() else spec.path
-    name = f"{spec.called}.validation"
+    name = f"{spec.called}{FITTED}"
     return replace(spec, name=name, split=spec.temperature_split, path=folder, temperature_split=None)
 
 

@@ -1,7 +1,8 @@
-"""What the numbers of a recipe must be, by config class and key."""
+"""What the numbers and names of a recipe must be, by config class and key."""
 
 from data_mix.config import SourceSpec
-from eval_hooks.config import Budget, EvalConfig, Kl, Lr, Replay, TaskSpec
+from data_mix.names import RULE, is_name
+from eval_hooks.config import TASK_RULE, Budget, EvalConfig, Kl, Lr, Replay, TaskSpec, is_task_name
 from launch.typed import Bound
 from trainers.recipe import LaunchSection
 
@@ -15,9 +16,18 @@ EVERY = Bound(
     holds=lambda value: 0 < value < 1 or (isinstance(value, int) and value >= 1),
 )
 
+NAME = Bound(words=RULE, holds=is_name, of=str)
+TASK_NAME = Bound(words=TASK_RULE, holds=lambda name: name == "" or is_task_name(name), of=str)
+
 BOUNDS: dict[type, dict[str, Bound]] = {
-    SourceSpec: {"weight": ABOVE_0, "fraction": SHARE},
-    TaskSpec: {"shots": NOT_NEGATIVE, "limit": COUNT, "max_new_tokens": COUNT, "batch_tokens": COUNT},
+    SourceSpec: {"name": NAME, "weight": ABOVE_0, "fraction": SHARE},
+    TaskSpec: {
+        "name": TASK_NAME,
+        "shots": NOT_NEGATIVE,
+        "limit": COUNT,
+        "max_new_tokens": COUNT,
+        "batch_tokens": COUNT,
+    },
     EvalConfig: {"every": EVERY, "margin": MARGIN, "samples": NOT_NEGATIVE, "cost_limit": ABOVE_0},
     Budget: {
         "accuracy_drop": SHARE,

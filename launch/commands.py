@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from launch.hosts import host_and_port
 from launch.network import Route, route
 from launch.problems import RecipeError
 from trainers.world import free_port
@@ -30,9 +31,9 @@ class Shape:
     @property
     def address(self) -> tuple[str, int]:
         """Host and port of the first machine."""
-        assert self.master is not None
-        host, _, port = self.master.rpartition(":")
-        return host, int(port)
+        found = host_and_port(self.master or "")
+        assert found is not None
+        return found
 
     @property
     def way(self) -> Route | None:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from eval_hooks.masking import masked_text, masked_words
-from launch.nodes import Node, Place, parse, plain, short
+from launch.nodes import DEEPEST, LONGEST, Node, Place, parse, plain, short
 from launch.problems import Problem, RecipeError, shown
 from launch.recipes import find_recipe
 
@@ -20,19 +20,20 @@ FILE_ENDINGS = frozenset([".jsonl", ".json", ".csv", ".parquet", ".txt", ".gz", 
 """A name that ends so is a file, there or not; anything else may be a hub id or the name of something shipped."""
 
 
-def read(file: Path, above: tuple[Path, ...] = ()) -> Node:
-    """A recipe file with all it extends, paths resolved.
+def read(file: Path, above: tuple[Path, ...] = (), read_before: dict[Path, Node] | None = None) -> Node:
+    """A recipe file with all it extends, paths resolved; each file is read once, however often it is extended.
 
-    Raises RecipeError for what cannot be read or parsed, and for a circle, which it prints.
+    Raises RecipeError for what cannot be read or parsed, for a circle, which it prints, and for a chain without end.
     """
+    known = {} if read_before is None else read_before
+    if file in known:
+        return known[file]
+    if len(above) > DEEPEST:
+        raise RecipeError(f"recipe {short(file)}: extends {len(above)} files, one through the other; write it out")
     if file in above:
         circle = " -> ".join(short(f) for f in (*above[above.index(file) :], file))
         raise RecipeError(f"extends goes in a circle: {circle}")
-    try:
-        text = file.read_text("utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise RecipeError(f"recipe {short(file)}: cannot be read: {error}") from error
-    own = parse(text, file)
+    own = parse(text_of(file), file)
     if own is None or not isinstance(own.value, dict):
         held = "empty" if own is None else f"{shown(plain(own))} instead of sections"
         raise RecipeError(f"recipe {short(file)}: {held}; a recipe starts with `stage:` and `model:`")
@@ -40,8 +41,23 @@ def read(file: Path, above: tuple[Path, ...] = ()) -> Node:
     extends = keys.pop("extends", None)
     tree = resolve_paths(Node(value=keys, place=own.place))
     for base in reversed(_bases(extends)):
-        tree = merge(read(_base_file(base), (*above, file)), tree)
+        tree = merge(read(_base_file(base), (*above, file), known), tree)
+    known[file] = tree
     return tree
+
+
+def text_of(file: Path) -> str:
+    """A recipe file's text. Raises RecipeError for a pipe or a device, what is too long, and what is no text."""
+    try:
+        if not file.is_file():
+            raise RecipeError(f"recipe {short(file)}: no regular file")
+        with file.open("rb") as handle:
+            content = handle.read(4 * LONGEST + 1)
+        if len(content) > 4 * LONGEST:
+            raise RecipeError(f"recipe {short(file)}: more than {LONGEST:,} characters; this is no recipe")
+        return content.decode("utf-8-sig")
+    except (OSError, UnicodeDecodeError) as error:
+        raise RecipeError(f"recipe {short(file)}: cannot be read: {error}; a recipe is UTF-8 text") from error
 
 
 def _bases(extends: Node | None) -> list[Node]:
@@ -84,7 +100,9 @@ def override(tree: Node, word: str) -> Node:
     """
     path, equals, text = word.partition("=")
     if not equals or not path or not all(path.split(".")):
-        raise RecipeError(Problem(place="command line", text=f"{masked_text(word)!r}: write section.key=value"))
+        raise RecipeError(Problem(place="command line", text=f"{shown(masked_text(word))}: write section.key=value"))
+    if path.count(".") > DEEPEST:
+        raise RecipeError(Problem(place="command line", text=f"{shown(path)}: more than {DEEPEST} keys deep"))
     if path.split(".")[0] == "extends":
         raise RecipeError(
             Problem(path="extends", place="command line", text="only a file can extend; name another recipe")
@@ -121,9 +139,9 @@ def _set(node: Node, keys: Sequence[str], value: Node, above: tuple[str, ...]) -
 
 def _index(node: Node, key: str, above: tuple[str, ...]) -> int:
     n = len(node.value)
-    if not key.isdecimal() or int(key) >= n:
+    if not key.isdecimal() or len(key) > 9 or int(key) >= n:
         there = f"0 to {n - 1}" if n else "none: the list is empty"
-        text = f"no entry {key!r} in the list of {node.place}; entries are {there}"
+        text = f"no entry {shown(key)} in the list of {node.place}; entries are {there}"
         raise RecipeError(Problem(path=".".join(above), place="command line", text=text))
     return int(key)
 
@@ -145,10 +163,14 @@ def resolve_paths(node: Node, key: str = "") -> Node:
 def _resolved(value: str, folder: Path) -> str:
     if "://" in value:
         return value
-    path = Path(value).expanduser()
-    joined = folder / path
+    try:
+        path = Path(value).expanduser()
+        joined = folder / path
+        there = bool(value) and os.path.exists(joined)
+    except (RuntimeError, ValueError):  # `~nobody/x`: who reads the file says so
+        return value
     looks_like_one = value.startswith(("./", "../", "~")) or value in (".", "..") or path.suffix in FILE_ENDINGS
-    return str(joined.resolve()) if value and (looks_like_one or os.path.exists(joined)) else value
+    return str(joined.resolve()) if value and (looks_like_one or there) else value
 
 
 def tree_of(values: Mapping[str, Any]) -> Node:

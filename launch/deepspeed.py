@@ -5,6 +5,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from eval_hooks import EvalError
+from eval_hooks.json_text import parse_json
 from eval_hooks.masking import masked
 from launch.fields import fields_of
 from launch.nodes import Node, plain
@@ -53,9 +55,9 @@ def deepspeed(node: Node | None, tables: Tables, report: Report) -> Path | None:
 def read(file: Path, node: Node, report: Report) -> Any:
     """The file's content; None after reporting what it is not."""
     try:
-        content = json.loads(file.read_text("utf-8"))
-    except ValueError as error:
-        report.add("deepspeed", node, f"{file}: not JSON: {error}")
+        content = parse_json(file.read_bytes(), str(file))
+    except (OSError, EvalError) as error:
+        report.add("deepspeed", node, str(error))
         return None
     if not isinstance(content, dict):
         report.add("deepspeed", node, f'{file}: a map is due, as {{"zero_optimization": {{"stage": 2}}}}')
@@ -76,7 +78,7 @@ def check(
     """Report every value of the file that the recipe contradicts, with both keys and both values."""
     if file is None or node is None or stage_class is None or not isinstance(train, Mapping):
         return
-    config = json.loads(file.read_text("utf-8"))
+    config = parse_json(file.read_bytes(), str(file))
     written = {**train, **({} if global_batch_size in (None, INVALID) else {"global_batch_size": global_batch_size})}
     defaults = {name: field.default for name, field in fields_of(stage_class).items()}
     for text in (*_batch(config, written), *_others(config, written, defaults, stage_class.__name__)):

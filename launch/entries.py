@@ -7,6 +7,7 @@ from typing import Any
 from data_mix.config import SourceSpec
 from eval_hooks.catalog import find, names
 from eval_hooks.config import TaskSpec
+from eval_hooks.names import as_name, is_name
 from launch.fields import fields_of
 from launch.nodes import Node, Place, plain
 from launch.problems import nearest, shown
@@ -128,7 +129,8 @@ def task(node: Node, path: str, tables: Tables, report: Report) -> Any:
     name = named(node, "task", tasks(node, tables), path, report)
     if name is None:
         return INVALID
-    called = name.rpartition(":")[2]
+    own = name.rpartition(":")[2]
+    called = as_name(own, "task") if ":" in name else own
     node = replace(node, value={"name": Node(value=called, place=node.place, raw=called), **node.value})
     row = tasks(node, tables)[name]
     if row.source is None:
@@ -138,7 +140,9 @@ def task(node: Node, path: str, tables: Tables, report: Report) -> Any:
         for key in unread:
             report.add(join(path, key), node.value[key], f"task {name} {why} and does not read it; remove it")
         return build(TaskSpec, without(node, unread), path, report)
-    rest = without(node, [key for key in GENERATIVE_KEYS if key != "name"])
+    written = node.value["name"].value
+    kept = ("name",) if is_name(written) else ()  # else it is refused once, as the task's
+    rest = without(node, [key for key in GENERATIVE_KEYS if key not in kept])
     rest.value.setdefault("source", Node(value=row.source, place=node.place, raw=row.source))
     named_source = named(rest, "source", tables.sources, path, report)
     if named_source is None:

@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
 
-from launch.compose import override, read
+from launch.compose import override, read, text_of
 from launch.nodes import Node, plain
 from launch.problems import Problem, RecipeError
 from launch.recipes import find_recipe
@@ -41,7 +41,7 @@ def load_any(
     file = find_recipe(name)
     tree = with_words(read(file), overrides)
     kind = validate_pipeline if "pipeline" in tree.value else validate
-    make = partial(kind, tree, file, file.read_text("utf-8"), overrides)
+    make = partial(kind, tree, file, text_of(file), overrides)
     tables, files = tables or shipped(), listed(tree)
     if not plugins or not files:
         made = make(tables) if not files else _without_plugins(partial(make, tables))

@@ -6,7 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from eval_hooks.masking import masked_words
-from launch.compose import merge, read
+from eval_hooks.names import RULE, alike, as_name, is_name
+from launch.compose import merge, read, text_of
 from launch.nodes import Node, plain
 from launch.problems import Problem, RecipeError, nearest, shown
 from launch.recipes import find_recipe
@@ -37,7 +38,7 @@ def validate_pipeline(tree: Node, file: Path, text: str, overrides: Sequence[str
         except RecipeError as error:
             problems += error.problems
     names = [stage.name for stage in stages]
-    for name in sorted({name for name in names if names.count(name) > 1}):
+    for name in sorted(set(alike(names))):
         problems.append(_problem("pipeline", listed, f"two runs are called {name!r}; each needs a name of its own"))
     problems += _differing_tasks(stages, listed)
     stages, unsorted = _going_on(stages, listed)
@@ -45,11 +46,12 @@ def validate_pipeline(tree: Node, file: Path, text: str, overrides: Sequence[str
     if problems:
         raise RecipeError(problems)
     resolved = {
-        "name": file.stem, "file": str(file), "overrides": masked_words(overrides),
+        "name": as_name(file.stem, "run"), "file": str(file), "overrides": masked_words(overrides),
         "pipeline": [{**stage.recipe.resolved, "name": stage.name} for stage in stages],
     }  # fmt: skip
     return Pipeline(
-        name=file.stem, file=file, text=text, overrides=tuple(masked_words(overrides)), stages=tuple(stages),
+        name=as_name(file.stem, "run"), file=file, text=text, overrides=tuple(masked_words(overrides)),
+        stages=tuple(stages),
         wandb=stages[0].recipe.wandb, resolved=resolved,
     )  # fmt: skip
 
@@ -69,8 +71,8 @@ def _stage(node: Node, path: str, file: Path, tree: Node, tables: Tables) -> Pip
     if problems:
         raise RecipeError(problems)
     name, named = node.value["name"].value, node.value["recipe"]
-    if not name.replace("-", "").replace("_", "").isalnum():
-        raise RecipeError(_problem(f"{path}.name", node.value["name"], f"{name!r}: letters, digits, - and _ only"))
+    if not is_name(name):
+        raise RecipeError(_problem(f"{path}.name", node.value["name"], f"{shown(name)}: {RULE}"))
     return PipelineStage(name=name, recipe=_recipe(node, named, f"{path}.recipe", file, tree, tables))
 
 
@@ -91,7 +93,7 @@ def _recipe(node: Node, named: Node, path: str, file: Path, tree: Node, tables: 
     if "track" in tree.value:
         own = merge(own, Node(value={"track": tree.value["track"]}, place=tree.place))
     words = [f"set: {shown(plain(over), 200)}"] if over is not None and over.value else []
-    return validate(own, found, found.read_text("utf-8"), words, tables)
+    return validate(own, found, text_of(found), words, tables)
 
 
 def _going_on(stages: Sequence[PipelineStage], listed: Node) -> tuple[list[PipelineStage], list[Problem]]:

@@ -6,6 +6,9 @@ from difflib import get_close_matches
 
 from eval_hooks.masking import masked, masked_message
 
+MOST = 200
+"""Problems that are shown: a file of another kind has one a line."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Problem:
@@ -31,7 +34,9 @@ class RecipeError(ValueError):
         if isinstance(problems, str):
             problems = Problem(text=problems)
         self.problems = [problems] if isinstance(problems, Problem) else list(problems)
-        super().__init__(masked_message("\n".join(str(problem) for problem in self.problems)))
+        more = len(self.problems) - MOST
+        lines = [*map(str, self.problems[:MOST]), *([f"and {more:,} more"] if more > 0 else [])]
+        super().__init__(masked_message("\n".join(lines)))
 
 
 def nearest(name: str, known: Iterable[str], few: int = 30) -> str:

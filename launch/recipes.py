@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from launch.problems import RecipeError, nearest
+from launch.problems import RecipeError, nearest, shown
 
 NOT_RUNS = ("deepspeed",)
 """Folders under recipes/ that hold no runs."""
@@ -30,10 +30,15 @@ def find_recipe(name: str, folder: Path | None = None) -> Path:
 
     Raises RecipeError with the nearest shipped name.
     """
-    path = Path(name).expanduser()
-    written = folder / path if folder else path
-    if written.is_file():
-        return written.resolve()
+    try:
+        path = Path(name).expanduser()
+        written = folder / path if folder else path
+        if written.is_file():
+            return written.resolve()
+        if written.exists() and not written.is_dir():
+            raise RecipeError(f"recipe {name}: no regular file (a pipe, a device); name a file")
+    except (OSError, RuntimeError) as error:  # a name too long, `~nobody`
+        raise RecipeError(f"recipe {shown(name)}: cannot be looked for: {error}") from error
     shipped = recipes_dir() / path
     for candidate in (shipped, shipped.with_name(shipped.name + ".yaml")):
         if not path.is_absolute() and candidate.is_file() and candidate.resolve().is_relative_to(recipes_dir()):

@@ -1,11 +1,12 @@
 """A run folder's recipe, read back from what its run resolved: on any machine, wherever the recipe file is."""
 
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from eval_hooks.config import TaskSpec
+from eval_hooks.json_text import parse_json
+from eval_hooks.names import as_name
 from eval_hooks.storage.inside import check_folder
 from launch.code import need_trust
 from launch.compose import tree_of
@@ -67,10 +68,11 @@ def read_back(
     check_folder(folder)
     file = folder / "recipe.resolved.json"
     try:
-        whole = json.loads(file.read_text("utf-8"))
+        whole = parse_json(file.read_bytes(), str(file))
         text = (folder / "recipe.yaml").read_text("utf-8")
-        name, written, overrides = whole["name"], Path(whole["file"]), tuple(whole["overrides"])
-    except (OSError, ValueError, KeyError, TypeError) as error:
+        name, written, overrides = as_name(whole["name"], "run"), Path(whole["file"]), tuple(whole["overrides"])
+        runs = [(str(run["name"]), run, Path(run["file"]), [*run["overrides"]]) for run in whole.get("pipeline", ())]
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise RecipeError(f"{file}: the run's recipe cannot be read back: {type(error).__name__}: {error}") from error
     if not trust:
         need_trust(file, whole, words)
@@ -78,9 +80,10 @@ def read_back(
     if "pipeline" not in whole:
         return _recipe(whole, written, text, words, tables)
     stages = tuple(
-        PipelineStage(name=entry["name"], recipe=_recipe(entry, Path(entry["file"]), "", words, tables))
-        for entry in whole["pipeline"]
+        PipelineStage(name=stage, recipe=_recipe(entry, source, "", words, tables)) for stage, entry, source, _ in runs
     )
+    if not stages:
+        raise RecipeError(f"{file}: the run's recipe cannot be read back: a pipeline of no runs")
     return Pipeline(
         name=name, file=written, text=text, overrides=overrides, stages=stages, wandb=stages[0].recipe.wandb,
         resolved=whole,

@@ -12,9 +12,10 @@ from launch.fields import Field, fields_of
 from launch.habits import OWNED_ADAPTER, OWNED_TRAIN
 from launch.nodes import Node, plain
 from launch.problems import shown
+from launch.slurm import option_problem
 from launch.tables import Tables
 from launch.typed import INVALID, Report, build, construct, convert, join
-from trainers.recipe import AdapterSection, WandbSection
+from trainers.recipe import AdapterSection, LaunchSection, WandbSection
 
 GLOBAL_BATCH = Field(
     name="global_batch_size",
@@ -211,6 +212,17 @@ def budget(node: Node, tables: Tables, report: Report) -> Any:
     return found
 
 
+def launch(node: Node, report: Report) -> Any:
+    """The launch section, or INVALID; sbatch's options become lines of a script, so none may be more than one line."""
+    found = build(LaunchSection, node, "launch", report)
+    options = node.value.get("sbatch")
+    for key, child in options.value.items() if options is not None and isinstance(options.value, dict) else ():
+        if text := option_problem(key, plain(child)):
+            report.add(join("launch.sbatch", key), child, text)
+            found = INVALID
+    return found
+
+
 def _written(node: Node, key: str) -> bool:
     child = node.value.get(key)
     return child is not None and child.value not in (None, [])
@@ -230,11 +242,9 @@ def _distinct(named: Sequence[tuple[str, Node, str]], report: Report) -> None:
     """Two entries of one name would write the same files and keys."""
     first: dict[str, str] = {}
     for name, node, path in named:
-        if name in first:
-            report.add(
-                f"{path}.name", node, f"{name!r}: {first[name]} has that name too; give one of them a name of its own"
-            )
-        first.setdefault(name, path)
+        taken = first.setdefault(name.casefold(), path)  # some file systems take capitals for small letters
+        if taken != path:
+            report.add(f"{path}.name", node, f"{name!r}: {taken} has that name too; give one of them a name of its own")
 
 
 def tensorboard(node: Node, report: Report) -> Any:

@@ -1,5 +1,6 @@
 """An sbatch file around `temper launch`: one task a machine, which starts that machine's ranks."""
 
+import re
 import shlex
 import shutil
 import subprocess
@@ -8,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from launch.commands import Shape
-from launch.problems import RecipeError
+from launch.problems import Problem, RecipeError, shown
 
 DEFAULTS: dict[str, Any] = {
     "requeue": True,
@@ -22,6 +23,8 @@ DEFAULTS: dict[str, Any] = {
 Preempted: back into the queue, and the output goes on in the same file. Five minutes before the time limit the script
 hears of it, and the run saves.
 """
+
+CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
 
 BODY = """\
 set -u
@@ -51,15 +54,36 @@ exit "$code"
 def sbatch_file(
     name: str, recipe: str, words: Sequence[str], shape: Shape, options: Mapping[str, Any], run_dir: str | None
 ) -> str:
-    """The file's text. `words` are the recipe's key=value words; `options` are sbatch's own, laid over DEFAULTS."""
+    """The file's text. `words` are the recipe's key=value words; `options` are sbatch's own, laid over DEFAULTS.
+
+    Raises RecipeError for options that sbatch could not be given.
+    """
+    wrong = [
+        (key, text) for key, value in {"job-name": name, **options}.items() if (text := option_problem(key, value))
+    ]
+    if wrong:
+        raise RecipeError([Problem(path=f"launch.sbatch.{key}", text=text) for key, text in wrong])
     gpus = {"gpus-per-node": shape.nproc} if shape.on_gpu else {"cpus-per-task": shape.nproc}
     fixed = {"job-name": name, "nodes": shape.nnodes, "ntasks-per-node": 1, **gpus}
     lines = [f"#SBATCH --{key}{_value(value)}" for key, value in {**fixed, **DEFAULTS, **options}.items() if _on(value)]
     folder = shlex.quote(run_dir) if run_dir else f"{shlex.quote(f'runs/{name}')}-$SLURM_JOB_ID"
     start = shlex.join([sys.executable, "-m", "launch", "launch", recipe, *words, "--nproc", str(shape.nproc)])
-    several = "--nnodes $SLURM_NNODES --node-rank $SLURM_NODEID --master $MASTER_ADDR:$MASTER_PORT "
+    several = '--nnodes $SLURM_NNODES --node-rank $SLURM_NODEID --master "$MASTER_ADDR:$MASTER_PORT" '
     task = f"exec {start} {several if shape.nnodes > 1 else ''}--with torchrun --run-dir {folder} --resume"
     return "\n".join(["#!/bin/bash", *lines, "", BODY.format(task=shlex.quote(task))])
+
+
+def option_problem(key: str, value: Any) -> str | None:
+    """Why sbatch cannot be given an option; None where it can."""
+    if not re.fullmatch(r"[a-z][a-z0-9-]*", key):
+        return "an option of sbatch is written a-z, 0-9 and -, as `gpus-per-node`"
+    if key == "wrap":
+        return "the file is the program already; remove it"
+    if value is not None and not isinstance(value, bool | int | float | str):
+        return f"{shown(value)}: text, a number, true or false is due"
+    if isinstance(value, str) and CONTROL.search(value):
+        return f"{ascii(value)[:60]}: a line break or a control character, which would end the option; remove it"
+    return None
 
 
 def _on(value: Any) -> bool:
@@ -67,7 +91,12 @@ def _on(value: Any) -> bool:
 
 
 def _value(value: Any) -> str:
-    return "" if value is True else f"={value}"
+    r"""As sbatch reads a line of options: \ takes any character as it is, in quotes too; an open # begins a comment."""
+    text = str(value)
+    if value is True or re.fullmatch(r"[\w.,:/@%+=-]+", text, re.ASCII):
+        return "" if value is True else f"={text}"
+    escaped = re.sub(r"""([\\"'#])""", r"\\\1", text)
+    return f'="{escaped}"'
 
 
 def submit(text: str) -> int:

@@ -1,11 +1,13 @@
 """`temper launch`: from a recipe and a few options to ranks that run, or to the command that starts them."""
 
 import re
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from launch.commands import LAUNCHERS, Shape, command
+from launch.hosts import RULE, host_and_port, hostfile_problems
 from launch.load import load_any
 from launch.problems import Problem, RecipeError
 from launch.secrets import check_words
@@ -57,6 +59,8 @@ def launch(name: str, words: Sequence[str], options: Options, show: bool = False
         folder = next_folder(recipe)
     passed += ["--run-dir", str(folder)] if folder else []
     passed += [f"--resume={options.resume}"] if options.resume else []
+    if over_ssh:
+        check_for_pdsh([sys.executable, str(Path.cwd()), *passed])
     made = command(launcher, shape, passed)
     if show:
         return str(made)
@@ -102,13 +106,11 @@ def _places(nnodes: int, options: Options) -> list[str]:
     master, node_rank = options.master, options.node_rank
     if nnodes > 1 and master is None and options.hostfile is None:
         problems.append(f"--nnodes {nnodes}: add --master HOST:PORT, the first machine, the same on all of them")
-    if master is not None and not re.fullmatch(r".+:\d+", master):
-        problems.append(f"--master {master}: write HOST:PORT, as node-0:29500")
+    if master is not None and host_and_port(master) is None:
+        problems.append(f"--master {ascii(master)[1:-1]}: write HOST:PORT, as node-0:29500 (HOST: {RULE})")
     if node_rank is not None and not node_rank < nnodes:
         problems.append(f"--node-rank {node_rank}: there are {nnodes} machines (--nnodes), counted from 0")
-    if options.hostfile is not None and not options.hostfile.is_file():
-        problems.append(f"--hostfile {options.hostfile}: no such file; a line HOST slots=N for each machine")
-    return problems
+    return [*problems, *(hostfile_problems(options.hostfile) if options.hostfile is not None else ())]
 
 
 def visible_gpus(or_one: bool = True) -> int:
@@ -125,6 +127,23 @@ def check_batch(recipe: Recipe | Pipeline, ranks: int) -> None:
     for run in runs_of(recipe):
         if run.global_batch_size is not None:
             accumulation(run.global_batch_size, run.train.get("per_device_train_batch_size"), ranks)
+
+
+def check_for_pdsh(words: Sequence[str]) -> None:
+    """Raise RecipeError for words that the shells of the other machines would not take as they are.
+
+    deepspeed's launcher puts those with a space in double quotes, without escaping $ or `, and leaves the others bare;
+    pdsh fills in % itself.
+    """
+    in_quotes, bare = r"[$`\\%\x00-\x1f\x7f]", r"[;&|<>()'\"*?#~{}\[\]!]"
+    wrong = [word for word in words if re.search(in_quotes, word) or (" " not in word and re.search(bare, word))]
+    if wrong:
+        raise RecipeError(
+            [
+                Problem(text=f"{ascii(word)}: over ssh another machine's shell would read it; write it into the recipe")
+                for word in wrong
+            ]
+        )
 
 
 def _over_ssh(argv: Sequence[str], folder: Path) -> int:

@@ -17,7 +17,7 @@ from typing import Any, Literal
 from eval_hooks.masking import MASK, is_secret
 from launch.fields import Field, fields_of
 from launch.nodes import Node, plain
-from launch.problems import Problem, nearest, shown
+from launch.problems import MOST, Problem, nearest, shown
 
 INVALID = object()
 """What a conversion returns after it has reported a problem."""
@@ -25,10 +25,12 @@ INVALID = object()
 
 @dataclass(frozen=True, kw_only=True)
 class Bound:
-    """What a number must be, in words and as a test."""
+    """What a value must be, in words and as a test."""
 
     words: str
     holds: Callable[[Any], bool]
+    of: type | tuple[type, ...] = (int, float)
+    """What it speaks of; a value of another type is none of its business."""
 
 
 @dataclass
@@ -47,7 +49,8 @@ class Report:
     def unknown(self, block: str, key: str, node: Node, known: Sequence[str]) -> None:
         """Note a key that no block of this kind has."""
         advice = self.explain(block, key)
-        tail = f"; {advice}" if advice else nearest(key, known) or "; `temper schema` lists the keys"
+        close = nearest(key, known) if len(self.problems) < MOST else ""  # it is not shown, and takes a millisecond
+        tail = f"; {advice}" if advice else close or "; `temper schema` lists the keys"
         value = f" (value {shown(plain(node), 40)})" if node.value is not None and not is_secret(key) else ""
         self.add(join(block, key), node, f"no such key{value}{tail}")
 
@@ -113,8 +116,8 @@ def construct(cls: type, values: Mapping[str, Any], node: Node, path: str, repor
 def _field(cls: type, wanted: Field, node: Node, path: str, report: Report) -> Any:
     value = convert(wanted.hint, node, path, report)
     bound = report.bounds.get(cls, {}).get(wanted.name)
-    if bound and isinstance(value, int | float) and not isinstance(value, bool) and not bound.holds(value):
-        report.add(path, node, f"{value}: must be {bound.words}")
+    if bound and isinstance(value, bound.of) and not isinstance(value, bool) and not bound.holds(value):
+        report.add(path, node, f"{shown(value) if isinstance(value, str) else value}: must be {bound.words}")
         return INVALID
     return value
 
@@ -195,7 +198,7 @@ def _scalar(hint: Any, node: Node) -> Any:
         return None if value is None else INVALID
     if hint is bool or isinstance(value, bool):
         return value if hint is bool and isinstance(value, bool) else INVALID
-    if hint is int and isinstance(value, float) and value.is_integer():
+    if hint is int and isinstance(value, float) and value.is_integer() and abs(value) < 2**63:
         return int(value)
     if hint in (int, float) and isinstance(value, (int, float) if hint is float else int):
         return value

@@ -7,6 +7,7 @@ from typing import Any
 from data_mix.config import DataConfig
 from eval_hooks.config import Budget, EvalConfig
 from eval_hooks.masking import masked_words
+from eval_hooks.names import as_name
 from launch import deepspeed, entries, secrets, sections
 from launch.bounds import BOUNDS
 from launch.fields import Field, fields_of
@@ -16,7 +17,7 @@ from launch.problems import Problem, RecipeError, nearest, shown
 from launch.resolved import resolve
 from launch.tables import Tables, shipped
 from launch.typed import INVALID, Report, build
-from trainers.recipe import LaunchSection, MethodSection, ModelSection, Recipe, WandbSection
+from trainers.recipe import MethodSection, ModelSection, Recipe, WandbSection
 
 SECTIONS = ("stage", "model", "adapter", "method", "data", "train", "deepspeed", "eval", "track", "launch")
 NOT_MAPS = ("stage", "method", "deepspeed")
@@ -43,7 +44,7 @@ def validate(tree: Node, file: Path, text: str, overrides: Sequence[str] = (), t
 
     method = entries.method(tree.value.get("method"), stage, tables, report)
     made: dict[str, Any] = {
-        "name": file.stem,
+        "name": as_name(file.stem, "run"),
         "file": file,
         "overrides": tuple(masked_words(overrides)),
         "stage": stage,
@@ -58,7 +59,7 @@ def validate(tree: Node, file: Path, text: str, overrides: Sequence[str] = (), t
         "eval": section("eval", lambda node: sections.evaluation(node, tables, report)),
         "wandb": section("track", lambda node: sections.wandb(node, report)),
         "tensorboard": section("track", lambda node: sections.tensorboard(node, report)),
-        "launch": section("launch", lambda node: build(LaunchSection, node, "launch", report)),
+        "launch": section("launch", lambda node: sections.launch(node, report)),
     }
     deepspeed.check(
         made["deepspeed"], tree.value.get("deepspeed"), made["train"], made["global_batch_size"], stage_class, report

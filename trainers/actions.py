@@ -4,7 +4,6 @@ The callback decides and stops the training; here the run is set up anew. What w
 that a resumed run goes on as it was.
 """
 
-import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -14,7 +13,7 @@ from data_mix.config import DataConfig
 from eval_hooks.budget import slow
 from eval_hooks.callback import Due
 from eval_hooks.config import Action, Replay
-from eval_hooks.files import checkpoints, evaluations, summary_of, write_json
+from eval_hooks.files import checkpoints, evaluations, read_json, summary_of, write_json
 from eval_hooks.storage.inside import remove
 from trainers.catalog import STAGES
 from trainers.recipe import Recipe
@@ -41,7 +40,7 @@ class Taken:
 def read(folder: Path) -> list[Taken]:
     """What was carried out in a run folder, in order."""
     file = folder / FILE
-    return [Taken(**row) for row in json.loads(file.read_text("utf-8"))["taken"]] if file.is_file() else []
+    return [Taken(**row) for row in read_json(file)["taken"]] if file.is_file() else []
 
 
 def carry_out(due: Due, place: Place) -> Taken:

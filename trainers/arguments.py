@@ -3,6 +3,7 @@
 import os
 from dataclasses import fields
 from datetime import timedelta
+from shlex import quote
 from typing import Any
 
 from trainers import TrainError, announce
@@ -131,7 +132,9 @@ def take_one_gpu(recipe: Recipe) -> None:
         return
     visible = os.environ.get("CUDA_VISIBLE_DEVICES") or "0"
     os.environ["CUDA_VISIBLE_DEVICES"] = visible.split(",")[0]
-    announce(f"gpu       one of {n} is used; all: torchrun --nproc_per_node {n} -m launch train {recipe.file}")
+    announce(
+        f"gpu       one of {n} is used; all: torchrun --nproc_per_node {n} -m launch train {quote(str(recipe.file))}"
+    )
 
 
 def starts_ranks(recipe: Recipe) -> None:

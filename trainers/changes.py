@@ -4,8 +4,10 @@ import json
 from collections.abc import Iterator, Mapping
 from fnmatch import fnmatchcase
 from pathlib import Path
+from shlex import quote
 from typing import Any
 
+from eval_hooks.files import read_json
 from eval_hooks.masking import masked
 from eval_hooks.variance.recipes import leaves
 from trainers import TrainError, announce
@@ -30,13 +32,13 @@ def check_changes(folder: Path, recipe: Recipe) -> list[str]:
     file = folder / "recipe.resolved.json"
     if not file.is_file():
         return []
-    before = json.loads(file.read_text("utf-8"))
+    before = read_json(file)
     found = list(differences(before, recipe.resolved))
     refused = [line for key, line in found if not may_change(key, recipe)]
     if refused:
         raise TrainError(
             f"--resume {folder}: the recipe is not that of the run: {'; '.join(refused)}; put these back, or start a "
-            f"run of its own from the weights with model.path={folder}:STEP"
+            f"run of its own from the weights with model.path={quote(str(folder))}:STEP"
         )
     for _, line in found:
         announce(f"changed   {line}")

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from eval_hooks.files import read_json
 from eval_hooks.ranks import from_writer
 from eval_hooks.storage.inside import remove
 from trainers.recipe import ModelSection
@@ -24,7 +25,7 @@ def eval_tokenizer(root: Path, tokenizer: Any, model: ModelSection, main: bool) 
     if from_writer(main and folder.is_dir()):
         from transformers import AutoTokenizer
 
-        kwargs = json.loads((folder / KWARGS).read_text("utf-8"))
+        kwargs = read_json(folder / KWARGS)
         return AutoTokenizer.from_pretrained(folder, trust_remote_code=model.trust_remote_code), kwargs
     if main:
         part = folder.with_name(folder.name + ".part")

@@ -5,6 +5,7 @@ import os
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
+from shlex import quote
 from typing import Any
 
 from eval_hooks.certificate import FILE, failed, read
@@ -53,7 +54,7 @@ def export(recipe: Recipe, place: Place, step: int, to: Path, *, force: bool = F
 
 def _doubt(recipe: Recipe, place: Place, folder: Path, certificate: Mapping[str, Any] | None) -> str:
     """Why a checkpoint is not proven; empty where it is."""
-    name = f"temper certify {folder}"
+    name = f"temper certify {quote(str(folder))}"
     if certificate is None:
         return f"it has no certificate; {name} makes one"
     if different := changed(certificate["hashes"], checkpoint_hashes(folder, place.folder, recipe)):

@@ -1,13 +1,12 @@
 """From `model:` and `adapter:` to a tokenizer, weights and a LoRA; the one place that loads a model."""
 
 import hashlib
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from eval_hooks.files import checkpoints
+from eval_hooks.files import checkpoints, read_json
 from trainers import TrainError
 from trainers.cache import cache_dir, check_kept, is_kept, keep
 from trainers.fetch import MODELS, fetch
@@ -48,7 +47,7 @@ def _checkpoint(path: str, runs: Path) -> Path:
     if root is None:
         raise TrainError(f"model.path {path!r}: no run folder {run!r} here or under {runs}/")
     folder = root / "checkpoints" / f"checkpoint-{step}"
-    if not folder.is_dir():
+    if not step.isdecimal() or not folder.is_dir():
         there = checkpoints(root)
         raise TrainError(
             f"model.path {path!r}: run {run} has no checkpoint at step {step!r}; there is: "
@@ -60,7 +59,7 @@ def _checkpoint(path: str, runs: Path) -> Path:
 def _folder(folder: Path) -> Located:
     marker = folder / "adapter_config.json"
     if marker.is_file():
-        base = json.loads(marker.read_text("utf-8")).get("base_model_name_or_path")
+        base = read_json(marker).get("base_model_name_or_path")
         if not base:
             raise TrainError(f"{marker}: names no base model; write base_model_name_or_path")
         return Located(base=base if base not in MODELS else str(fetch(base)), adapter=folder)
@@ -302,7 +301,7 @@ def check_precision(recipe: Recipe, model: Any) -> None:
 
 def _has_master_weights(config: Path, train: Any) -> bool:
     """DeepSpeed keeps fp32 master weights where its bf16 or fp16 engine is on."""
-    enabled = [json.loads(config.read_text("utf-8")).get(kind, {}).get("enabled", False) for kind in ("bf16", "fp16")]
+    enabled = [read_json(config).get(kind, {}).get("enabled", False) for kind in ("bf16", "fp16")]
     return any(
         value is True or (value == "auto" and train.get(kind))
         for value, kind in zip(enabled, ("bf16", "fp16"), strict=True)

@@ -7,6 +7,8 @@ from typing import Any, Literal
 
 from data_mix.config import DataConfig
 from eval_hooks.config import EvalConfig
+from eval_hooks.names import RULE, is_name
+from trainers import TrainError
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -86,7 +88,7 @@ class Recipe:
     """One run."""
 
     name: str
-    """The recipe file's stem: the run folder's default name."""
+    """The recipe file's stem, with `-` for what a name may not have: the run folder's default name."""
     file: Path
     """Where it was read."""
     text: str
@@ -121,6 +123,11 @@ class PipelineStage:
 
     name: str
     recipe: Recipe
+
+    def __post_init__(self) -> None:
+        """Refuse a name that could not be a folder's: a pipeline may have been read from somebody's run folder."""
+        if not is_name(self.name):
+            raise TrainError(f"pipeline: run name {self.name!r}: {RULE}")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -11,6 +11,7 @@ from contextlib import AbstractContextManager, ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from eval_hooks.files import read_json
 from eval_hooks.ranks import from_writer, on_writer
 from trainers import TrainError
 from trainers.cache import cache_dir
@@ -189,9 +190,7 @@ def weights_bytes(section: ModelSection) -> int:
 
 
 def _stored_in_16_bits(folder: Path) -> bool:
-    import json
-
-    config = json.loads((folder / "config.json").read_text("utf-8"))
+    config = read_json(folder / "config.json")
     return str(config.get("dtype") or config.get("torch_dtype") or "float32") in ("bfloat16", "float16")
 
 

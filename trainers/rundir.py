@@ -171,7 +171,8 @@ def set_aside(root: Path, why: str, step: int) -> Path:
     aside = inside(root, root / "aside" / f"{len(list(root.glob('aside/*'))) + 1}-{why}")
     aside.mkdir(parents=True)
     for folder in root.glob("evals/step-*"):
-        if int(folder.name.removeprefix("step-")) > step:
+        at = folder.name.removeprefix("step-")
+        if at.isdecimal() and int(at) > step:
             (aside / "evals").mkdir(exist_ok=True)
             shutil.move(inside(root, folder), aside / "evals" / folder.name)
     file = root / "metrics.jsonl"
@@ -229,8 +230,8 @@ def trains(folder: Path) -> bool:
     if read_status(folder).get("state") != "running":
         return False
     file = folder / "environment.json"
-    here = file.is_file() and json.loads(file.read_text("utf-8"))["host"] == platform.node()
-    return not here or psutil.pid_exists(read_status(folder)["pid"])
+    here = file.is_file() and read_json(file).get("host") == platform.node()
+    return not here or psutil.pid_exists(int(read_status(folder).get("pid") or 0))
 
 
 def worker(folder: Path) -> int | None:
@@ -239,11 +240,14 @@ def worker(folder: Path) -> int | None:
     A number may have been given to another process since: one that began after the status was written is not meant.
     """
     status = read_status(folder)
-    if status.get("state") != "running" or status.get("host") != platform.node() or status["pid"] == os.getpid():
+    pid, written = status.get("pid"), status.get("updated")
+    if status.get("state") != "running" or status.get("host") != platform.node() or pid == os.getpid():
+        return None
+    if not isinstance(pid, int) or not isinstance(written, int | float):
         return None
     try:
-        process = psutil.Process(status["pid"])
-        alive = process.status() != psutil.STATUS_ZOMBIE and process.create_time() <= status["updated"] + 1
-    except psutil.Error:
+        process = psutil.Process(pid)
+        alive = process.status() != psutil.STATUS_ZOMBIE and process.create_time() <= written + 1
+    except (psutil.Error, ValueError):
         return None
-    return status["pid"] if alive else None
+    return pid if alive else None

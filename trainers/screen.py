@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from pathlib import Path
+from shlex import quote
 from typing import Any
 
 from eval_hooks.files import evaluations
@@ -62,7 +63,7 @@ def show_end(folder: Path, wandb_run: Any) -> None:
     if wandb_run is not None:
         end_wandb()
     if not evaluations(folder):
-        announce(f"eval      left to a watcher: temper watch {folder}")
+        announce(f"eval      left to a watcher: temper watch {quote(str(folder))}")
         return
     write_report(folder)
     print_screen(folder)

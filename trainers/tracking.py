@@ -1,6 +1,7 @@
 """What the Trainer logs, into metrics.jsonl and W&B under its own names."""
 
 import os
+import shlex
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -103,7 +104,8 @@ def join_wandb(recipe: Recipe | Pipeline, root: Path, trust: bool = False) -> tu
     except wandb.Error as error:
         return None, f"run {number} cannot be joined ({error}); all numbers are in metrics.jsonl"
     if offline:
-        return run, f"offline, as the run: wandb sync --id {number} {root}/wandb/offline-run-*-{number} joins both"
+        folders = f"{shlex.quote(str(root))}/wandb/offline-run-*-{number}"
+        return run, f"offline, as the run: wandb sync --id {number} {folders} joins both"
     return run, f"run {number} is joined"
 
 
@@ -136,4 +138,4 @@ def wandb_dir(wandb_run: Any) -> str | None:
     """What `wandb sync` takes: the run's folder; of a resumed run all of them, in the order of their dates."""
     if wandb_run is None:
         return None
-    return " ".join(sorted(map(str, Path(wandb_run.dir).parents[1].glob(f"*run-*-{wandb_run.id}"))))
+    return shlex.join(sorted(map(str, Path(wandb_run.dir).parents[1].glob(f"*run-*-{wandb_run.id}"))))

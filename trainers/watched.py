@@ -4,7 +4,6 @@ A checkpoint is scored by the trainer's own callback, driven as a Trainer drives
 Trainer prepares it: so files, keys and numbers are those that the run itself would have made.
 """
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -15,7 +14,7 @@ from data_mix import DataError
 from eval_hooks import CheckpointEval, EvalError
 from eval_hooks.callback import period_of
 from eval_hooks.evaluate import autocast, half_precision, known_entry
-from eval_hooks.files import summary_of, whole_checkpoints
+from eval_hooks.files import read_json, summary_of, whole_checkpoints
 from trainers import TrainError, announce
 from trainers.recipe import Recipe
 from trainers.rundir import Place, trains
@@ -179,7 +178,7 @@ def open_run(recipe: Recipe, place: Place) -> Watched:
     from trainers.models import load_tokenizer, starting_point
 
     recipe = replace(recipe, model=starting_point(recipe.model))
-    resolved = json.loads((place.folder / "recipe.resolved.json").read_text("utf-8"))
+    resolved = read_json(place.folder / "recipe.resolved.json")
     if resolved["arguments"]["fp16"] and not torch.cuda.is_available():
         raise TrainError(
             f"watch {place.folder}: the run computes in fp16, which needs a GPU; watch it where there is one"
@@ -202,13 +201,14 @@ def held_out_rows(recipe: Recipe, folder: Path, tokenizer: Any) -> Mapping[str, 
     from trainers.catalog import STAGES
     from trainers.data import rendering
 
-    manifest = json.loads((folder / "data.manifest.json").read_text("utf-8"))["validation"]
+    manifest = read_json(folder / "data.manifest.json").get("validation", {})
     try:
         parts = held_out(recipe.data, tokenizer, rendering(recipe), STAGES[recipe.stage].form)
     except DataError as error:
         announce(f"beware    held-out losses are left out: {error}")
         return {}
-    same = {name: part for name, part in parts.items() if part.facts()["sha256"] == manifest[name]["sha256"]}
+    hashes = {name: entry.get("sha256") for name, entry in manifest.items()}
+    same = {name: part for name, part in parts.items() if part.facts()["sha256"] == hashes.get(name)}
     for name in parts.keys() - same.keys():
         announce(f"beware    the loss of {name} is left out: its rows are no longer those of the run")
     return {name: part.rows for name, part in same.items()}

@@ -3,8 +3,9 @@
 import csv
 import glob
 import gzip
-import json
+import zlib
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from difflib import get_close_matches
 from itertools import islice
@@ -13,6 +14,16 @@ from random import Random
 from typing import IO, Any
 
 from data_mix import DataError
+from data_mix.json_text import parse_json
+
+LONGEST = 64 << 20
+"""Characters of a line, or of a field of CSV: a small .gz may unpack to one line of any length."""
+LARGEST = 512 << 20
+"""Characters of a file that is read in one piece."""
+MOST = 100_000
+"""Files of one pattern."""
+BATCH = 1000
+"""Rows of a Parquet file in memory at a time; each may be long."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,60 +49,110 @@ def reader(ending: str) -> Callable[[Files, Random], Iterator[dict[str, Any]]]:
 
 
 def matching(path: str, ending: str) -> list[Path]:
-    """The files a path means, in the order of their names. Raises DataError naming the nearest where there are none."""
-    here = Path(path).expanduser()
-    if here.is_file():
-        return [here]
-    if here.is_dir():
-        files = sorted(f for f in here.iterdir() if f.name.endswith((f".{ending}", f".{ending}.gz")))
-    else:
-        files = sorted(Path(name) for name in glob.glob(str(here)))
+    """The files a path means, in the order of their names.
+
+    Raises DataError naming the nearest where there are none, and for what is no file: a pipe would wait for ever.
+    """
+    if not path:
+        raise DataError("path '': empty; name a file, a folder or a pattern")
+    try:
+        here = Path(path).expanduser()
+        files = _found(here, ending)
+        near = [f.name for f in here.parent.iterdir()] if not files and here.parent.is_dir() else []
+    except DataError:
+        raise
+    except (OSError, RuntimeError, ValueError) as error:  # a name too long, `~nobody`, a NUL in it
+        raise DataError(f"path {shown(path)}: cannot be looked for: {error}") from error
     if not files:
-        near = get_close_matches(here.name, [f.name for f in here.parent.iterdir()], 3) if here.parent.is_dir() else []
-        raise DataError(f"path {path}: no {ending} file there" + (f"; did you mean {', '.join(near)}?" if near else ""))
+        close = get_close_matches(here.name, near, 3)
+        raise DataError(
+            f"path {shown(path)}: no {ending} file there" + (f"; did you mean {', '.join(close)}?" if close else "")
+        )
+    for file in files:
+        check_regular(file)
     return files
 
 
+def _found(here: Path, ending: str) -> list[Path]:
+    if here.is_dir():
+        return sorted(f for f in here.iterdir() if f.name.endswith((f".{ending}", f".{ending}.gz")))
+    if here.exists():
+        return [here]
+    names = sorted(islice(glob.iglob(str(here)), MOST + 1))
+    if len(names) > MOST:
+        raise DataError(f"path {shown(str(here))}: more than {MOST:,} files; name fewer")
+    return [Path(name) for name in names]
+
+
+def check_regular(file: Path) -> None:
+    """Raise DataError for a device, a pipe or a folder in a file's place."""
+    if not file.is_file():
+        raise DataError(f"{file}: no regular file (a folder, a pipe or a device); name a file")
+
+
+def shown(text: str) -> str:
+    """A text from a recipe or a file as a message shows it, cut where it is long."""
+    return text if len(text) <= 200 and text.isprintable() else f"{ascii(text)[:200]}"
+
+
 def open_text(file: Path) -> IO[str]:
-    """UTF-8 text, unpacked where the name ends in .gz."""
+    """UTF-8 text, with or without a byte order mark, unpacked where the name ends in .gz."""
     return (
-        gzip.open(file, "rt", encoding="utf-8", newline="")
+        gzip.open(file, "rt", encoding="utf-8-sig", newline="")
         if file.suffix == ".gz"
-        else file.open(encoding="utf-8", newline="")
+        else file.open(encoding="utf-8-sig", newline="")
     )
 
 
-def lines(file: Path) -> Iterator[tuple[int, str]]:
-    """(number, line). Raises DataError for a file that is not text."""
+@contextmanager
+def reading(file: Path) -> Iterator[IO[str]]:
+    """The file's text. Raises DataError where it cannot be opened, or is no text."""
     try:
+        check_regular(file)
         with open_text(file) as handle:
-            yield from enumerate(handle, 1)
-    except (UnicodeDecodeError, gzip.BadGzipFile, EOFError) as error:
+            yield handle
+    except (UnicodeDecodeError, EOFError, zlib.error) as error:
         raise DataError(f"{file}: not readable as UTF-8 text: {error}") from error
+    except OSError as error:  # what gzip says of a file that is none, too
+        raise DataError(f"{file}: not readable: {error.strerror or error}") from error
+
+
+def lines(file: Path) -> Iterator[tuple[int, str]]:
+    """(number, line). Raises DataError for a file that is not text, and a line longer than LONGEST."""
+    with reading(file) as handle:
+        number = 0
+        while line := handle.readline(LONGEST + 1):
+            number += 1
+            if len(line) > LONGEST:
+                raise DataError(f"{file}:{number}: a line of more than {LONGEST:,} characters; break it up")
+            if "\0" in line:
+                raise DataError(f"{file}:{number}: a NUL character; this is no text")
+            yield number, line
+
+
+def whole(file: Path) -> str:
+    """All of a file's text. Raises DataError for one that is not text, or unpacks to more than LARGEST."""
+    with reading(file) as handle:
+        text = handle.read(LARGEST + 1)
+    if len(text) > LARGEST:
+        raise DataError(f"{file}: more than {LARGEST:,} characters in one piece; write it as jsonl, a row a line")
+    return text
 
 
 def _jsonl(file: Path) -> Iterator[dict[str, Any]]:
     for number, line in lines(file):
-        if not line.strip():
-            continue
-        try:
-            row = json.loads(line)
-        except json.JSONDecodeError as error:
-            raise DataError(
-                f"{file}:{number}: not JSON: {error.msg} at column {error.colno} in {line[:60].strip()!r}; mend or "
-                "delete the line"
-            ) from error
-        if not isinstance(row, dict):
-            raise DataError(f"{file}:{number}: a row must be an object, got {type(row).__name__}")
-        yield row
+        if line.strip():
+            yield _row(parse_json(line.rstrip("\r\n"), str(file), number), f"{file}:{number}")
+
+
+def _row(value: Any, where: str) -> dict[str, Any]:
+    if not isinstance(value, dict):
+        raise DataError(f"{where}: a row must be an object, got {type(value).__name__}")
+    return value
 
 
 def _json(file: Path) -> Iterator[dict[str, Any]]:
-    text = "".join(line for _, line in lines(file))
-    try:
-        value = json.loads(text)
-    except json.JSONDecodeError as error:
-        raise DataError(f"{file}:{error.lineno}: not JSON: {error.msg}") from error
+    value = parse_json(whole(file), str(file), 1)
     value = value.get("data") if isinstance(value, dict) else value
     if not isinstance(value, list) or not all(isinstance(row, dict) for row in value):
         raise DataError(f'{file}: must hold a list of objects, or {{"data": [...]}}')
@@ -99,27 +160,41 @@ def _json(file: Path) -> Iterator[dict[str, Any]]:
 
 
 def _csv(file: Path) -> Iterator[dict[str, Any]]:
-    with open_text(file) as handle:
-        rows = csv.reader(handle)
-        header = next(rows, None)
-        if not header:
-            raise DataError(f"{file}: empty; the first line must name the columns")
-        for row in rows:
-            if row and len(row) != len(header):
-                raise DataError(f"{file}:{rows.line_num}: {len(row)} fields, the header has {len(header)}")
-            if row:
-                yield dict(zip(header, row, strict=True))
+    rows = csv_rows(file)
+    _, header = next(rows, (0, []))
+    if not header:
+        raise DataError(f"{file}: empty; the first line must name the columns")
+    if twice := [name for name in header if header.count(name) > 1]:
+        raise DataError(f"{file}:1: column {twice[0]!r} is there twice; every column needs a name of its own")
+    for number, row in rows:
+        if len(row) != len(header):
+            raise DataError(f"{file}:{number}: {len(row)} fields, the header has {len(header)}")
+        yield dict(zip(header, row, strict=True))
+
+
+def csv_rows(file: Path) -> Iterator[tuple[int, list[str]]]:
+    """(line, fields) of a CSV file, without empty lines. Raises DataError for what is no CSV."""
+    csv.field_size_limit(LONGEST)  # of the whole process; its default refuses a text of 131,072 characters
+    rows = csv.reader(line for _, line in lines(file))
+    try:
+        yield from ((rows.line_num, row) for row in rows if row)
+    except csv.Error as error:
+        raise DataError(f"{file}:{rows.line_num}: not CSV: {error}; is a quote open?") from error
 
 
 def _parquet(file: Path) -> Iterator[dict[str, Any]]:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
+    check_regular(file)
     try:
-        for batch in pq.ParquetFile(file).iter_batches():
-            yield from batch.to_pylist()
-    except pa.ArrowInvalid as error:
-        raise DataError(f"{file}: not a parquet file: {error}") from error
+        with pq.ParquetFile(file) as table:
+            if twice := [name for name in table.schema_arrow.names if table.schema_arrow.names.count(name) > 1]:
+                raise DataError(f"{file}: column {twice[0]!r} is there twice; every column needs a name of its own")
+            for batch in table.iter_batches(BATCH):
+                yield from batch.to_pylist()
+    except (pa.ArrowException, OSError, UnicodeDecodeError, OverflowError) as error:
+        raise DataError(f"{file}: not a parquet file: {' '.join(str(error).split())[:300]}") from error
 
 
 READERS: dict[str, Read] = {"jsonl": _jsonl, "json": _json, "csv": _csv, "parquet": _parquet}

@@ -7,7 +7,7 @@ from pathlib import Path
 from random import Random
 from typing import Literal
 
-from data_mix.sources.files import lines, matching
+from data_mix.sources.files import lines, matching, whole
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,5 +32,5 @@ def _pieces(file: Path, per: str) -> Iterator[str]:
     if per == "line":
         yield from (line for _, line in lines(file))
     else:
-        whole = "".join(line for _, line in lines(file))
-        yield from whole.split("\n\n") if per == "paragraph" else [whole]
+        text = whole(file)
+        yield from text.split("\n\n") if per == "paragraph" else [text]

@@ -1,5 +1,6 @@
 """The last screen: three questions, answered with numbers and in words."""
 
+import shlex
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -177,4 +178,12 @@ def _places(run: RunView) -> Iterator[str]:
     yield f"[dim]picture[/dim]    {run.folder / 'report.png'}"
     yield f"[dim]report[/dim]     {run.folder / 'report.html'}"
     if where := run.status.get("wandb_dir"):
-        yield f"[dim]W&B[/dim]        wandb sync {where}"
+        yield f"[dim]W&B[/dim]        {escape(sync_command(str(where)))}"
+
+
+def sync_command(folders: str) -> str:
+    """What uploads the W&B folders of a status.json: a line to copy, whatever their names hold."""
+    try:
+        return shlex.join(["wandb", "sync", *shlex.split(folders)])
+    except ValueError:  # an open quote
+        return shlex.join(["wandb", "sync", folders])

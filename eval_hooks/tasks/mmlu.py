@@ -6,7 +6,7 @@ or one such file. Read with the csv module, so that an option `None` stays text 
 
 import csv
 import gzip
-import json
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -14,9 +14,12 @@ from typing import Any
 from eval_hooks.config import TaskSpec
 from eval_hooks.errors import EvalError
 from eval_hooks.items import ChoiceItem, ChoiceSet, choice_item, limited
+from eval_hooks.json_text import encodes, parse_json
 
 HUB_ID = "cais/mmlu"
 ENDINGS = (".csv", ".csv.gz", ".jsonl", ".jsonl.gz")
+LONGEST = 16 << 20
+"""Characters of a line."""
 SPLIT_NAMES = {"val": "validation", "validation": "val"}
 
 
@@ -73,35 +76,48 @@ def select(spec: TaskSpec, items: list[ChoiceItem], dev: list[ChoiceItem]) -> Ch
 
 def read_file(path: Path) -> list[ChoiceItem]:
     """All items of a .csv or .jsonl file, plain or .gz, in its order."""
-    opener: Any = gzip.open if path.suffix == ".gz" else open
     rows = _jsonl_rows if ".jsonl" in path.name else _csv_rows
+    return [choice_item(row, f"{path}:{line}", order) for order, (line, row) in enumerate(rows(path))]
+
+
+def _lines(path: Path) -> Iterator[str]:
+    """Raises EvalError for what is no text, and for a line without an end: a small .gz may unpack to one."""
+    opener: Any = gzip.open if path.suffix == ".gz" else open
     try:
-        with opener(path, "rt", encoding="utf-8", newline="") as handle:
-            return [choice_item(row, f"{path}:{line}", order) for order, (line, row) in enumerate(rows(handle, path))]
-    except (UnicodeDecodeError, gzip.BadGzipFile, EOFError) as error:
+        with opener(path, "rt", encoding="utf-8-sig", newline="") as handle:
+            while line := handle.readline(LONGEST + 1):
+                if len(line) > LONGEST:
+                    raise EvalError(f"{path}: a line of more than {LONGEST:,} characters; no question is so long")
+                yield line
+    except (UnicodeDecodeError, EOFError, zlib.error, OSError) as error:  # what gzip says of a file that is none, too
         raise EvalError(
             f"{path}: not readable as UTF-8 text{' in gzip' if path.suffix == '.gz' else ''}: {error}"
         ) from error
 
 
-def _csv_rows(handle: Any, path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
-    reader = csv.DictReader(handle, restkey="", restval=None)
-    for row in reader:
-        if "" in row:
-            raise EvalError(
-                f"{path}:{reader.line_num}: more fields than the header has columns "
-                f"({', '.join(reader.fieldnames or [])})"
-            )
-        yield reader.line_num, row
+def _csv_rows(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
+    csv.field_size_limit(LONGEST)  # of the whole process; its default refuses a text of 131,072 characters
+    reader = csv.DictReader(_lines(path), restkey="", restval=None)
+    try:
+        header = list(reader.fieldnames or [])
+        if twice := [name for name in header if header.count(name) > 1]:
+            raise EvalError(f"{path}:1: column {twice[0]!r} is there twice; every column needs a name of its own")
+        for row in reader:
+            if "" in row:
+                raise EvalError(
+                    f"{path}:{reader.line_num}: more fields than the header has columns ({', '.join(header)})"
+                )
+            yield reader.line_num, row
+    except csv.Error as error:
+        raise EvalError(f"{path}:{reader.line_num}: not CSV: {error}; is a quote open?") from error
 
 
-def _jsonl_rows(handle: Any, path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
-    for line, text in enumerate(handle, 1):
+def _jsonl_rows(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
+    for line, text in enumerate(_lines(path), 1):
         if text.strip():
-            try:
-                row = json.loads(text)
-            except json.JSONDecodeError as error:
-                raise EvalError(f"{path}:{line}: not JSON: {error.msg} in {text[:60].strip()!r}") from error
+            row = parse_json(text.rstrip("\r\n"), f"{path}:{line}")
+            if "\\ud" in text.lower() and not encodes(row):
+                raise EvalError(f"{path}:{line}: half of a character (\\ud800 to \\udfff); write both halves, or none")
             yield line, row
 
 

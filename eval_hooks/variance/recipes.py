@@ -1,11 +1,11 @@
 """Whether runs are repetitions: recipes that agree in all but their seeds."""
 
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from eval_hooks.errors import EvalError
+from eval_hooks.files import read_json
 
 SEEDS = ("seed", "data_seed")
 ELSEWHERE = (
@@ -29,7 +29,7 @@ def check_repetitions(runs: Sequence[Path]) -> list[str]:
     Raises EvalError for recipes that differ in more than seeds, and for two runs with the same seeds.
     """
     files = {run: run / "recipe.resolved.json" for run in runs}
-    known = [(run, dict(leaves(json.loads(files[run].read_text("utf-8"))))) for run in runs if files[run].is_file()]
+    known = [(run, dict(leaves(read_json(files[run])))) for run in runs if files[run].is_file()]
     if found := differences([recipe for _, recipe in known]):
         said = "".join(f"\n  {key}: {' | '.join(map(str, values))}" for key, values in list(found.items())[:SHOWN])
         more = f"\n  and {len(found) - SHOWN} more" if len(found) > SHOWN else ""

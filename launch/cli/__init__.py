@@ -29,7 +29,7 @@ def arrange(words: Sequence[str]) -> list[str]:
             if "=" not in word and rest:
                 rest.pop(0)
         elif word == "--resume":
-            named = rest and re.fullmatch(r"[^=\-][^=]*:[\w-]+", rest[0])
+            named = rest and re.fullmatch(r"[^=\-][^=]*:[\w.+-]+", rest[0])
             kept.append(f"--resume={rest.pop(0) if named else 'newest'}")
         else:
             kept.append(word)

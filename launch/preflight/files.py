@@ -1,8 +1,8 @@
 """Keys and files: the recipe is read, and what it names is there and can be opened."""
 
-import json
 from pathlib import Path
 
+from eval_hooks.files import read_json
 from launch.findings import Finding, bad, ok
 from launch.preflight.subject import Subject
 from trainers.models import locate
@@ -25,7 +25,7 @@ def missing_weights(folder: Path) -> list[str]:
     """Files of weights that a model folder should have and has not, or has empty."""
     index = folder / "model.safetensors.index.json"
     if index.is_file():
-        names = sorted(set(json.loads(index.read_text("utf-8"))["weight_map"].values()))
+        names = sorted(set(map(str, read_json(index).get("weight_map", {}).values())))
     else:
         there = [*folder.glob("*.safetensors"), *folder.glob("*.bin"), *folder.glob("*.gguf")]
         names = [file.name for file in there] or ["model.safetensors"]

@@ -183,7 +183,7 @@ def test_a_later_runs_data_is_checked_before_the_first_one_trains(pipeline: Load
         ("pipeline: [{name: a, recipe: other.yaml}]", "is a pipeline itself; name its runs"),
         ("pipeline: [{name: a, recipe: tiny.yaml, sett: {}}]", "pipeline.0.sett: no such key; did you mean 'set'"),
         ("pipeline: [{name: a, recipe: tiny.yaml}, {name: a, recipe: tiny.yaml}]", "two runs are called 'a'"),
-        ("pipeline: [{name: a b, recipe: tiny.yaml}]", "letters, digits, - and _ only"),
+        ("pipeline: [{name: a b, recipe: tiny.yaml}]", "letters, digits, _ . . - only"),
         ("pipeline: [{name: a, recipe: tiny.yaml}]\nstage: sft", "stage: belongs to a run of the pipeline"),
         ("pipeline: [{name: a, recipe: tiny.yaml, set: {train: {max_stepps: 1}}}]", "did you mean 'max_steps'"),
         ("pipeline: [{name: a, recipe: tiny.yaml}, {name: b, recipe: tiny.yaml, set: {eval: {retain: "

@@ -1,6 +1,5 @@
 """Tables to ask about: seeded random ones, or the user's own CSV and JSONL files."""
 
-import csv
 import hashlib
 import json
 from collections.abc import Iterator, Sequence
@@ -10,6 +9,8 @@ from random import Random
 from typing import Any
 
 from data_mix import DataError
+from data_mix.json_text import parse_json
+from data_mix.sources.files import csv_rows, lines, shown
 
 Cell = int | float | str
 
@@ -94,9 +95,13 @@ def user_tables(path: Path) -> list[Table]:
 
     Raises DataError with file:line for duplicate or empty column names, ragged rows, missing cells, no rows.
     """
-    files = sorted(f for f in path.iterdir() if f.suffix in (".csv", ".jsonl")) if path.is_dir() else [path]
-    if not files or not files[0].is_file():
-        raise DataError(f"tables_path {path}: no .csv or .jsonl file there")
+    try:
+        files = sorted(f for f in path.iterdir() if f.suffix in (".csv", ".jsonl")) if path.is_dir() else [path]
+        there = bool(files) and all(file.exists() for file in files)
+    except (OSError, ValueError) as error:
+        raise DataError(f"tables_path {shown(str(path))}: cannot be looked for: {error}") from error
+    if not there:
+        raise DataError(f"tables_path {shown(str(path))}: no .csv or .jsonl file there")
     return [_read(file) for file in files]
 
 
@@ -126,31 +131,33 @@ def _read(file: Path) -> Table:
 
 def _records(file: Path) -> Iterator[tuple[int, list[Any]]]:
     """(line, cells), the header first."""
-    with file.open(encoding="utf-8", newline="") as handle:
-        if file.suffix == ".csv":
-            reader = csv.reader(handle)
-            yield from ((reader.line_num, row) for row in reader if row)
-            return
-        keys: list[str] = []
-        for number, line in enumerate(handle, 1):
-            try:
-                row = json.loads(line)
-            except json.JSONDecodeError as error:
-                raise DataError(f"{file}:{number}: not JSON: {error.msg}") from error
-            if not keys:
-                keys = list(row)
-                yield 1, keys
-            if list(row) != keys:
-                raise DataError(f"{file}:{number}: keys {list(row)} differ from the first row's {keys}")
-            yield number, list(row.values())
+    if file.suffix == ".csv":
+        yield from csv_rows(file)
+        return
+    keys: list[str] = []
+    for number, line in lines(file):
+        row = parse_json(line.rstrip("\r\n"), str(file), number)
+        if not isinstance(row, dict):
+            raise DataError(f"{file}:{number}: a row must be an object, got {type(row).__name__}")
+        if not keys:
+            keys = list(row)
+            yield 1, keys
+        if list(row) != keys:
+            raise DataError(f"{file}:{number}: keys {list(row)} differ from the first row's {keys}")
+        yield number, list(row.values())
 
 
 def _typed(cells: Sequence[Any]) -> tuple[str, list[Cell]]:
-    """A column's kind, and its cells in it: int, else real, else text."""
+    """A column's kind, and its cells in it: int, else real, else text.
+
+    What SQLite has no number for, larger than 64 bits or NaN, is text.
+    """
     texts = [str(cell).strip() for cell in cells]
     for kind, convert in (("int", int), ("real", float)):
         try:
-            return kind, [convert(text) for text in texts]
+            numbers = [convert(text) for text in texts]
         except ValueError:
             continue
+        if all(-(2.0**63) <= number < 2.0**63 for number in numbers):
+            return kind, list(numbers)
     return "text", list(texts)
