@@ -1,6 +1,9 @@
 """From a loaded recipe to a trained checkpoint."""
 
 import sys
+from contextlib import suppress
+
+from eval_hooks.visible import visible
 
 
 class TrainError(ValueError):
@@ -8,5 +11,11 @@ class TrainError(ValueError):
 
 
 def announce(line: str) -> None:
-    """One line of progress to standard error, where the bars are too."""
-    print(line, file=sys.stderr, flush=True)
+    """One line of progress to standard error, where the bars are too; what it quotes begins no line of its own."""
+    announce_all(line.replace("\n", "\n          "))
+
+
+def announce_all(text: str) -> None:
+    """Several lines, as a traceback has; a screen that is gone changes nothing."""
+    with suppress(OSError, ValueError):  # ValueError: a stream that was closed
+        print(visible(text), file=sys.stderr, flush=True)

@@ -16,6 +16,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from eval_hooks.visible import visible
 from trainers import announce, roll
 from trainers.world import named, rank
 
@@ -66,7 +67,7 @@ class RankLog:
 
     def say(self, text: str) -> None:
         """A line on the screen's standard error, whatever the rank."""
-        os.write(self._kept[1], f"{text}\n".encode())
+        os.write(self._kept[1], f"{visible(text)}\n".encode())
 
     def _begin(self) -> None:
         self._tees = [_tee(fd, screen, self.path) for fd, screen in zip((1, 2), self._screens, strict=True)]

@@ -1,5 +1,6 @@
 """The command `temper`. Nothing heavy is imported here at the top: `temper --help` costs what importing typer costs."""
 
+import io
 import logging
 import os
 import re
@@ -39,6 +40,9 @@ def arrange(words: Sequence[str]) -> list[str]:
 def main() -> None:
     """Run the command; of a run with several ranks only the first one is seen."""
     words = arrange(sys.argv[1:])
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # where the terminal's encoding is ASCII, say
     for name in CHATTY:
         logging.getLogger(name).setLevel(logging.ERROR)
     if words[0] == "train":

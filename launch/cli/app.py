@@ -18,10 +18,11 @@ class Commands(TyperGroup):
         try:
             return super().invoke(ctx)
         except people_errors() as error:
+            from eval_hooks.visible import visible
             from trainers.ranklog import failed
 
-            typer.secho(str(error), fg=typer.colors.RED, err=True)
-            failed(str(error))
+            typer.secho(visible(error), fg=typer.colors.RED, err=True)
+            failed(visible(error))
             raise typer.Exit(WRONG_REQUEST) from None
         except KeyboardInterrupt:
             raise typer.Exit(INTERRUPTED) from None
