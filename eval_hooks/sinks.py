@@ -10,6 +10,7 @@ from typing import Any, Protocol
 
 from eval_hooks.errors import EvalError
 from eval_hooks.masking import masked, masked_words
+from eval_hooks.visible import in_markdown
 
 AXIS = "train/global_step"
 """The x axis of every key."""
@@ -143,7 +144,7 @@ class TensorBoard:
         """Numbers as scalars, words as text."""
         for key, value in values.items():
             if isinstance(value, str):
-                self.writer.add_text(key, value, step)
+                self.writer.add_text(key, in_markdown(value), step)
             else:
                 self.writer.add_scalar(key, value, step)
         self.writer.flush()
@@ -151,7 +152,11 @@ class TensorBoard:
     def table(self, step: int, key: str, rows: Rows) -> None:
         """A text in Markdown."""
         columns = list(rows[0])
-        lines = [columns, ["---"] * len(columns), *([_cell(row.get(name)) for name in columns] for row in rows)]
+        lines = [
+            [in_markdown(name) for name in columns],
+            ["---"] * len(columns),
+            *([in_markdown(row.get(name)) for name in columns] for row in rows),
+        ]
         self.writer.add_text(key, "\n".join(f"| {' | '.join(line)} |" for line in lines), step)
         self.writer.flush()
 
@@ -174,10 +179,6 @@ class TensorBoard:
     def reopen(self) -> str | None:
         """There is nothing but a disk that could fail."""
         return None
-
-
-def _cell(value: Any) -> str:
-    return str(value).replace("|", "\\|").replace("\n", "<br>")
 
 
 def require_tensorboard() -> None:

@@ -251,6 +251,9 @@ def write_table(table: pa.Table, path: Path) -> None:
 def read_table(path: Path) -> pa.Table:
     """A table from disk. Raises EvalError for a missing or broken file."""
     try:
-        return pq.ParquetFile(path).read()
+        if path.exists() and not path.is_file():
+            raise EvalError(f"{path}: not a readable table: no regular file")
+        with path.open("rb") as handle:  # the library itself opens no path that is not UTF-8
+            return pq.ParquetFile(handle).read()
     except (OSError, pa.ArrowException, UnicodeDecodeError) as error:
         raise EvalError(f"{path}: not a readable table: {error}") from error

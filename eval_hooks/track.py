@@ -13,6 +13,7 @@ from eval_hooks.files import evaluations, json_lines, summary_of
 from eval_hooks.masking import masked, masked_text
 from eval_hooks.sinks import AXIS, Rows, Sink, TensorBoard, Wandb
 from eval_hooks.storage.inside import append
+from eval_hooks.visible import all_visible, visible
 from eval_hooks.wandb_files import shown
 
 
@@ -52,13 +53,22 @@ class Tracker:
 
     def table(self, step: int, key: str, rows: Rows) -> None:
         """A table; the first row's keys are its columns."""
-        self._show(lambda sink: sink.table(step + self.offset, key, masked(rows)))
+        shown_rows = all_visible(masked(rows))
+        self._show(lambda sink: sink.table(step + self.offset, key, shown_rows))
 
     def figure(self, step: int, key: str, figure: Any) -> None:
         """A matplotlib figure as a picture."""
         from eval_hooks.report.parts import picture
 
-        self._show(lambda sink: sink.picture(step + self.offset, key, picture(figure, "png", dpi=120)))
+        try:
+            png = picture(figure, "png", dpi=120)
+        except Exception as error:  # no fault of a sink's, which must not be opened anew for it
+            said = f"{type(error).__name__}: {visible(error)}"
+            warnings.warn(
+                f"{key} cannot be drawn: {said}; the run goes on, every number is in {self.path}", stacklevel=2
+            )
+            return
+        self._show(lambda sink: sink.picture(step + self.offset, key, png))
 
     def summary(self, step: int, values: Mapping[str, Any]) -> None:
         """What the run says so far, in words or numbers: columns of W&B's table of runs."""
@@ -66,7 +76,7 @@ class Tracker:
 
     def alert(self, title: str, text: str) -> None:
         """Call somebody, where a sink can."""
-        self._show(lambda sink: sink.alert(masked_text(title), masked_text(text)))
+        self._show(lambda sink: sink.alert(visible(masked_text(title)), visible(masked_text(text))))
 
     def catch_up(self) -> None:
         """Show what is on disk and not in W&B's files: what it had not written yet when its process was killed."""
@@ -171,9 +181,18 @@ TABLES = {
 
 
 def show_summary(tracker: Tracker, summary: Mapping[str, Any], step: int) -> None:
-    """The summary in every sink: numbers, verdicts, tables (subjects, flips, samples), a reliability diagram."""
+    """The summary in every sink: numbers, verdicts, tables (subjects, flips, samples), a reliability diagram.
+
+    What cannot be drawn is said: showing ends no run.
+    """
     tracker.log(step, flatten_summary(summary))
-    show_pictures(tracker, summary, step)
+    try:
+        show_pictures(tracker, summary, step)
+    except Exception as error:
+        said = f"{type(error).__name__}: {visible(error)}"
+        warnings.warn(
+            f"step {step} cannot be drawn: {said}; the run goes on, every number is in {tracker.path}", stacklevel=2
+        )
 
 
 def show_pictures(tracker: Tracker, summary: Mapping[str, Any], step: int) -> None:

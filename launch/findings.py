@@ -46,9 +46,10 @@ def any_bad(findings: Sequence[Finding]) -> bool:
 
 def print_findings(findings: Sequence[Finding]) -> None:
     """The table, on standard output."""
-    from rich.console import Console
     from rich.markup import escape
     from rich.table import Table
+
+    from eval_hooks.visible import terminal
 
     table = Table(box=None, pad_edge=False)
     for heading in ("", "what", "found", "what to do"):
@@ -56,6 +57,9 @@ def print_findings(findings: Sequence[Finding]) -> None:
     for finding in findings:
         colour = {"ok": "green", "warn": "yellow", "bad": "red"}[finding.state]
         table.add_row(
-            f"[{colour}]{finding.state}[/]", finding.name, escape(masked_message(finding.found)), escape(finding.remedy)
+            f"[{colour}]{finding.state}[/]",
+            escape(finding.name),
+            escape(masked_message(finding.found)),
+            escape(finding.remedy),
         )
-    Console().print(table)
+    terminal().print(table)

@@ -21,6 +21,7 @@ from types import FrameType
 from typing import Any
 
 from launch.commands import Command
+from trainers import announce_all
 from trainers.ranklog import STREAMS
 from trainers.roll import LAUNCHER, ROLL, alive, entries
 from trainers.rundir import read_status, set_status
@@ -219,4 +220,4 @@ def _into_status(folder: Path, culprit: dict[str, Any], said: str) -> None:
 
 
 def _say(text: str) -> None:
-    print(text, file=sys.stderr, flush=True)
+    announce_all(text)

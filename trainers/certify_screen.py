@@ -4,13 +4,13 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
 from eval_hooks.certificate import FILE, numbers
 from eval_hooks.report.words import certified, points
 from eval_hooks.track import Tracker
+from eval_hooks.visible import terminal
 from trainers.certify import certify, exported_is_whole
 from trainers.recipe import Recipe
 from trainers.rundir import Place
@@ -24,7 +24,7 @@ def certify_and_show(recipe: Recipe, place: Place, step: int, bits: Sequence[int
     made = certify(recipe, place, step, bits=bits)
     folder = place.folder / "checkpoints" / f"checkpoint-{step}"
     Tracker(place.root, offset=place.offset).log(step, numbers(made))
-    console = Console()
+    console = terminal()
     console.print(table(made))
     console.print(escape(certified(made)), style="green" if made["passed"] else "red", soft_wrap=True)
     kept = "unchanged: delete it to certify the files as they are now" if stands(made) else "written"
@@ -36,7 +36,7 @@ def check_exported(folder: Path) -> bool:
     """Whether an exported folder is as it was written; what is not is printed."""
     different = exported_is_whole(folder)
     said = f"failed: {'; '.join(different)}" if different else "passed: all files are as they were exported"
-    Console().print(escape(said), style="red" if different else "green", soft_wrap=True)
+    terminal().print(escape(said), style="red" if different else "green", soft_wrap=True)
     return not different
 
 
@@ -47,7 +47,7 @@ def stands(made: Mapping[str, Any]) -> bool:
 
 def table(made: Mapping[str, Any]) -> Table:
     """One row a form: how far it is from the trainer's numbers, and what it lost against the start."""
-    title = f"step {made['step']}: {len(made['items'])} items of {made['task']}, {made['arithmetic']}"
+    title = escape(f"step {made['step']}: {len(made['items'])} items of {made['task']}, {made['arithmetic']}")
     grid = Table(title=title, title_justify="left")
     for heading in ("form", "log-prob, largest difference", "flips", "change against the start", "may be", "result"):
         grid.add_column(heading, overflow="fold")

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from eval_hooks.callback import progress_bar
@@ -15,6 +15,7 @@ from eval_hooks.evaluate import evaluate as measure
 from eval_hooks.generate import check_writes
 from eval_hooks.ready import load_items, reader_of, ready
 from eval_hooks.report.words import number, percent, unshared_words
+from eval_hooks.visible import terminal
 from trainers.evaluation import judges, source_rows
 from trainers.recipe import ModelSection
 
@@ -51,10 +52,10 @@ def step_of(path: str) -> int:
 
 def show(summary: dict[str, Any], out: Path | None) -> None:
     """Accuracy and calibration of each task, each with its interval."""
-    console = Console()
+    console = terminal()
     for name, task in summary["tasks"].items():
         asked = f", {task['variant']}, {task['shots']} shots" if task["variant"] else ""
-        grid = Table(title=f"{name}: {task['n']} items{asked}, {task['seconds']:.0f} s", title_justify="left")
+        grid = Table(title=f"{escape(name)}: {task['n']} items{asked}, {task['seconds']:.0f} s", title_justify="left")
         grid.add_column("measure")
         grid.add_column("value, 95 % interval")
         grid.add_row("accuracy", percent(task["accuracy"]))
@@ -62,13 +63,13 @@ def show(summary: dict[str, Any], out: Path | None) -> None:
             grid.add_row("accuracy, mean of subjects", percent(task["accuracy_macro"]))
             grid.add_row("accuracy of guessing", f"{100 * task['chance']:.1f} %")
         for key, value in (task.get("calibration") or {}).items():
-            grid.add_row(key, number(value))
+            grid.add_row(escape(key), number(value))
         for key, value in (task.get("metrics") or {}).items():
-            grid.add_row(key, number(value))
+            grid.add_row(escape(key), number(value))
         if task.get("hit_limit") is not None:
             grid.add_row("answers cut off at the limit", f"{100 * task['hit_limit']:.0f} %")
         console.print(grid)
     if summary["unshared"]:
-        console.print(f"[dim]{unshared_words(summary)}[/dim]")
+        console.print(f"[dim]{escape(unshared_words(summary))}[/dim]")
     if out:
-        console.print(f"[dim]tables and summary.json are in {out}[/dim]")
+        console.print(f"[dim]tables and summary.json are in {escape(str(out))}[/dim]")

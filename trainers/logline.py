@@ -7,6 +7,7 @@ from typing import Any
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
 from trainers import announce
+from trainers.screen import attempt
 from trainers.world import world_size
 
 PEAKS: dict[str, float] = {
@@ -90,7 +91,7 @@ class LogLine(TrainerCallback):
     ) -> None:
         """The line; nothing for the summary at the end, which has no loss."""
         if logs and "loss" in logs:
-            announce("  ".join(self._parts(args, state, logs)))
+            attempt("the step", lambda: announce("  ".join(self._parts(args, state, logs))))
 
     def _parts(self, args: TrainingArguments, state: TrainerState, logs: Mapping[str, Any]) -> list[str]:
         parts = [f"step {state.global_step}/{state.max_steps}", f"loss {logs['loss']:.4f}"]

@@ -17,6 +17,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from eval_hooks.masking import masked_message
+from eval_hooks.visible import visible
 from trainers import announce, roll
 from trainers.world import named, rank
 
@@ -67,7 +68,7 @@ class RankLog:
 
     def say(self, text: str) -> None:
         """A line on the screen's standard error, whatever the rank."""
-        os.write(self._kept[1], f"{masked_message(text)}\n".encode())
+        os.write(self._kept[1], f"{visible(masked_message(text))}\n".encode())
 
     def _begin(self) -> None:
         self._tees = [_tee(fd, screen, self.path) for fd, screen in zip((1, 2), self._screens, strict=True)]

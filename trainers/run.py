@@ -15,8 +15,9 @@ from eval_hooks.masking import masked_message
 from eval_hooks.ranks import from_writer, on_writer
 from eval_hooks.storage.inside import check_folder
 from eval_hooks.track import Tracker
+from eval_hooks.visible import visible
 from eval_hooks.vllm import written_by
-from trainers import TrainError, actions, announce, ranklog
+from trainers import TrainError, actions, announce, announce_all, ranklog
 from trainers.arguments import starts_ranks, take_one_gpu, training_arguments
 from trainers.certify import certify_run
 from trainers.certify_subject import check_certify
@@ -333,11 +334,14 @@ def _ended(folder: Path, main: bool, state: str, code: int, error: str) -> int:
 def _crashed(run: Run, folder: Path, error: Exception) -> int:
     """The traceback goes to the run folder; to this rank's screen and log where nobody can say what to do."""
     text, known, main = traceback.format_exc(), advice(error, folder, run.recipe), rank() == 0
-    announce(text if known is None else f"failed    {known}")
+    if known is None:
+        announce_all(text)
+    else:
+        announce(f"failed    {known}")
     said = known or f"{type(error).__name__}: {error}"
     ranklog.failed(said)
     if main:
         with suppress(OSError, EvalError):  # a full disk: the screen has it
-            write_atomic(folder / "traceback.txt", masked_message(text).encode())
+            write_atomic(folder / "traceback.txt", visible(masked_message(text)).encode())
             return _ended(folder, main, "failed", FAILED, said if world_size() == 1 else f"{named()}: {said}")
     return FAILED

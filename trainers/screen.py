@@ -1,6 +1,7 @@
 """What a run says of itself: on the screen, and in status.json while it measures."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from shlex import quote
 from typing import Any
@@ -37,7 +38,7 @@ def note_doing(folder: Path, step: int) -> None:
 def note_measured(folder: Path, summary: Mapping[str, Any]) -> None:
     """It is at training again."""
     set_status(folder, "running", doing=None)
-    say_evaluation(summary)
+    attempt("the evaluation", partial(say_evaluation, summary))
 
 
 def say_evaluation(summary: Mapping[str, Any]) -> None:
@@ -65,5 +66,14 @@ def show_end(folder: Path, wandb_run: Any) -> None:
     if not evaluations(folder):
         announce(f"eval      left to a watcher: temper watch {quote(str(folder))}")
         return
-    write_report(folder)
-    print_screen(folder)
+    again = f"`temper report {quote(str(folder))}` tries again"
+    attempt("the report", partial(write_report, folder), again)
+    attempt("the last screen", partial(print_screen, folder), again)
+
+
+def attempt(what: str, show: Callable[[], object], advice: str = "every number is in the run folder") -> None:
+    """Show something; what keeps it from being shown is a line, and changes nothing of the run."""
+    try:
+        show()
+    except Exception as error:
+        announce(f"warning   {what} cannot be shown: {type(error).__name__}: {error}; {advice}")

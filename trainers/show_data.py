@@ -5,6 +5,7 @@ from itertools import groupby, islice
 from typing import Any
 
 from rich.console import Console
+from rich.markup import escape
 from rich.text import Text
 
 from data_mix.build import read
@@ -12,6 +13,7 @@ from data_mix.forms import PairRow, PromptRow, SidedRow
 from data_mix.render import Dropped, TokenRow
 from data_mix.spans import Part
 from eval_hooks.files import write_json
+from eval_hooks.visible import terminal, visible
 from trainers import TrainError, announce
 from trainers.catalog import STAGES
 from trainers.data import build_mix, rendering
@@ -34,7 +36,7 @@ def show(recipe: Recipe, *, rows: int = 3, source: str | None = None) -> None:
     write_json(file, mix.manifest)
     announce(f"manifest  {file}")
     if rows:
-        _show_rows(Console(), recipe, tokenizer, rows, source)
+        _show_rows(terminal(), recipe, tokenizer, rows, source)
 
 
 def _show_rows(console: Console, recipe: Recipe, tokenizer: Any, rows: int, source: str | None) -> None:
@@ -48,22 +50,23 @@ def _show_rows(console: Console, recipe: Recipe, tokenizer: Any, rows: int, sour
         how = rendering(recipe)
         made = (one for raw in part.raw for one in STAGES[recipe.stage].form.encode(raw, tokenizer, how))
         for number, row in enumerate(islice(made, rows), 1):
-            console.rule(f"{part.spec.name}, row {number}", align="left")
+            console.rule(f"{escape(part.spec.name)}, row {number}", align="left")
             console.print(shown(row, tokenizer, plain))
 
 
 def shown(row: Any, tokenizer: Any, plain: bool) -> Text:
     """A row of any form: a pair as prompt and both answers, a prompt with its verifiers and gold answer."""
     if isinstance(row, PairRow):
-        text = Text(tokenizer.decode(row.prompt_ids), style="dim")
+        text = Text(visible(tokenizer.decode(row.prompt_ids)), style="dim")
         for name, ids, style in (("chosen", row.chosen_ids, "bold green"), ("rejected", row.rejected_ids, "bold red")):
             text.append(f"\n{name}: ", style="")
-            text.append(f"[[{tokenizer.decode(ids)}]]" if plain else tokenizer.decode(ids), style=style)
+            words = visible(tokenizer.decode(ids))
+            text.append(f"[[{words}]]" if plain else words, style=style)
         return text
     if isinstance(row, PromptRow):
         prompt = row.row["prompt"]
         said = prompt if isinstance(prompt, str) else "\n".join(f"{m['role']}: {m['content']}" for m in prompt)
-        return Text(f"{said}\nanswer: {row.row['answer']}\nverifier: {row.row['verifier']}")
+        return Text(visible(f"{said}\nanswer: {row.row['answer']}\nverifier: {row.row['verifier']}"))
     if isinstance(row, SidedRow):
         return Text(f"to {row.side}\n").append_text(coloured(row.row, tokenizer, plain))
     return coloured(row, tokenizer, plain)
@@ -89,5 +92,5 @@ def _runs(row: TokenRow, tokenizer: Any) -> Iterator[tuple[bool, Part, str]]:
     at = 0
     for (trained, part), group in groupby(kinds):
         size = len(list(group))
-        yield trained, part, tokenizer.decode(row.input_ids[at : at + size])
+        yield trained, part, visible(tokenizer.decode(row.input_ids[at : at + size]))
         at += size

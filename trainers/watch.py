@@ -7,6 +7,7 @@ import signal
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,7 @@ from trainers.pipeline import baselines, finished, recommended, stage_folder, st
 from trainers.recipe import Pipeline, Recipe
 from trainers.run import DONE
 from trainers.rundir import Place, read_status
-from trainers.screen import say_evaluation
+from trainers.screen import attempt, say_evaluation
 from trainers.tracking import join_wandb
 from trainers.watch_screen import OVER, check, first_screen, waits
 from trainers.watched import CannotBeLoadedError, Watched, open_run
@@ -65,8 +66,8 @@ def watch(
             wandb_run.finish()
     announce(f"watch     evaluations made: {measured}; nothing is left")
     if measured and read_status(root).get("state") in OVER:
-        write_report(root)
-        print_screen(root)
+        attempt("the report", partial(write_report, root))
+        attempt("the last screen", partial(print_screen, root))
     return DONE
 
 
@@ -129,7 +130,7 @@ def teller(budget: Budget) -> Callable[[Mapping[str, Any]], None]:
     """Says an evaluation as the run would, and what it has crossed."""
 
     def tell(summary: Mapping[str, Any]) -> None:
-        say_evaluation(summary)
+        attempt("the evaluation", partial(say_evaluation, summary))
         for reason in crossed(budget, summary):
             announce(f"budget    crossed: {reason}")
 

@@ -188,7 +188,7 @@ def _parquet(file: Path) -> Iterator[dict[str, Any]]:
 
     check_regular(file)
     try:
-        with pq.ParquetFile(file) as table:
+        with file.open("rb") as handle, pq.ParquetFile(handle) as table:
             if twice := [name for name in table.schema_arrow.names if table.schema_arrow.names.count(name) > 1]:
                 raise DataError(f"{file}: column {twice[0]!r} is there twice; every column needs a name of its own")
             for batch in table.iter_batches(BATCH):

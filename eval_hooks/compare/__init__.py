@@ -29,11 +29,12 @@ def compare(
     more, what cannot be is named and the rest is compared. Raises EvalError for fewer than two models, a name without
     an evaluation, no shared task, and other prompts or items where nothing is left to pair.
     """
-    from rich.console import Console
+    from rich.markup import escape
 
     from eval_hooks.compare.png import compare_png
     from eval_hooks.compare.result import compared
     from eval_hooks.compare.screen import show
+    from eval_hooks.visible import terminal
 
     ordered = [base, *(name for name in names if name != base)] if base else list(names)
     if len(ordered) < 2:
@@ -43,14 +44,14 @@ def compare(
     if shared and (len(ordered) == 2 or not result.pairs):
         others = f"; --task {result.pairs[0].task} compares what is left" if result.pairs else ""
         raise EvalError("\n".join(one.reason for one in shared) + others)
-    console = console or Console()
+    console = console or terminal()
     show(result, console)
     png = compare_png(result)
     write_atomic(out / "compare.png", png)
     write_atomic(out / "compare.html", _page(result, png))
     write_json(out / "compare.json", result.as_dict())
-    console.print(f"[dim]picture[/dim] {out / 'compare.png'}", soft_wrap=True, highlight=False)
-    console.print(f"[dim]page[/dim]    {out / 'compare.html'}", soft_wrap=True, highlight=False)
+    console.print(f"[dim]picture[/dim] {escape(str(out / 'compare.png'))}", soft_wrap=True, highlight=False)
+    console.print(f"[dim]page[/dim]    {escape(str(out / 'compare.html'))}", soft_wrap=True, highlight=False)
     return result
 
 

@@ -8,6 +8,7 @@ from eval_hooks.compare.result import Comparison, letter
 from eval_hooks.estimate import Estimate
 from eval_hooks.report.colours import BLUE, GREEN, GREY, ORANGE
 from eval_hooks.report.parts import finish, picture
+from eval_hooks.visible import in_picture
 
 VERDICTS = {"dropped": ORANGE, "gained": BLUE, "kept": GREEN, "undecided": GREY}
 ROW, HEAD = 0.34, 1.05
@@ -38,7 +39,7 @@ def compare_png(result: Comparison) -> bytes:
 
 def _name(result: Comparison, model: int) -> str:
     name = result.named(model)
-    return name if len(name) <= LONGEST else f"{name[: LONGEST - 1]}…"
+    return in_picture(name if len(name) <= LONGEST else f"{name[: LONGEST - 1]}…")
 
 
 def _forest(axis: Any, result: Comparison, task: str) -> None:

@@ -30,7 +30,7 @@ def show(result: Comparison, console: Console) -> None:
 
 
 def _table(result: Comparison, task: str) -> Table:
-    title = f"{task}: {result.of(task)[0].n:,} items, paired, 95 % intervals"
+    title = f"{escape(task)}: {result.of(task)[0].n:,} items, paired, 95 % intervals"
     table = Table(title=title, title_justify="left", box=SIMPLE, padding=(0, 1, 0, 0))
     for heading in ("", "accuracy, %", "change against A,\npoints", "lost /\ngained", _p_heading(result), "verdict"):
         table.add_column(heading, no_wrap=True)

@@ -10,6 +10,7 @@ from typing import Any
 from eval_hooks.report.colours import BLUE, GREEN, GREY, ORANGE
 from eval_hooks.report.parts import finish, picture, seams
 from eval_hooks.report.view import RunView
+from eval_hooks.visible import in_picture
 
 Draw = Callable[[Any], None]
 COLOURS = (BLUE, ORANGE, GREEN, GREY)
@@ -35,7 +36,7 @@ def about_png(run: RunView) -> bytes | None:
 def _lines(axis: Any, run: RunView, keys: dict[str, str]) -> None:
     for colour, (key, label) in zip(COLOURS, keys.items(), strict=False):
         if points := run.curve(key):
-            axis.plot(*zip(*points, strict=True), "o-", ms=3, lw=1.5, color=colour, label=label)
+            axis.plot(*zip(*points, strict=True), "o-", ms=3, lw=1.5, color=colour, label=in_picture(label))
     seams(axis, run)
 
 
@@ -52,7 +53,7 @@ def losses(run: RunView) -> Iterator[Draw]:
             found = [(s["step"], s["validation"][name]["loss"]) for s in run.summaries if name in s["validation"]]
             steps, values = [step for step, _ in found], [e["value"] for _, e in found]
             error = [[e["value"] - e["low"] for _, e in found], [e["high"] - e["value"] for _, e in found]]
-            axis.errorbar(steps, values, yerr=error, fmt="o-", capsize=3, color=colour, label=name)
+            axis.errorbar(steps, values, yerr=error, fmt="o-", capsize=3, color=colour, label=in_picture(name))
         seams(axis, run)
         finish(axis, "Held-out loss, 95 % interval", "step", "nats a token")
 
@@ -97,7 +98,9 @@ def rewards(run: RunView) -> Iterator[Draw]:
         for name, task in run.last["tasks"].items():
             if task["role"] == "target" and task["status"] != "failed":
                 points = run.curve(f"eval/{name}/accuracy")
-                axis.plot(*zip(*points, strict=True), "s--", ms=5, color="black", label=f"held-out {name}: right")
+                axis.plot(
+                    *zip(*points, strict=True), "s--", ms=5, color="black", label=in_picture(f"held-out {name}: right")
+                )
         finish(axis, "Reward in training, and held-out accuracy", "step", "")
 
     def honest(axis: Any) -> None:
@@ -133,7 +136,7 @@ def forgetting(run: RunView) -> Iterator[Draw]:
             found = [(s["step"], [s["tasks"].get(task, {}).get("accuracy") for task in (gone, name)])
                      for s in run.summaries if s["step"] >= base]  # fmt: skip
             points = [(step, 100 - 100 * a["value"], 100 * b["value"]) for step, (a, b) in found if a and b]
-            axis.plot([x for _, x, _ in points], [y for _, _, y in points], "o-", color=colour, label=name)
+            axis.plot([x for _, x, _ in points], [y for _, _, y in points], "o-", color=colour, label=in_picture(name))
             for step, x, y in points:
                 axis.annotate(str(step), (x, y), fontsize=7, xytext=(3, 3), textcoords="offset points")
         axis.set_xlim(-3, 103)
@@ -146,7 +149,9 @@ def forgetting(run: RunView) -> Iterator[Draw]:
         _lines(axis, run, {f"eval/{gone}/{key}": label for key, label in named.items()})
         for name, style in zip(kept, ("--", ":", "-."), strict=False):
             if points := run.curve(f"eval/{name}/probability_value"):
-                axis.plot(*zip(*points, strict=True), style, color=ORANGE, lw=1, label=f"probability, {name}")
+                axis.plot(
+                    *zip(*points, strict=True), style, color=ORANGE, lw=1, label=in_picture(f"probability, {name}")
+                )
         finish(axis, f"How well {gone} is known", "step", "")
 
     yield from (draw, how)

@@ -5,6 +5,7 @@ from typing import Any
 
 from eval_hooks.report.colours import BLUE, GREY, ORANGE
 from eval_hooks.report.view import RunView, flips, samples
+from eval_hooks.visible import in_picture
 
 LOST, GAINED = ORANGE, BLUE
 SUBJECTS, SAMPLES = 14, 4
@@ -22,7 +23,7 @@ def draw_flips(axis: Any, run: RunView) -> str:
     shown = [row for row in rows if row in most][::-1]
     axis.barh(range(len(shown)), [-entry["lost"] for _, entry in shown], color=LOST, label="lost")
     axis.barh(range(len(shown)), [entry["gained"] for _, entry in shown], color=GAINED, label="gained")
-    axis.set_yticks(range(len(shown)), [subject.replace("_", " ") for subject, _ in shown])
+    axis.set_yticks(range(len(shown)), [in_picture(subject.replace("_", " ")) for subject, _ in shown])
     axis.axvline(0, color=GREY, lw=0.8)
     axis.xaxis.set_major_formatter(lambda value, _: f"{abs(value):g}")
     axis.xaxis.get_major_locator().set_params(integer=True)
@@ -41,7 +42,7 @@ def draw_samples(axis: Any, run: RunView) -> None:
             (f"before: {before['output']}", GAINED if before["correct"] else LOST),
             (f"after:  {after['output']}", GAINED if after["correct"] else LOST),
         ):
-            line = textwrap.shorten(text.replace("$", r"\$"), 74, placeholder=" …")
+            line = in_picture(textwrap.shorten(text, 74, placeholder=" …"))
             axis.text(0.0, top, line, fontsize=8, color=colour, va="top", family="monospace", transform=axis.transAxes)
             top -= 0.056
         top -= 0.03

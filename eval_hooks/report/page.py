@@ -5,17 +5,21 @@ from pathlib import Path
 from typing import Any
 
 from eval_hooks.masking import masked_text
+from eval_hooks.visible import visible
 
 
 def render(template: str, **values: Any) -> bytes:
-    """A template of this folder as file content; every text from a model or a recipe is escaped, secrets masked."""
+    """A template of this folder as file content.
+
+    Every text from a model or a recipe is escaped, secrets are masked, and what HTML may not hold is written out.
+    """
     from jinja2 import Environment, FileSystemLoader
 
     environment = Environment(
         loader=FileSystemLoader(Path(__file__).parent), autoescape=True, trim_blocks=True, lstrip_blocks=True,
         finalize=lambda value: masked_text(value) if isinstance(value, str) else value,
     )  # fmt: skip
-    return environment.get_template(template).render(**values).encode()
+    return visible(environment.get_template(template).render(**values)).encode()
 
 
 def inside(png: bytes) -> str:

@@ -5,6 +5,7 @@ from typing import Any
 
 from eval_hooks.report.colours import GREY
 from eval_hooks.report.view import RunView
+from eval_hooks.visible import in_picture
 
 
 def picture(figure: Any, kind: str, **how: Any) -> bytes:
@@ -16,9 +17,9 @@ def picture(figure: Any, kind: str, **how: Any) -> bytes:
 
 def finish(axis: Any, title: str, x: str, y: str, legend: str = "best") -> None:
     """Title, axes, legend of a panel."""
-    axis.set_title(title, fontsize=10, loc="left", fontweight="bold")
-    axis.set_xlabel(x, fontsize=9)
-    axis.set_ylabel(y, fontsize=9)
+    axis.set_title(in_picture(title), fontsize=10, loc="left", fontweight="bold")
+    axis.set_xlabel(in_picture(x), fontsize=9)
+    axis.set_ylabel(in_picture(y), fontsize=9)
     axis.tick_params(labelsize=8)
     axis.grid(alpha=0.25)
     axis.spines[["top", "right"]].set_visible(False)
@@ -31,5 +32,6 @@ def seams(axis: Any, run: RunView) -> None:
     for stage in run.stages:
         if stage["begin"]:
             axis.axvline(stage["begin"], color=GREY, ls=":", lw=1)
-        axis.text(stage["begin"], 1.0, f" {stage['name']}", transform=axis.get_xaxis_transform(), fontsize=7,
+        name = in_picture(f" {stage['name']}")
+        axis.text(stage["begin"], 1.0, name, transform=axis.get_xaxis_transform(), fontsize=7,
                   color=GREY, va="top")  # fmt: skip

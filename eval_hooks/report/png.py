@@ -10,6 +10,7 @@ from eval_hooks.report.detail import draw_flips, draw_samples
 from eval_hooks.report.parts import finish, picture, seams
 from eval_hooks.report.view import RunView, paired_changes, samples
 from eval_hooks.report.words import kept
+from eval_hooks.visible import in_picture
 
 
 def write_png(run: RunView, path: Path) -> None:
@@ -27,7 +28,7 @@ def write_png(run: RunView, path: Path) -> None:
     draw_samples(axes[2][1], run)
     finish(axes[2][1], "Samples before and after" if samples(run) else "", "", "")
     figure.suptitle(
-        f"{run.folder.name}: step {run.first['step']} to {run.last['step']}", fontsize=13, fontweight="bold"
+        in_picture(f"{run.folder.name}: step {run.first['step']} to {run.last['step']}"), fontsize=13, fontweight="bold"
     )
     write_atomic(path, picture(figure, "png"))
 
@@ -37,7 +38,7 @@ def _learning(axis: Any, run: RunView) -> None:
         axis.plot(*zip(*curve, strict=True), color=GREY, lw=1.5, label="training")
     for colour, name in zip((BLUE, ORANGE, GREEN), run.last.get("validation", {}), strict=False):
         if points := run.curve(f"val/{name}/loss"):
-            axis.plot(*zip(*points, strict=True), "o-", color=colour, lw=2, label=f"held-out {name}")
+            axis.plot(*zip(*points, strict=True), "o-", color=colour, lw=2, label=in_picture(f"held-out {name}"))
     seams(axis, run)
     finish(axis, "Learning: loss per token", "step", "nats")
 
@@ -59,7 +60,7 @@ def _accuracies(axis: Any, run: RunView) -> None:
                 fmt="o-",
                 capsize=3,
                 color=colour,
-                label=f"{name} ({entry['role']})",
+                label=in_picture(f"{name} ({entry['role']})"),
             )
     axis.set_ylim(0, 100)
     seams(axis, run)
@@ -80,7 +81,7 @@ def _retention(axis: Any, run: RunView) -> None:
             *(tuple(100 * r["delta"][key] for key in ("value", "low", "high")) for _, r in changes),
         ]
         axis.fill_between(steps, [v[1] for v in values], [v[2] for v in values], color=colour, alpha=0.2)
-        axis.plot(steps, [v[0] for v in values], "o-", color=colour, label=name)
+        axis.plot(steps, [v[0] for v in values], "o-", color=colour, label=in_picture(name))
         margin = 100 * entry["retention"]["margin"]
         axis.axhline(-margin, color=ORANGE, ls="--", lw=1, label=f"allowed: -{margin:g} points")
         title = f"{name} {kept(entry['retention'])}"

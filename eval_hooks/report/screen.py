@@ -29,13 +29,14 @@ from eval_hooks.report.words import (
     recalled,
     surviving,
 )
+from eval_hooks.visible import terminal
 
 COLOURS = {"dropped": "red", "gained": "green", "kept": "green", "undecided": "yellow"}
 
 
 def print_screen(folder: Path, console: Console | None = None) -> None:
     """Show a run's answers on the terminal."""
-    console, run = console or Console(), read_run(folder)
+    console, run = console or terminal(), read_run(folder)
     if seams := stage_table(run):
         console.print(table_over_stages(seams))
     console.print(last_screen(run))
@@ -48,9 +49,9 @@ def table_over_stages(seams: StageTable) -> Table:
     table = Table(title="What each run did", title_justify="left")
     table.add_column("task")
     for name in seams.columns:
-        table.add_column(name)
+        table.add_column(escape(name))
     for name, cells in seams.rows:
-        table.add_row(name, *(percent(cell) if cell else "" for cell in cells))
+        table.add_row(escape(name), *(percent(cell) if cell else "" for cell in cells))
     return table
 
 
@@ -73,7 +74,7 @@ def last_screen(run: RunView) -> Panel:
     steps = f"step {run.first['step']} to {run.last['step']}"
     return Panel(
         grid,
-        title=f"[bold]{run.folder.name}[/bold]: {steps}",
+        title=f"[bold]{escape(run.folder.name)}[/bold]: {steps}",
         border_style="cyan",
         expand=False,
     )
@@ -87,7 +88,10 @@ def _tasks(run: RunView, role: str) -> Iterator[tuple[str, Any, Any]]:
 
 def _targets(run: RunView) -> Iterator[tuple[str, str]]:
     for name, before, after in _tasks(run, "target"):
-        change, moved = after["retention"], f"{name} {percent(before.get('accuracy'))} -> {percent(after['accuracy'])}"
+        change, moved = (
+            after["retention"],
+            f"{escape(name)} {percent(before.get('accuracy'))} -> {percent(after['accuracy'])}",
+        )
         if not change:
             yield question(after), f"one evaluation only: {moved}"
             continue
@@ -111,21 +115,22 @@ def _looks(run: RunView, name: str) -> str:
 def _losses(run: RunView) -> Iterator[tuple[str, str]]:
     for name, after in run.last.get("validation", {}).items():
         if before := run.held_out_before(name):
-            yield held_out(name, before, after)
+            asked, answer = held_out(name, before, after)
+            yield escape(asked), escape(answer)
 
 
 def _retained(run: RunView) -> Iterator[tuple[str, str]]:
     for name, before, after in _tasks(run, "retain"):
         change = after["retention"]
         if not change:
-            yield "Knowledge kept?", f"{name} {percent(after['accuracy'])}, no later evaluation"
+            yield "Knowledge kept?", f"{escape(name)} {percent(after['accuracy'])}, no later evaluation"
             continue
         colour = COLOURS[change["verdict"]]
         yield (
             "Knowledge kept?",
             (
                 f"[{colour}]{kept(change)}[/{colour}]\n"
-                f"{name} {percent(before.get('accuracy'))} -> {percent(after['accuracy'])}, {items(after)}\n"
+                f"{escape(name)} {percent(before.get('accuracy'))} -> {percent(after['accuracy'])}, {items(after)}\n"
                 f"{flipped(change)}; a change of {100 * change['minimum_detectable']:.1f} points could be seen"
                 f"{_looks(run, name)}"
                 f"{_recall(before, after)}"
@@ -143,20 +148,20 @@ def _calibration(run: RunView) -> Iterator[tuple[str, str]]:
             rise = (after["retention"] or {}).get("ece_rise")
             yield (
                 "Still calibrated?",
-                f"{name}: {calibrated(before['calibration']['ece'], after['calibration']['ece'], rise)}{tail}",
+                f"{escape(name)}: {calibrated(before['calibration']['ece'], after['calibration']['ece'], rise)}{tail}",
             )
 
 
 def _doubts(run: RunView) -> Iterator[tuple[str, str]]:
     for name in run.last["tasks"]:
         for doubt in doubts(name, run.before(name)):
-            yield "[yellow]Beware[/yellow]", f"[yellow]{doubt}[/yellow]"
+            yield "[yellow]Beware[/yellow]", f"[yellow]{escape(doubt)}[/yellow]"
 
 
 def _budget(run: RunView) -> Iterator[tuple[str, str]]:
     for line in run.budget:
-        said = f"step {line['step']}: {line['budget/action'] or 'crossed'}: {escape(line['budget/reason'])}"
-        yield "[yellow]Budget[/yellow]", f"[yellow]{said}[/yellow]"
+        said = f"step {line['step']}: {line['budget/action'] or 'crossed'}: {line['budget/reason']}"
+        yield "[yellow]Budget[/yellow]", f"[yellow]{escape(said)}[/yellow]"
 
 
 def _certificates(run: RunView) -> Iterator[tuple[str, str]]:
@@ -169,14 +174,17 @@ def _failures(run: RunView) -> Iterator[tuple[str, str]]:
     for summary in run.summaries:
         for name, task in summary["tasks"].items():
             if task["status"] == "failed":
-                yield "[red]Failed[/red]", f"[red]{name} at step {summary['step']}: {escape(task['error'])}[/red]"
+                yield (
+                    "[red]Failed[/red]",
+                    f"[red]{escape(name)} at step {summary['step']}: {escape(task['error'])}[/red]",
+                )
 
 
 def _places(run: RunView) -> Iterator[str]:
     if saved := list(checkpoints(run.folder).values()):
-        yield f"[dim]checkpoint[/dim] {saved[-1]}"
-    yield f"[dim]picture[/dim]    {run.folder / 'report.png'}"
-    yield f"[dim]report[/dim]     {run.folder / 'report.html'}"
+        yield f"[dim]checkpoint[/dim] {escape(str(saved[-1]))}"
+    yield f"[dim]picture[/dim]    {escape(str(run.folder / 'report.png'))}"
+    yield f"[dim]report[/dim]     {escape(str(run.folder / 'report.html'))}"
     if where := run.status.get("wandb_dir"):
         yield f"[dim]W&B[/dim]        {escape(sync_command(str(where)))}"
 

@@ -73,20 +73,21 @@ def variance(
     variance.png, variance.json and items.parquet are left in `out`. Raises EvalError for fewer than two runs, recipes
     that differ in more than seeds, no shared step, task or metric, and all that `cube` refuses.
     """
-    from rich.console import Console
+    from rich.markup import escape
 
     from eval_hooks.table import write_table
     from eval_hooks.variance.png import variance_png
     from eval_hooks.variance.screen import show
+    from eval_hooks.visible import terminal
 
     result = measured(names, tasks=tasks, metrics=metrics, ci=ci, n_boot=n_boot, root=root)
-    console = console or Console()
+    console = console or terminal()
     show(result, console)
     write_atomic(out / "variance.png", variance_png(result))
     write_json(out / "variance.json", result.as_dict())
     write_table(result.item_table, out / "items.parquet")
     for word, file in (("picture", "variance.png"), ("numbers", "variance.json"), ("items", "items.parquet")):
-        console.print(f"[dim]{word:8}[/dim]{out / file}", soft_wrap=True, highlight=False)
+        console.print(f"[dim]{word:8}[/dim]{escape(str(out / file))}", soft_wrap=True, highlight=False)
     return result
 
 

@@ -10,6 +10,7 @@ from eval_hooks.report.parts import finish, picture
 from eval_hooks.variance import Variance
 from eval_hooks.variance.spread import Spread
 from eval_hooks.variance.words import SHARES, shown, unit
+from eval_hooks.visible import in_picture
 
 PREFERRED = ("p_gold", "probability_value", "loss")
 """Continuous scores to draw beside accuracy."""
@@ -68,6 +69,8 @@ def _signal(axis: Any, of: Sequence[Spread]) -> None:
         axis.errorbar(value, place, xerr=[[value - low], [high - value]], fmt="o", capsize=3, color=colour)
     if all((estimate.low or 0.0) > 0 for _, estimate in rows):
         axis.set_xscale("log")
-    axis.set_yticks(range(len(rows)), [one.metric if one.chance is not None else f"{one.metric} *" for one, _ in rows])
+    axis.set_yticks(
+        range(len(rows)), [in_picture(one.metric if one.chance is not None else f"{one.metric} *") for one, _ in rows]
+    )
     axis.set_ylim(len(rows) - 0.5, -0.5)
     finish(axis, "Signal to noise", "(mean - chance) / sigma; *: mean / sigma", "")

@@ -27,14 +27,14 @@ def show(result: Variance, console: Console) -> None:
 
 def _table(result: Variance, task: str) -> Table:
     of = result.of(task)
-    title = f"{task}: {of[0].n:,} items, spread over {len(result.runs)} runs at step {result.steps[-1]}"
+    title = f"{escape(task)}: {of[0].n:,} items, spread over {len(result.runs)} runs at step {result.steps[-1]}"
     table = Table(title=title, title_justify="left", box=SIMPLE, show_edge=False, padding=(0, 1, 0, 0))
     headings = ("", "mean", "sigma, 95 %", "items'\n+-", "2√2 sigma,\nfew runs", "signal\n/ noise", "mono-\ntone")
     for heading in headings:
         table.add_column(heading, no_wrap=True, min_width=max(map(len, heading.split("\n"))))
     for one in of:
         table.add_row(
-            one.metric,
+            escape(one.metric),
             shown(one, one.mu),
             _sigma(one),
             shown(one, one.half_width),

@@ -1,5 +1,6 @@
 """The command `temper`. Nothing heavy is imported here at the top: `temper --help` costs what importing typer costs."""
 
+import io
 import logging
 import os
 import re
@@ -42,6 +43,9 @@ def main() -> None:
 
     sys.stdout, sys.stderr = masked_stream(sys.stdout), masked_stream(sys.stderr)
     words = arrange(sys.argv[1:])
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # where the terminal's encoding is ASCII, say
     for name in CHATTY:
         logging.getLogger(name).setLevel(logging.ERROR)
     if words[0] == "train":

@@ -25,10 +25,12 @@ class Commands(TyperGroup):
             return super().invoke(ctx)
         except people_errors() as error:
             from eval_hooks.masking import masked_message
+            from eval_hooks.visible import visible
             from trainers.ranklog import failed
 
-            typer.secho(masked_message(str(error)), fg=typer.colors.RED, err=True)
-            failed(str(error))
+            said = visible(masked_message(str(error)))
+            typer.secho(said, fg=typer.colors.RED, err=True)
+            failed(said)
             raise typer.Exit(WRONG_REQUEST) from None
         except KeyboardInterrupt:
             raise typer.Exit(INTERRUPTED) from None

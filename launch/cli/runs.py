@@ -47,9 +47,10 @@ def train(
 
     loaded = load_any(recipe, words or [], plugins=not no_plugins)
     if dry_run:
+        from eval_hooks.visible import visible
         from launch.plan import plan
 
-        typer.echo(plan(loaded))
+        typer.echo(visible(plan(loaded)))
         return
     if not unchecked:
         from launch.preflight import before_training
@@ -172,6 +173,7 @@ def plan(
 
     room = asked(gpus, gpu_memory)
     loaded = load(recipe, words or [], plugins=not no_plugins)
+    from eval_hooks.visible import visible
     from launch.foresight.show import Request, lines
     from trainers.memory.pace import Speed
     from trainers.memory.states import Machines
@@ -181,7 +183,7 @@ def plan(
         speed=Speed(tflops=tflops, mfu=mfu), measure=measure, plugins=not no_plugins,
     )  # fmt: skip
     for line in lines(loaded, request):
-        typer.echo(line)
+        typer.echo(visible(line))
 
 
 @app.command()

@@ -15,6 +15,7 @@ from launch.commands import Command, Shape, command
 from launch.drill.compare import findings
 from launch.drill.kills import MOMENTS, Kill, kill_at
 from launch.problems import RecipeError
+from trainers import announce
 from trainers.rundir import read_status
 
 ROOT = Path(__file__).parents[2]
@@ -51,13 +52,13 @@ def drill(asked: Drill, kills: int, seed: int) -> int:
     asked.out.mkdir(parents=True, exist_ok=True)
     rng, begin = Random(seed), time.monotonic()
     unbroken, drilled = asked.out / "unbroken", asked.out / "drilled"
-    print(f"drill     the unbroken run: {asked.steps} steps", file=sys.stderr, flush=True)
+    announce(f"drill     the unbroken run: {asked.steps} steps")
     with started(asked, unbroken, asked.nproc) as process:
         if process.wait():
             raise RecipeError(f"the unbroken run ended with code {process.returncode}; see {log_of(unbroken)}")
     seconds = time.monotonic() - begin
     done = list(killed(asked, drilled, kills, rng))
-    print("drill     the last start, to the end", file=sys.stderr, flush=True)
+    announce("drill     the last start, to the end")
     with started(asked, drilled, asked.other_ranks or asked.nproc) as process:
         code = process.wait()
     found = [("exit code", str(code), code == 0), *findings(unbroken, drilled, exact=asked.other_ranks is None)]
@@ -78,14 +79,13 @@ def killed(asked: Drill, run: Path, kills: int, rng: Random) -> Iterator[Kill]:
             kill = kill_at(process, run, moment, asked.steps, kills - number, rng)
         if kill is None:
             state = read_status(run).get("state")
-            print(f"drill     kill {number + 1}: the run ended first ({state}), see {log_of(run)}", file=sys.stderr)
+            announce(f"drill     kill {number + 1}: the run ended first ({state}), see {log_of(run)}")
             return
         half = ", a half-written checkpoint" if kill.half else ""
-        print(
+        announce(
             f"drill     kill {number + 1} of {kills}, during a{'n' * (moment == 'evaluation')} {moment}: step "
-            f"{kill.reached} was reached, checkpoint-{kill.whole} is whole{half}",
-            file=sys.stderr, flush=True,
-        )  # fmt: skip
+            f"{kill.reached} was reached, checkpoint-{kill.whole} is whole{half}"
+        )
         yield kill
 
 
@@ -116,10 +116,12 @@ def log_of(run: Path) -> Path:
 
 def say(kills: Sequence[Kill], found: Sequence[tuple[str, str, bool]], seconds: float) -> None:
     """Two tables on standard output."""
-    from rich.console import Console
+    from rich.markup import escape
     from rich.table import Table
 
-    console = Console()
+    from eval_hooks.visible import terminal
+
+    console = terminal()
     table = Table(box=None, pad_edge=False)
     for heading in ("kill", "during", "step reached", "goes on from", "steps to do again", "half-written checkpoint"):
         table.add_column(heading, justify="left" if heading in ("kill", "during") else "right")
@@ -132,6 +134,6 @@ def say(kills: Sequence[Kill], found: Sequence[tuple[str, str, bool]], seconds: 
     for heading in ("", "resumed beside unbroken", "found"):
         result.add_column(heading, overflow="fold")
     for name, words, ok in found:
-        result.add_row("[green]same[/]" if ok else "[red]differs[/]", name, words)
+        result.add_row("[green]same[/]" if ok else "[red]differs[/]", escape(name), escape(words))
     console.print(result)
     console.print(f"the unbroken run took {seconds:.0f} s")

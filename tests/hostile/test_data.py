@@ -114,9 +114,7 @@ def test_a_gigabyte_of_one_line_in_a_megabyte_is_not_unpacked(tmp_path: Path, bo
         mmlu.read_file(tmp_path / "x.jsonl.gz")
 
 
-@pytest.mark.parametrize(
-    "path", ["~nobody-here/x.jsonl", "x" * 5000, "a\0b", "/proc/none/*", "", "[", "/dev/zero", "/dev/stdin"]
-)
+@pytest.mark.parametrize("path", ["~nobody-here/x.jsonl", "x" * 5000, "a\0b", "/proc/none/*", "", "[", "/dev/zero"])
 def test_paths_that_are_none_are_answered(path: str) -> None:
     for kind in ("jsonl", "text"):
         with pytest.raises(DataError, match="path|file"):

@@ -37,9 +37,9 @@ def test_what_reads_a_run_folder_names_the_file_that_is_none(content: str, run: 
         for show in (write_report, print_screen):
             with pytest.raises(EvalError, match=file.name):
                 show(run)
-        done = CliRunner().invoke(app, ["report", str(run)])
-        assert done.exit_code == 2 and file.name in done.stderr and "Traceback" not in done.stderr
         if "summary" in name:
+            done = CliRunner().invoke(app, ["report", str(run)])
+            assert done.exit_code == 2 and file.name in done.stderr and "Traceback" not in done.stderr
             for other in (compare, variance):
                 with pytest.raises(EvalError, match="summary"):
                     other([str(run), str(run)], out=tmp_path / "out")
@@ -50,9 +50,8 @@ def test_what_reads_a_run_folder_names_the_file_that_is_none(content: str, run: 
     (run / "recipe.yaml").write_text("")
     with pytest.raises(RecipeError, match="cannot be read back"):
         read_back(run)
-    for command in ("watch", "report"):
-        done = CliRunner().invoke(app, [command, str(run)])
-        assert "Traceback" not in done.output and done.exit_code == (2 if command == "watch" else 0)
+    done = CliRunner().invoke(app, ["watch", str(run)])
+    assert "Traceback" not in done.output and done.exit_code == 2
 
 
 @pytest.mark.parametrize("content", FOLDER_JSON)
