@@ -38,7 +38,7 @@ def card(subject: "Subject", certificate: Mapping[str, Any] | None, doubt: str, 
         measured=list(measured_rows(summary, before)),
         losses=list(_losses(summary, before)),
         has_temperature=has_temperature,
-        rows=[(inline(form(row)), *measured(row)) for row in (certificate or {}).get("rows", ()) if "retention" in row],
+        rows=[(form(row), *measured(row)) for row in (certificate or {}).get("rows", ()) if "retention" in row],
         items=len(subject.ids),
         arithmetic=subject.arithmetic,
         doubt=impersonal(doubt),
@@ -69,7 +69,7 @@ def data_of(subject: "Subject", summary: Mapping[str, Any]) -> Any:
     named = resolved["model"]["path"]
     results = [
         EvalResult(
-            task_type="text-generation", task_name=task["role"], dataset_type=one_line(name),
+            task_type="text-generation", task_name=one_line(task["role"]), dataset_type=one_line(name),
             dataset_name=one_line(name),
             metric_type="accuracy", metric_value=round(task["accuracy"]["value"], 4),
         )
@@ -86,23 +86,23 @@ def data_of(subject: "Subject", summary: Mapping[str, Any]) -> Any:
     )
 
 
-def one_line(text: str) -> str:
+def one_line(text: object) -> str:
     """A name for the metadata."""
-    return impersonal(" ".join(text.split()))
+    return impersonal(" ".join(str(text).split()))
 
 
 def measured_rows(summary: Mapping[str, Any], before: Mapping[str, Any]) -> Iterator[tuple[str, ...]]:
     """One row a task: role, accuracy before and after, paired change, verdict, calibration before and after."""
     for name, task in summary["tasks"].items():
         if task["status"] == "failed":
-            yield inline(name), task["role"], "", "not measured", inline(impersonal(str(task["error"]))), "", ""
+            yield name, task["role"], "", "not measured", impersonal(str(task["error"])), "", ""
             continue
         old, change = before.get("tasks", {}).get(name, {}), task["retention"]
         ece = [number((entry.get("calibration") or {}).get("ece")) for entry in (old, task)]
         paired = change and change["delta"]["value"] is not None
         yield (
-            inline(name),
-            inline(task["role"]),
+            name,
+            task["role"],
             percent(old.get("accuracy")),
             percent(task["accuracy"]),
             points(change["delta"]) if paired else "",
@@ -114,4 +114,4 @@ def measured_rows(summary: Mapping[str, Any], before: Mapping[str, Any]) -> Iter
 def _losses(summary: Mapping[str, Any], before: Mapping[str, Any]) -> Iterator[tuple[str, str, str]]:
     for name, entry in summary.get("validation", {}).items():
         if "loss" in entry:
-            yield inline(name), number(before.get("validation", {}).get(name, {}).get("loss")), number(entry["loss"])
+            yield name, number(before.get("validation", {}).get(name, {}).get("loss")), number(entry["loss"])

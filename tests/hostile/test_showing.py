@@ -146,7 +146,9 @@ def test_tables_of_findings_and_errors_are_shown(
     for text in NASTY:
         print_findings([bad(text, text)])
         announce(text)
-        monkeypatch.setattr("launch.load.load_any", lambda *_, text=text: (_ for _ in ()).throw(RecipeError(text)))
+        monkeypatch.setattr(
+            "launch.load.load_any", lambda *_, text=text, **__: (_ for _ in ()).throw(RecipeError(text))
+        )
         done = CliRunner().invoke(app, ["check", "quickstart"])
         assert done.exit_code == 2 and not OBEYED.search(done.stderr)
     said = capsys.readouterr()

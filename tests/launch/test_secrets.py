@@ -84,12 +84,12 @@ def test_a_variables_name_is_no_secret(recipe: Write, value: str) -> None:
 @pytest.mark.parametrize("launcher", ["slurm", "torchrun"])
 def test_a_printed_command_never_shows_a_secret(recipe: Write, tables: Tables, launcher: str) -> None:
     """It cannot be masked: it is there to be run."""
-    words = [f"data.train.0.name=https://u:{SECRET}@host"]
+    words = [f"data.train.0.system=https://u:{SECRET}@host"]
     with pytest.raises(RecipeError) as caught:
         launch(str(recipe(PLAIN)), words, Options(nproc="1", launcher=launcher), show=True)
     assert SECRET not in str(caught.value)
 
 
 def test_overrides_are_kept_masked(recipe: Write) -> None:
-    made = load(recipe(PLAIN), [f"data.train.0.name=https://u:{SECRET}@host/x"])
+    made = load(recipe(PLAIN), [f"data.train.0.system=https://u:{SECRET}@host/x"])
     assert SECRET not in " ".join(made.overrides) and SECRET not in " ".join(made.resolved["overrides"])

@@ -62,9 +62,9 @@ def subject(tmp_path: Path, somebody: None) -> Any:
     (run / "evals/step-2").mkdir(parents=True)
     (run / "evals/step-0").mkdir()
     task = {"role": "retain", "status": "ok", "accuracy": E, "calibration": {"ece": E}, "retention": {
-        "delta": E, "verdict": "kept", "baseline_step": 0}}  # fmt: skip
+        "delta": E, "verdict": EVIL, "baseline_step": 0}}  # fmt: skip
     failed = {"role": "target", "status": "failed", "error": f"{EVIL} in /home/kaninchen/a/b.jsonl", "accuracy": None}
-    summary = {"tasks": {EVIL: task, "broken": failed}, "validation": {EVIL: {"loss": E}}, "precision": "float32"}
+    summary = {"tasks": {"sql": task, "broken": failed}, "validation": {"held": {"loss": E}}, "precision": "float32"}
     for step in (0, 2):
         (run / f"evals/step-{step}/summary.json").write_text(json.dumps(summary))
     (run / "recipe.resolved.json").write_text(json.dumps({"model": {"path": "/home/kaninchen/models/base"}}))

@@ -1,0 +1,41 @@
+"""Folders and files of somebody else's may lack anything, or have it of another kind: one sentence, no traceback."""
+
+import os
+import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from eval_hooks.errors import EvalError
+
+SHOW = "TEMPER_TRACEBACK"
+"""Set to 1, the traceback is shown in place of the sentence."""
+OURS = ("eval_hooks", "trainers", "launch", "data_mix")
+KINDS = (LookupError, TypeError, AttributeError, ValueError, ArithmeticError, RecursionError, UnicodeError, OSError)
+"""What code raises that finds another kind of value than it wrote."""
+
+
+@contextmanager
+def reading(*folders: object) -> Iterator[None]:
+    """Raise EvalError that names the folders for what only their content can have caused.
+
+    The four packages' own errors, which are sentences, travel as they are.
+    """
+    try:
+        yield
+    except KINDS as error:
+        if type(error).__name__ in ("EvalError", "TrainError", "DataError", "RecipeError") or os.environ.get(SHOW):
+            raise
+        raise EvalError(f"{', '.join(map(str, folders))}: {unreadable(error)}") from error
+
+
+def unreadable(error: BaseException) -> str:
+    """What was found, and where our code met it."""
+    frames = [f for f in traceback.extract_tb(error.__traceback__) if Path(f.filename).parts[-2:-1]]
+    own = [f for f in frames if set(Path(f.filename).parts) & set(OURS)]
+    where = f", at {Path(own[-1].filename).name}:{own[-1].lineno}" if own else ""
+    first = (str(error).strip().splitlines() or [""])[0][:200]
+    return (
+        f"cannot be read ({type(error).__name__}: {first}{where}): a file in it is missing, cut off or not one that "
+        f"temper wrote; {SHOW}=1 shows more"
+    )
