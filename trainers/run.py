@@ -14,6 +14,7 @@ from eval_hooks.files import checkpoints, write_atomic, write_json
 from eval_hooks.masking import masked_message
 from eval_hooks.ranks import from_writer, on_writer
 from eval_hooks.storage.inside import check_folder
+from eval_hooks.storage.reading import reading, unreadable
 from eval_hooks.track import Tracker
 from eval_hooks.visible import visible
 from eval_hooks.vllm import written_by
@@ -44,7 +45,7 @@ if TYPE_CHECKING:
     from eval_hooks.callback import CheckpointEval
     from trainers.signals import StopOnSignal
 
-DONE, STOPPED_BY_BUDGET, FAILED, INTERRUPTED = 0, 3, 4, 130
+DONE, WRONG_REQUEST, STOPPED_BY_BUDGET, FAILED, INTERRUPTED = 0, 2, 3, 4, 130
 STATES = {DONE: "done", STOPPED_BY_BUDGET: "stopped", FAILED: "failed"}
 """Exit code -> state of a run; any other code is a signal's: interrupted."""
 
@@ -64,19 +65,21 @@ def train(
     """
     check_free(run_dir, resume)
     changed = []
-    if origin:
-        check_folder(origin[0])
-        check_fork(*origin)
-        changed = check_changes(origin[0], recipe)
-    if not trust and (resume or origin):
-        own = run_dir or RUNS / recipe.name
-        check_own(*(origin or (own, newest_step(own))), recipe)
+    own = run_dir or RUNS / recipe.name
+    with reading(origin[0] if origin else own):
+        if origin:
+            check_folder(origin[0])
+            check_fork(*origin)
+            changed = check_changes(origin[0], recipe)
+        if not trust and (resume or origin):
+            check_own(*(origin or (own, newest_step(own))), recipe)
     run = prepare(recipe)
     claim = from_writer(on_writer(partial(take, recipe, run_dir, resume)))
     assert claim is not None
     with given_back(claim, fresh=not resume):
         if origin:
-            on_writer(partial(fork, *origin, claim.folder, changed))
+            with reading(origin[0]):
+                on_writer(partial(fork, *origin, claim.folder, changed))
         ranklog.settle(claim.folder)
         return carry_out(run, Place(folder=claim.folder, root=claim.folder), resume or origin is not None)
 
@@ -141,12 +144,13 @@ def prepare(recipe: Recipe) -> Run:
 def carry_out(run: Run, place: Place, resume: bool, wandb_run: Any = None) -> int:
     """Train where `place` says and return the exit code; W&B goes on with `wandb_run`, or starts."""
     folder, measure = place.folder, run.measure
-    changed = on_writer(partial(check_changes, folder, run.recipe)) if resume else None
     run.arguments.output_dir, run.arguments.run_name = str(folder / "checkpoints"), place.root.name
     measure.out, measure.offset, measure.baselines = place.root, place.offset, place.baselines
-    measure.tokenizer, measure.template_kwargs = eval_tokenizer(
-        place.root, run.tokenizer, run.recipe.model, main=rank() == 0
-    )
+    with reading(folder):
+        changed = on_writer(partial(check_changes, folder, run.recipe)) if resume else None
+        measure.tokenizer, measure.template_kwargs = eval_tokenizer(
+            place.root, run.tokenizer, run.recipe.model, main=rank() == 0
+        )
     machine = environment(run.recipe, run.arguments)
     if rank() == 0:
         write_recipe(folder, run.recipe)
@@ -169,8 +173,12 @@ def _guarded(run: Run, place: Place, resume: bool, wandb_run: Any) -> int:
     except (TrainError, DataError, EvalError) as error:
         if run.signals.started:
             return _crashed(run, folder, error)
+        if main and resume:
+            set_status(folder, "failed", WRONG_REQUEST, error=str(error))
         raise
     except Exception as error:
+        if resume and not run.signals.started and advice(error, folder, run.recipe) is None:
+            raise _not_resumed(folder, error) from error
         return _crashed(run, folder, error)
     finally:
         run.signals.give_back()
@@ -329,6 +337,15 @@ def _ended(folder: Path, main: bool, state: str, code: int, error: str) -> int:
     if main:
         set_status(folder, state, code, error=error)
     return code
+
+
+def _not_resumed(folder: Path, error: Exception) -> TrainError:
+    """What a folder could not be gone on with for, before its first step: nothing was trained."""
+    said = f"--resume {folder}: {unreadable(error)}"
+    if rank() == 0:
+        write_atomic(folder / "traceback.txt", visible(masked_message(traceback.format_exc())).encode())
+        set_status(folder, "failed", WRONG_REQUEST, error=said)
+    return TrainError(f"{said}; model.path=RUN:STEP begins anew from the weights")
 
 
 def _crashed(run: Run, folder: Path, error: Exception) -> int:

@@ -53,11 +53,13 @@ def watch(
 
     temper watch runs/quickstart --once 'eval.retain=[{task: mmlu}]'
     """
+    from eval_hooks.storage.reading import reading
     from launch.reread import watched
     from trainers.watch import watch as measure
 
-    folder, recipe = watched(run_dir, words or [], trust=trust)
-    raise typer.Exit(measure(recipe, folder, once=once, poll_s=poll, trust=trust))
+    with reading(run_dir):
+        folder, recipe = watched(run_dir, words or [], trust=trust)
+        raise typer.Exit(measure(recipe, folder, once=once, poll_s=poll, trust=trust))
 
 
 @app.command()
@@ -75,14 +77,16 @@ def certify(
 
     temper certify quickstart:60
     """
+    from eval_hooks.storage.reading import reading
     from launch.certified import bits_asked, checkpoint_of, is_exported
     from trainers.certify_screen import certify_and_show, check_exported
 
-    if is_exported(checkpoint):
-        raise typer.Exit(0 if check_exported(Path(checkpoint)) else 1)
-    asked = bits_asked(merged, bits)
-    recipe, place, step = checkpoint_of(checkpoint, trust=trust)
-    raise typer.Exit(0 if certify_and_show(recipe, place, step, asked) else 1)
+    with reading(checkpoint):
+        if is_exported(checkpoint):
+            raise typer.Exit(0 if check_exported(Path(checkpoint)) else 1)
+        asked = bits_asked(merged, bits)
+        recipe, place, step = checkpoint_of(checkpoint, trust=trust)
+        raise typer.Exit(0 if certify_and_show(recipe, place, step, asked) else 1)
 
 
 @app.command()
@@ -99,11 +103,13 @@ def export(
 
     temper export quickstart:60 --to publish/quickstart
     """
+    from eval_hooks.storage.reading import reading
     from launch.certified import checkpoint_of
     from trainers.export import export as write
 
-    recipe, place, step = checkpoint_of(checkpoint, trust=trust)
-    typer.echo(write(recipe, place, step, to, force=force))
+    with reading(checkpoint):
+        recipe, place, step = checkpoint_of(checkpoint, trust=trust)
+        typer.echo(write(recipe, place, step, to, force=force))
 
 
 @app.command()
@@ -120,8 +126,10 @@ def compare(
     temper compare runs/quickstart runs/forgetful:30 runs/forgetful:60
     """
     from eval_hooks.compare import compare as compare_models
+    from eval_hooks.storage.reading import reading
 
-    compare_models(names, base=base, tasks=task or (), out=out)
+    with reading(*names):
+        compare_models(names, base=base, tasks=task or (), out=out)
 
 
 @app.command()
@@ -139,9 +147,11 @@ def variance(
 
     temper variance runs/quickstart runs/quickstart-2 runs/quickstart-3
     """
+    from eval_hooks.storage.reading import reading
     from eval_hooks.variance import variance as spread_of
 
-    spread_of(runs, tasks=task or (), metrics=metric or (), ci=ci, n_boot=n_boot, out=out)
+    with reading(*runs):
+        spread_of(runs, tasks=task or (), metrics=metric or (), ci=ci, n_boot=n_boot, out=out)
 
 
 @app.command()
@@ -153,9 +163,11 @@ def report(run_dir: Annotated[Path, typer.Argument(help="A run folder.")]) -> No
     temper report runs/quickstart
     """
     from eval_hooks.report import write_report
+    from eval_hooks.storage.reading import reading
 
-    for file in write_report(run_dir):
-        typer.echo(file)
+    with reading(run_dir):
+        for file in write_report(run_dir):
+            typer.echo(file)
 
 
 @app.command()
@@ -170,7 +182,10 @@ def dashboard(
     temper dashboard runs/quickstart
     """
     from eval_hooks.dashboard import save, spec
+    from eval_hooks.storage.reading import reading
     from launch.request import logged
 
-    found = logged(where)
-    typer.echo(spec(found) if print_ else save(found))
+    with reading(where):
+        found = logged(where)
+        shown = spec(found) if print_ else save(found)
+    typer.echo(shown)
