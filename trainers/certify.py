@@ -25,6 +25,7 @@ from trainers.models import forget
 from trainers.quantise import BITS, require_torchao
 from trainers.recipe import Recipe
 from trainers.rundir import Place
+from trainers.template import saved_tokenizer
 
 if TYPE_CHECKING:
     from eval_hooks.track import Tracker
@@ -81,12 +82,9 @@ def files_row(before: Mapping[str, Any], hashes: Mapping[str, Any]) -> Row:
 
 def _tokenizer_row(subject: Subject) -> Row:
     """Whether the checkpoint's own tokenizer reads the items as the run's does."""
-    from transformers import AutoTokenizer
-
     row: Row = {"form": "tokenizer", "passed": False}
     try:
-        trust = subject.recipe.model.trust_remote_code
-        own = AutoTokenizer.from_pretrained(subject.folder, trust_remote_code=trust)
+        own = saved_tokenizer(subject.folder, subject.recipe.model.trust_remote_code)
     except Exception as error:
         return {**row, "reason": f"cannot be loaded: {_said(error)}"}
     settings = subject.reader[1]

@@ -10,6 +10,7 @@ from eval_hooks.files import read_json
 from eval_hooks.ranks import from_writer
 from eval_hooks.storage.inside import remove
 from trainers.recipe import ModelSection
+from trainers.template import saved_tokenizer
 
 FOLDER = "eval_tokenizer"
 KWARGS = "chat_template_kwargs.json"
@@ -23,10 +24,7 @@ def eval_tokenizer(root: Path, tokenizer: Any, model: ModelSection, main: bool) 
     """
     folder = root / FOLDER
     if from_writer(main and folder.is_dir()):
-        from transformers import AutoTokenizer
-
-        kwargs = read_json(folder / KWARGS)
-        return AutoTokenizer.from_pretrained(folder, trust_remote_code=model.trust_remote_code), kwargs
+        return saved_tokenizer(folder, model.trust_remote_code), read_json(folder / KWARGS)
     if main:
         part = folder.with_name(folder.name + ".part")
         remove(part, root)

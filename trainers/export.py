@@ -2,6 +2,7 @@
 
 import json
 import os
+import secrets
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
@@ -18,6 +19,7 @@ from trainers.hashes import PARTS, changed, checkpoint_hashes, hashes_of
 from trainers.impersonal import base_name, impersonal, impersonal_tree
 from trainers.recipe import Recipe
 from trainers.rundir import Place
+from trainers.template import saved_tokenizer
 
 CONFIGS = ("config.json", "generation_config.json", "tokenizer_config.json", "special_tokens_map.json",
            "preprocessor_config.json", "processor_config.json")  # fmt: skip
@@ -40,9 +42,12 @@ def export(recipe: Recipe, place: Place, step: int, to: Path, *, force: bool = F
         if not force:
             raise TrainError(f"export {folder}: {doubt}; --force writes it all the same")
         announce(f"warning   {doubt}; written all the same (--force)")
-    scratch = to.resolve().with_name(f".{to.name}-{os.getpid()}")
+    scratch = to.resolve().with_name(f".{to.name}-{secrets.token_hex(4)}")
     try:
-        scratch.mkdir(parents=True)
+        scratch.mkdir(parents=True)  # new: what is removed below is this command's own
+    except OSError as error:
+        raise TrainError(f"--to {to}: cannot be made: {error.strerror}; name another folder") from error
+    try:
         _write(open_subject(recipe, place, step), certificate if not doubt else None, doubt, scratch)
         os.replace(scratch, to)
     except OSError as error:
@@ -65,14 +70,11 @@ def _doubt(recipe: Recipe, place: Place, folder: Path, certificate: Mapping[str,
 
 
 def _write(subject: Subject, certificate: Mapping[str, Any] | None, doubt: str, folder: Path) -> None:
-    from transformers import AutoTokenizer
-
     try:
         model = merged(subject)
     except Exception as error:
         raise TrainError(f"export {subject.folder}: its weights cannot be loaded: {error}") from error
-    trust = subject.recipe.model.trust_remote_code
-    tokenizer = AutoTokenizer.from_pretrained(subject.folder, trust_remote_code=trust)
+    tokenizer = saved_tokenizer(subject.folder, subject.recipe.model.trust_remote_code)
     model.generation_config.pad_token_id = tokenizer.pad_token_id
     model.save_pretrained(folder)
     tokenizer.save_pretrained(folder)

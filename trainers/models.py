@@ -6,13 +6,18 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from eval_hooks import EvalError
 from eval_hooks.files import checkpoints, read_json
+from eval_hooks.storage.reading import SHOW
 from trainers import TrainError
 from trainers.cache import cache_dir, check_kept, is_kept, keep
 from trainers.fetch import MODELS, fetch
 from trainers.recipe import ModelSection, Recipe
 from trainers.rundir import RUNS, find_run
 from trainers.template import read_template, with_system_role
+
+MOST_LAYERS = 10_000
+"""Modules are made before weights are read: a number without an end would be made without an end."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,6 +70,11 @@ def _folder(folder: Path) -> Located:
         return Located(base=base if base not in MODELS else str(fetch(base)), adapter=folder)
     if not (folder / "config.json").is_file():
         raise TrainError(f"model.path {str(folder)!r}: neither config.json nor adapter_config.json in that folder")
+    for name in ("config.json", "tokenizer_config.json", "generation_config.json"):
+        read_json(folder / name)
+    for key, value in read_json(folder / "config.json").items():
+        if "layer" in key and isinstance(value, int) and value > MOST_LAYERS:
+            raise TrainError(f"{folder / 'config.json'}: {key} {value}: no model has more than {MOST_LAYERS:,} layers")
     return Located(base=str(folder))
 
 
@@ -132,7 +142,8 @@ def load_model(section: ModelSection, tokenizer: Any, quantised: bool = False) -
 
         if len(tokenizer) > model.get_input_embeddings().num_embeddings:
             model.resize_token_embeddings(len(tokenizer))
-        model = PeftModel.from_pretrained(model, str(located.adapter)).merge_and_unload()
+        with _Explained(section.path):
+            model = PeftModel.from_pretrained(model, str(located.adapter)).merge_and_unload()
     if len(tokenizer) > model.get_input_embeddings().num_embeddings:
         model.resize_token_embeddings(len(tokenizer))
     model.config.pad_token_id = model.generation_config.pad_token_id = tokenizer.pad_token_id
@@ -248,14 +259,19 @@ class _Explained:
         """Nothing to set up."""
 
     def __exit__(self, kind: Any, error: BaseException | None, trace: Any) -> None:
-        """Raise TrainError from an OSError or a ValueError of the loading code."""
-        if isinstance(error, OSError | ValueError) and not isinstance(error, TrainError):
+        """Raise TrainError from what the loading code raises, but for a lack of memory, which is not the files' fault.
+
+        A folder may hold anything: a file of another kind raises a dozen classes.
+        """
+        if not isinstance(error, Exception) or isinstance(error, TrainError | EvalError | MemoryError):
+            return
+        if "out of memory" not in str(error).lower():
             raise TrainError(f"model.path {self.path!r}: {_next_step(error)}") from error
 
 
 def _next_step(error: BaseException) -> str:
     text = " ".join(f"{type(e).__name__}: {e}" for e in (error, error.__cause__, error.__context__) if e is not None)
-    first = str(error).strip().splitlines()[0][:200]
+    first = (str(error).strip().splitlines() or [""])[0][:200]
     if "gated" in text.lower() or "401" in text or "403" in text:
         return f"the hub refuses access; accept the licence on the model's page, then run `hf auth login` ({first})"
     if any(
@@ -275,7 +291,9 @@ def _next_step(error: BaseException) -> str:
         )
     if "RepositoryNotFound" in text or "not a valid model identifier" in text:
         return f"no such model on the hub; check the spelling, or `hf auth login` if it is private ({first})"
-    return first
+    if isinstance(error, OSError | ValueError):
+        return first
+    return f"its files cannot be loaded ({type(error).__name__}: {first}); {SHOW}=1 shows where"
 
 
 def check_precision(recipe: Recipe, model: Any) -> None:

@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any
 
 from trainers import TrainError
+from trainers.template_probe import check_template
 
 FOLDED = (
     "{%- if messages|length > 1 and messages[0]['role'] == 'system' and messages[1]['role'] == 'user' -%}"
@@ -11,6 +12,16 @@ FOLDED = (
     "+ messages[2:] -%}{%- endif -%}"
 )
 """In front of a template without system messages: such a message begins the first user turn instead."""
+
+
+def saved_tokenizer(folder: Path, trust_remote_code: bool) -> Any:
+    """The tokenizer of a folder that a run has written, as it is. Raises TrainError for a template without an end."""
+    from transformers import AutoTokenizer
+
+    tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=trust_remote_code)
+    if isinstance(tokenizer.chat_template, str):
+        check_template(tokenizer.chat_template, str(folder))
+    return tokenizer
 
 
 def read_template(value: str) -> str:
@@ -24,6 +35,7 @@ def read_template(value: str) -> str:
         text, name = Path(value).read_text("utf-8"), value
     else:
         raise TrainError(f"model.chat_template {value!r}: no such file, and no Jinja text")
+    check_template(text, name)
     try:
         _compile_jinja_template(text)
     except TemplateSyntaxError as error:
@@ -34,6 +46,8 @@ def read_template(value: str) -> str:
 def with_system_role(tokenizer: Any) -> Any:
     """The tokenizer's template, made to take a system message where it refuses one or leaves it out (Gemma does)."""
     template = tokenizer.chat_template
+    if isinstance(template, str):
+        check_template(template, tokenizer.name_or_path or "the tokenizer")
     if not isinstance(template, str) or takes_system(tokenizer):
         return template
     return FOLDED + template

@@ -11,28 +11,27 @@ from eval_hooks.errors import EvalError
 SHOW = "TEMPER_TRACEBACK"
 """Set to 1, the traceback is shown in place of the sentence."""
 OURS = ("eval_hooks", "trainers", "launch", "data_mix")
-KINDS = (LookupError, TypeError, AttributeError, ValueError, ArithmeticError, RecursionError, UnicodeError, OSError)
-"""What code raises that finds another kind of value than it wrote."""
 
 
 @contextmanager
 def reading(*folders: object) -> Iterator[None]:
-    """Raise EvalError that names the folders for what only their content can have caused.
+    """Raise EvalError that names the folders for what code raises that finds another value than it wrote.
 
-    The four packages' own errors, which are sentences, travel as they are.
+    The four packages' own errors, which are sentences, travel as they are; so do a lack of memory, which is not the
+    folder's fault, and the end of a command.
     """
     try:
         yield
-    except KINDS as error:
-        if type(error).__name__ in ("EvalError", "TrainError", "DataError", "RecipeError") or os.environ.get(SHOW):
+    except Exception as error:
+        ours = {kind.__module__.partition(".")[0] for kind in type(error).__mro__} & {*OURS, "click", "typer"}
+        if ours or isinstance(error, MemoryError) or "out of memory" in str(error).lower() or os.environ.get(SHOW):
             raise
         raise EvalError(f"{', '.join(map(str, folders))}: {unreadable(error)}") from error
 
 
 def unreadable(error: BaseException) -> str:
     """What was found, and where our code met it."""
-    frames = [f for f in traceback.extract_tb(error.__traceback__) if Path(f.filename).parts[-2:-1]]
-    own = [f for f in frames if set(Path(f.filename).parts) & set(OURS)]
+    own = [f for f in traceback.extract_tb(error.__traceback__) if set(Path(f.filename).parts) & set(OURS)]
     where = f", at {Path(own[-1].filename).name}:{own[-1].lineno}" if own else ""
     first = (str(error).strip().splitlines() or [""])[0][:200]
     return (

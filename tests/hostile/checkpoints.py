@@ -87,7 +87,7 @@ CHECKPOINTS: dict[str, Make] = {
     "a template that never ends": templated("{% for a in range(99999) %}{% for b in range(99999) %}{% endfor %}{% endfor %}"),
     "a template of all memory": templated("{{ 'x' * 99999999999 }}"),
     "a template that reaches for Python": templated("{{ ''.__class__.__mro__[1].__subclasses__() }}"),
-    "a template with a big number": templated("{{ 9**9**9 }}"),
+    "a template with a big number": templated("{{ 9**(9**(9**9)) }}"),
     "a template of escapes": templated("{% for m in messages %}" + ESCAPES + "{{ m.content }}{% endfor %}"),
     "an adapter of a base that is a path": written("adapter_config.json", json.dumps(
         {"base_model_name_or_path": "../../../home/precious/checkpoint-1", "peft_type": "LORA"})),
