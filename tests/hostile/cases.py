@@ -21,6 +21,8 @@ POCKET = ("--task", "pocket", "--variant", "olmes_cf", "--shots", "0", "--limit"
 class Case:
     """One command on one input."""
 
+    kind: str
+    """Of what: a run folder, a recipe, a data file, a model."""
     command: str
     input: str
     words: Callable[[Path, Seed], list[str]]
@@ -99,10 +101,10 @@ def on_checkpoint(command: str, made: str, work: Path, seed: Seed) -> list[str]:
 
 def cases() -> Iterator[Case]:
     """All of them."""
-    for commands, inputs, make in (
-        (ON_FOLDERS, FOLDERS, on_folder), (ON_RECIPES, RECIPES, on_recipe), (ON_DATA, DATA, on_data),
-        (ON_CHECKPOINTS, CHECKPOINTS, on_checkpoint),
+    for kind, commands, inputs, make in (
+        ("run folder", ON_FOLDERS, FOLDERS, on_folder), ("recipe", ON_RECIPES, RECIPES, on_recipe),
+        ("data file", ON_DATA, DATA, on_data), ("model", ON_CHECKPOINTS, CHECKPOINTS, on_checkpoint),
     ):  # fmt: skip
         for made in inputs:
             for command in commands:
-                yield Case(command=command, input=made, words=partial(make, command, made))
+                yield Case(kind=kind, command=command, input=made, words=partial(make, command, made))

@@ -58,6 +58,7 @@ class Stage:
     _process: "subprocess.Popen[str] | None" = field(default=None, init=False)
 
     def __post_init__(self) -> None:
+        self.root.mkdir(exist_ok=True)
         (self.home / "precious" / "checkpoint-1").mkdir(parents=True)
         for name in (".bashrc", ".ssh_key", "precious/thesis.tex", "precious/checkpoint-1/model.safetensors"):
             (self.home / name).write_text(f"{SECRET}: {name}\n")

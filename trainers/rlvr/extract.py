@@ -1,6 +1,6 @@
 r"""Where in a reply the answer stands: the last box, else the last announced answer, else nothing.
 
-The order is that of the General-Reasoner reference code (Ma et al. 2025, arXiv:2505.14652; card 26): the last
+The order is that of the General-Reasoner reference code (Ma et al. 2025, arXiv:2505.14652): the last
 `\boxed{..}` with its braces balanced; else what follows the last of the phrases below, up to the end of its line. Only
 the end of a reply is searched, so that an answer given up on the way does not count.
 """

@@ -15,7 +15,7 @@ from trainers.rlvr.judge import combined, weights
 from trainers.rlvr.verdict import Row, Verdict, wrong
 
 FAILURES_ALLOWED = 0.05
-"""Share of judgements in which a verifier may break before the run stops (card 26)."""
+"""Share of judgements in which a verifier may break before the run stops (Ma et al. 2025, arXiv:2505.14652)."""
 ENOUGH = 20
 """Judgements before that share means anything."""
 KEPT = 100
