@@ -135,6 +135,7 @@ def load_model(section: ModelSection, tokenizer: Any, quantised: bool = False) -
     }
     if quantised:
         settings["quantization_config"] = _four_bits()
+    load_config(section)
     with _Explained(section.path):
         model = AutoModelForCausalLM.from_pretrained(located.base, **settings)
     if located.adapter:
@@ -153,13 +154,24 @@ def load_model(section: ModelSection, tokenizer: Any, quantised: bool = False) -
 
 
 def load_config(section: ModelSection) -> Any:
-    """The model's configuration, without its weights. Raises TrainError for a model that cannot be had."""
+    """The model's configuration, without its weights.
+
+    Raises TrainError for a model that cannot be had, and for one whose attention would be a kernel fetched from the
+    hub: that is code, and only a recipe can ask for it.
+    """
     from transformers import AutoConfig
 
     with _Explained(section.path):
-        return AutoConfig.from_pretrained(
+        config = AutoConfig.from_pretrained(
             locate(section.path).base, revision=section.revision, trust_remote_code=section.trust_remote_code
         )
+    asked = {str(getattr(one, "_attn_implementation", None)) for one in (config, config.get_text_config())}
+    if section.attn_implementation is None and (kernels := [name for name in asked if "/" in name]):
+        raise TrainError(
+            f"model.path {section.path!r}: its config.json asks for the attention {kernels[0]!r}, code from the hub; "
+            "write model.attn_implementation: sdpa, or that name, to have it"
+        )
+    return config
 
 
 def skeleton(section: ModelSection) -> Any:

@@ -1,6 +1,8 @@
 """Loading: every form of path, every key of the section; new tokens, tied heads, precision."""
 
 import json
+import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +13,17 @@ from transformers import AutoTokenizer
 from tests.conftest import tiny_llama
 from trainers import TrainError
 from trainers.adapters import lora_config, trainable_share
-from trainers.models import _has_master_weights, check_precision, load_model, load_tokenizer, locate, starting_point
+from trainers.memory.outline import Outline
+from trainers.models import (
+    _has_master_weights,
+    check_precision,
+    load_config,
+    load_model,
+    load_tokenizer,
+    locate,
+    skeleton,
+    starting_point,
+)
 from trainers.recipe import AdapterSection, MethodSection, ModelSection, Recipe
 
 
@@ -222,3 +234,16 @@ def test_peft_names_reach_peft(folder: Path, options: dict[str, Any]) -> None:
     assert all(getattr(config, key) == value for key, value in options.items())
     trained, total = trainable_share(model)
     assert 0 < trained < total
+
+
+def test_a_kernel_from_the_hub_is_the_recipes_to_ask_for(tmp_path: Path, tiny_folder: Path) -> None:
+    """Transformers fetches and runs what config.json names as its attention; refused for a model and an outline."""
+    shutil.copytree(tiny_folder, tmp_path / "theirs")
+    file = tmp_path / "theirs" / "config.json"
+    file.write_text(json.dumps({**json.loads(file.read_text()), "attn_implementation": "stranger/kernel"}))
+    section = ModelSection(path=str(tmp_path / "theirs"))
+    for load in (load_config, lambda section: load_model(section, load_tokenizer(section)), skeleton,
+                 lambda section: Outline(section, AdapterSection())):  # fmt: skip
+        with pytest.raises(TrainError, match="asks for the attention 'stranger/kernel', code from the hub"):
+            load(section)
+    assert load_model(replace(section, attn_implementation="sdpa"), load_tokenizer(section)) is not None

@@ -9,12 +9,12 @@ from typing import Any
 
 import torch
 from torch._subclasses.fake_tensor import FakeTensorMode
-from transformers import AutoConfig, AutoModelForCausalLM
+from transformers import AutoModelForCausalLM
 from transformers.utils import logging as transformers_logging
 
 from trainers.adapters import lora_config
 from trainers.memory.live import Peak, head_as_on_gpu, peak_of, peak_without_gradients
-from trainers.models import _Explained, locate
+from trainers.models import load_config
 from trainers.recipe import AdapterSection, ModelSection
 
 NF4_BYTES = (4 + 0.127) / 8
@@ -62,11 +62,7 @@ class Outline:
 
     def __init__(self, section: ModelSection, adapter: AdapterSection, tokenizer: Any = None) -> None:
         self.section, self.adapter, self._tokenizer = section, adapter, tokenizer
-        located = locate(section.path)
-        with _Explained(section.path):
-            self.config = AutoConfig.from_pretrained(
-                located.base, revision=section.revision, trust_remote_code=section.trust_remote_code
-            )
+        self.config = load_config(section)
 
     @property
     def dtype(self) -> torch.dtype:
