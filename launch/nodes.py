@@ -9,6 +9,7 @@ import itertools
 import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from math import isinf
 from pathlib import Path
 from typing import Any
 
@@ -215,6 +216,10 @@ def _scalar(node: yaml.Node, place: Place) -> Any:
         ) from error
     if node.tag == INT and value not in SIXTY_FOUR_BITS:
         raise RecipeError(Problem(place=place.exact, text=f"{shown(text)}: {TOO_LARGE}"))
+    if node.tag == FLOAT and isinf(value) and "inf" not in text.lower():
+        raise RecipeError(
+            Problem(place=place.exact, text=f"{shown(text)}: more than a number can be; write a smaller one")
+        )
     return value
 
 

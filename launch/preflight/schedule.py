@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from math import ceil
+from math import ceil, isfinite
 from typing import Any
 
 from launch.findings import Finding, bad, ok, warn
@@ -41,7 +41,7 @@ def rate(subject: Subject) -> list[Finding]:
     peak, full = subject.setting("learning_rate"), subject.recipe.adapter.kind == "none"
     low, high = FULL if full else LORA
     what = "full tuning" if full else "a LoRA"
-    if peak <= 0:
+    if not isfinite(peak) or peak <= 0:
         return [bad(f"train.learning_rate {peak:g}: nothing would be learned", f"{what} takes {low:g} to {high:g}")]
     if not low <= peak <= high:
         side = "high" if peak > high else "low"

@@ -45,7 +45,7 @@ class Case:
 ON_FOLDERS: dict[str, Callable[[Path, Seed], list[str]]] = {
     "report": lambda run, seed: ["report", str(run)],
     "compare": lambda run, seed: ["compare", str(run), f"{run}:0"],
-    "variance": lambda run, seed: ["variance", str(run), str(seed.run)],
+    "variance": lambda run, seed: ["variance", str(run), str(seed.other)],
     "dashboard --print": lambda run, seed: ["dashboard", str(run), "--print"],
     "watch --once": lambda run, seed: ["watch", str(run), "--once"],
     "certify": lambda run, seed: ["certify", f"{run}:{STEP}", "--merged"],
