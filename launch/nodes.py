@@ -218,7 +218,7 @@ def _scalar(node: yaml.Node, place: Place) -> Any:
         raise RecipeError(Problem(place=place.exact, text=f"{shown(text)}: {TOO_LARGE}"))
     if node.tag == FLOAT and isinf(value) and "inf" not in text.lower():
         raise RecipeError(
-            Problem(place=place.exact, text=f"{shown(text)}: more than a number can be; write a smaller one")
+            Problem(place=place.exact, text=f"{shown(text)}: larger than any number; write a smaller one")
         )
     return value
 

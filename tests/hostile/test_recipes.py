@@ -50,6 +50,7 @@ BOMBS = {
     ),
     "zero digits": (f"a: 0{DIGITS}", r"run\.yaml:1:4: '09+ \.\.\.: a whole number"),
     "hexadecimal": ("a: 0x" + "f" * 5000, r"run\.yaml:1:4: '0xf+ \.\.\.: a whole number"),
+    "a float past all floats": ("a: 1e999", r"run\.yaml:1:4: '1e999': larger than any number; write a smaller one"),
     "65 bits": (f"a: {2**63}", r"run\.yaml:1:4: '9223372036854775808': a whole number of more than 64 bits"),
     "digits by tag": (f"a: !!int {DIGITS}", r"run\.yaml:1:4: '9+ \.\.\.: a whole number"),
     "key of digits": (f"{DIGITS[:500]}: 1", r"run\.yaml:1:1: key '9+ \.\.\. is not text"),
