@@ -206,11 +206,15 @@ def wandb_login_here() -> str:
 
 def cache() -> Finding:
     """The folder of fetched models and tokenised data."""
+    from trainers import TrainError
     from trainers.cache import cache_dir
 
-    folder = cache_dir()
-    there = next(parent for parent in (folder, *folder.parents) if parent.is_dir())
-    if not os.access(there, os.W_OK):
+    try:
+        folder = cache_dir()
+    except TrainError as error:
+        found, _, remedy = str(error).partition("; ")
+        return Finding(name="cache", state="bad", found=found, remedy=remedy)
+    if not os.access(folder, os.W_OK):
         return Finding(
             name="cache", state="bad", found=f"{folder} cannot be written", remedy="TEMPERING_CACHE=another folder"
         )
@@ -219,10 +223,15 @@ def cache() -> Finding:
 
 def embedded() -> Finding:
     """The model the quickstart trains."""
+    from trainers import TrainError
+    from trainers.cache import is_kept
     from trainers.fetch import model_dir
 
-    folder = model_dir(EMBEDDED)
-    if not folder.is_dir():
+    try:
+        folder = model_dir(EMBEDDED)
+    except TrainError:
+        return Finding(name=EMBEDDED, state="warn", found="not looked for: see the cache", remedy="")
+    if not is_kept(folder):
         return Finding(name=EMBEDDED, state="warn", found="not fetched", remedy=f"temper fetch {EMBEDDED}")
     return Finding(name=EMBEDDED, state="ok", found=str(folder))
 

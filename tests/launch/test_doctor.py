@@ -109,3 +109,12 @@ def test_an_extra_that_is_not_there_is_named_with_its_command(monkeypatch: pytes
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     found = {finding.name: finding for finding in doctor.optional()}
     assert found["torchao"].state == "ok" and "tempering[quantise]" in found["torchao"].remedy
+
+
+def test_a_cache_that_is_not_the_users_own_is_bad_and_ends_nothing(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    tmp_path.chmod(0o777)
+    monkeypatch.setenv("TEMPERING_CACHE", str(tmp_path))
+    assert doctor.cache().state == "bad" and "everybody may write into it" in doctor.cache().found
+    assert doctor.embedded().state == "warn"
