@@ -11,15 +11,11 @@ from tests.hostile.stage import Stage
 
 QUICK = {
     ("report", "recipe.yaml is a link to a secret"), ("report", "names that break screens"),
-    ("report", "status.json is a pipe"), ("compare", "summaries without what they need"),
-    ("watch --once", "metrics.jsonl is a link to .bashrc"), ("watch --once", "a plugin"),
-    ("certify", "code beside the model"), ("export", "a plugin"), ("export", "checkpoints is a link"),
-    ("train --resume", "checkpoints is a link"), ("train --resume", "an optimizer that is no tensor file"),
-    ("train --resume RUN:STEP", "deep JSON in status.json"),
-    ("check", "a plugin and a wrong key"), ("check", "a task of lm-eval with code, and a wrong key"),
-    ("train --dry-run", "an alias bomb"), ("launch --with slurm --print", "a line of its own for sbatch"),
-    ("train --dry-run", "a template that never ends"), ("data", "a pipe"), ("data", "escapes of the terminal"),
-    ("eval", "weights are a bare pickle"), ("eval", "code beside the model"), ("plan", "a header of all memory"),
+    ("compare", "summaries without what they need"), ("watch --once", "metrics.jsonl is a link to .bashrc"),
+    ("certify", "code beside the model"), ("export", "a plugin"), ("train --resume", "checkpoints is a link"),
+    ("check", "a plugin and a wrong key"), ("train --dry-run", "an alias bomb"), ("data", "a pipe"),
+    ("launch --with slurm --print", "a line of its own for sbatch"), ("eval", "weights are a bare pickle"),
+    ("plan", "a kernel from the hub"),
 }  # fmt: skip
 """A command and an input of each kind; the rest is soak."""
 

@@ -61,7 +61,7 @@ def test_offline_both_write_one_run_on_one_axis(recipe: Load, tmp_path: Path) ->
 
 def test_an_online_run_that_is_over_is_resumed_by_its_id(recipe: Load, tmp_path: Path, asked: list[Any]) -> None:
     root = begun(tmp_path / "run", "done", "run-20260101_000000-abc")
-    _, said = join_wandb(recipe("track.wandb={mode: online, project: p, entity: e}"), root)
+    _, said = join_wandb(recipe("track.wandb={mode: online, project: p, entity: e}"), root, trust=True)
     (call,) = asked
     assert {key: call[key] for key in ("id", "resume", "mode", "project", "entity")} == {
         "id": "abc", "resume": "must", "mode": "online", "project": "p", "entity": "e"}  # fmt: skip
@@ -71,11 +71,11 @@ def test_an_online_run_that_is_over_is_resumed_by_its_id(recipe: Load, tmp_path:
 def test_an_online_run_at_work_is_joined_only_where_both_share(recipe: Load, tmp_path: Path, asked: list[Any]) -> None:
     """Measuring left to watchers: both in wandb's shared mode, and only the trainer ends the run."""
     root = begun(tmp_path / "run", "running", "run-20260101_000000-abc")
-    joined, said = join_wandb(recipe("track.wandb={mode: online}"), root)
+    joined, said = join_wandb(recipe("track.wandb={mode: online}"), root, trust=True)
     assert joined is None and "being written by the trainer alone (eval.live: false lets watchers in)" in said
     shared = recipe("track.wandb={mode: online}", "eval.live=false")
     start_wandb(shared, root, {})
-    join_wandb(shared, root)
+    join_wandb(shared, root, trust=True)
     trainer, watcher = asked
     assert trainer["mode"] == watcher["mode"] == "shared" and watcher["id"] == "abc"
     assert trainer["settings"].x_primary and trainer["settings"].x_update_finish_state
@@ -88,7 +88,7 @@ def test_what_cannot_be_joined_is_said(recipe: Load, tmp_path: Path, monkeypatch
 
     monkeypatch.setattr(wandb, "init", down)
     online = recipe("track.wandb={mode: online}")
-    joined, said = join_wandb(online, begun(tmp_path / "run", "done", "run-20260101_000000-abc"))
+    joined, said = join_wandb(online, begun(tmp_path / "run", "done", "run-20260101_000000-abc"), trust=True)
     assert joined is None and "run abc cannot be joined (no route to host)" in said and "metrics.jsonl" in said
     assert join_wandb(online, tmp_path / "none")[0] is None
     assert join_wandb(recipe("track=null"), tmp_path / "run")[0] is None
