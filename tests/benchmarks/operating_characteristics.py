@@ -40,21 +40,24 @@ def main() -> int:
     return 1 if wrong else 0
 
 
-def _marks(name: str) -> tuple[str, str]:
-    return f"<!-- {name} -->\n", f"\n<!-- end of {name} -->"
+def _parted(text: str, name: str) -> tuple[str, str, str]:
+    first, last = f"<!-- {name} -->\n", f"<!-- end of {name} -->"
+    before, found, rest = text.partition(first)
+    table, ended, after = rest.partition(last)
+    if not (found and ended):
+        raise ValueError(f"the page has no place for a table of this name, {first.strip()} to {last}")
+    return before + first, table, last + after
 
 
 def on_page(text: str, name: str) -> str:
-    """The table of this name on the page; empty where there is none."""
-    first, last = _marks(name)
-    return text.partition(first)[2].partition(last)[0]
+    """The table of this name on the page. Raises ValueError where the page has no place for it."""
+    return _parted(text, name)[1].removesuffix("\n")
 
 
 def with_table(text: str, name: str, table: str) -> str:
-    """The page with this table in the place of the one of its name."""
-    first, last = _marks(name)
-    before, _, rest = text.partition(first)
-    return before + first + table + last + rest.partition(last)[2]
+    """The page with this table in the place of the one of its name. Raises ValueError where there is no place."""
+    before, _, after = _parted(text, name)
+    return f"{before}{table}\n{after}"
 
 
 if __name__ == "__main__":

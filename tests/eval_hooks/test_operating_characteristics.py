@@ -11,7 +11,7 @@ from eval_hooks.retention.interval import change_interval, paired_change
 from tests.benchmarks import few_flips
 from tests.benchmarks.cells import Cell
 from tests.benchmarks.made_tables import Law, all_counts, flipping, table
-from tests.benchmarks.operating_characteristics import PAGE, TABLES, on_page
+from tests.benchmarks.operating_characteristics import PAGE, TABLES, on_page, with_table
 from tests.eval_hooks import old_rules
 
 
@@ -48,6 +48,16 @@ def test_the_page_holds_the_table_that_the_benchmark_prints() -> None:
     assert set(TABLES) == {"few flips"}
     page, made = on_page(PAGE.read_text("utf-8"), "few flips").splitlines(), few_flips.summary((100, 570)).splitlines()
     assert page[: len(made)] == made and len(page) == 2 + len(few_flips.SIZES) * len(few_flips.FLIPS)
+
+
+def test_a_table_is_put_in_its_place_and_nothing_else_moves() -> None:
+    empty = "a\n<!-- few flips -->\n<!-- end of few flips -->\nb\n"
+    full = with_table(empty, "few flips", "| x |")
+    assert full == "a\n<!-- few flips -->\n| x |\n<!-- end of few flips -->\nb\n"
+    assert on_page(full, "few flips") == "| x |" and on_page(empty, "few flips") == ""
+    assert with_table(full, "few flips", "| y |") == full.replace("x", "y")
+    with pytest.raises(ValueError, match="no place"):
+        with_table(empty, "waves", "| x |")
 
 
 def test_a_cell_is_out_of_its_bound_or_shows_nothing() -> None:
