@@ -30,9 +30,9 @@ class Pair:
     p_holm: float = 1.0
     """McNemar's p, adjusted for all pairs of the comparison."""
     needed: int = 0
-    """Items that would show the difference `looked_for` (`items_needed`)."""
+    """Items that would show a difference of `looked_for`, at the share of flips found (`items_needed`)."""
     looked_for: float = 0.0
-    """The difference found; where that is 0, the margin; where that is 0 too, the default one."""
+    """The margin; where that is 0, the default one. Never the difference found, which says nothing of the next one."""
 
     @property
     def told_apart(self) -> bool:
@@ -102,8 +102,7 @@ def _why_not(task: str, other: Evaluation) -> str:
 
 
 def as_pair(task: str, number: int, entry: Mapping[str, Any]) -> Pair:
-    """A pair from its `retention` entry, with the number of items that would show its difference."""
-    n, difference = entry["delta"]["n"], entry["delta"]["value"]
-    looked_for = difference or entry["margin"] or MARGIN
+    """A pair from its `retention` entry, with the number of items that would show a difference of its margin."""
+    n, looked_for = entry["delta"]["n"], entry["margin"] or MARGIN
     needed = items_needed(looked_for, (entry["lost"] + entry["gained"]) / n)
     return Pair(task=task, model=number, n=n, entry=entry, needed=needed, looked_for=looked_for)

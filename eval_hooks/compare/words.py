@@ -9,13 +9,14 @@ from eval_hooks.report.words import calibrated
 
 
 def undecided(pair: Pair) -> str:
-    """These two can't be told apart with n items, and how many it would take."""
-    entry, flips = pair.entry, pair.entry["lost"] + pair.entry["gained"]
-    looked = f"{100 * abs(pair.looked_for):.1f} points"
-    found = f"the difference seen, {looked}" if entry["delta"]["value"] else f"a difference of {looked}, were there one"
+    """These two can't be told apart with n items, and how many would show a difference as large as the margin."""
+    flips = pair.entry["lost"] + pair.entry["gained"]
+    margin = " (the margin)" if pair.entry["margin"] else ""
+    wanted = f"{pair.needed:,} are enough" if pair.needed <= pair.n else f"about n = {pair.needed:,} would be needed"
     return (
         f"{pair.task}: A and {letter(pair.model)} can't be told apart with {pair.n:,} items "
-        f"({100 * flips / pair.n:.1f} % of them flip); about n = {pair.needed:,} would be needed to show {found}"
+        f"({100 * flips / pair.n:.1f} % of them flip); {wanted} to show a difference of "
+        f"{100 * pair.looked_for:.1f} points{margin}"
     )
 
 

@@ -9,7 +9,7 @@ from eval_hooks.certificate import certificates
 from eval_hooks.errors import EvalError
 from eval_hooks.files import evaluations, json_lines, read_json, summary_of
 from eval_hooks.masking import masked_yaml
-from eval_hooks.retention.flips import paired_change
+from eval_hooks.retention.interval import paired_change
 from eval_hooks.retention.subjects import holm
 from eval_hooks.storage.inside import check_folder
 

@@ -7,6 +7,7 @@ from eval_hooks.errors import EvalError
 from eval_hooks.estimate import Estimate, missing
 from eval_hooks.intervals import Z, bootstrap, bootstrap_mean, ratio, wilson
 from eval_hooks.retention.flips import e_value, e_value_drop, mcnemar_exact
+from eval_hooks.retention.interval import paired_change
 from eval_hooks.retention.subjects import clustered_mean
 from eval_hooks.table import column, kind_of, marks, noise_of
 
@@ -48,7 +49,10 @@ def chance_corrected(before: np.ndarray, after: np.ndarray, chance: float) -> Es
 
 
 def verdict(delta: Estimate, margin: float) -> str:
-    """`dropped` if the interval lies below 0, `gained` if above, `kept` if above -margin, else `undecided`."""
+    """`dropped` if the interval lies below 0, `gained` if above, `kept` if above -margin, else `undecided`.
+
+    An interval of counts holds 0 unless McNemar's exact test rejects it, so neither of the first two is said without.
+    """
     if delta.low is None or delta.high is None:
         return "undecided"
     if delta.high < 0:
@@ -71,15 +75,16 @@ def gold_logp(table: pa.Table) -> np.ndarray:
 def delta_estimate(before: np.ndarray, after: np.ndarray) -> Estimate:
     """Mean of after - before with its paired interval.
 
-    Without a single flip the rule of three bounds it instead of width 0.
+    Items right or wrong have that of their counts (`interval`). Scores between are resampled; where none of them
+    changed, the Wilson bound of the share that changes stands for an interval of width 0.
     """
-    estimate = bootstrap_mean(after.astype(float) - before.astype(float))
-    if len(before) and not (before != after).any():
-        bound = Z * Z / (len(before) + Z * Z)
-        return Estimate(
-            value=0.0, low=-bound, high=bound, n=len(before), method="no item flipped: Wilson bound of the flip rate"
-        )
-    return estimate
+    n = len(before)
+    if n and np.isin(before, (0, 1)).all() and np.isin(after, (0, 1)).all():
+        return paired_change(int((before > after).sum()), int((after > before).sum()), n)
+    if n and not (before != after).any():
+        bound = Z * Z / (n + Z * Z)
+        return Estimate(value=0.0, low=-bound, high=bound, n=n, method="no item changed: Wilson bound of their share")
+    return bootstrap_mean(after.astype(float) - before.astype(float))
 
 
 def retention(

@@ -4,13 +4,15 @@ import numpy as np
 from scipy.special import betaincc, betaln
 from scipy.stats import binom
 
-from eval_hooks.estimate import Estimate
-from eval_hooks.intervals import Z
+
+def mcnemar(lost: np.ndarray, gained: np.ndarray) -> np.ndarray:
+    """Two-sided exact p: min(1, 2 P(Bin(lost + gained, 1/2) <= min)); 1 where nothing flipped (McNemar 1947)."""
+    return np.minimum(1.0, 2 * binom.cdf(np.minimum(lost, gained), lost + gained, 0.5))
 
 
 def mcnemar_exact(lost: int, gained: int) -> float:
-    """Two-sided exact p: min(1, 2 P(Bin(lost + gained, 1/2) <= min)); 1 where nothing flipped (McNemar 1947)."""
-    return float(min(1.0, 2 * binom.cdf(min(lost, gained), lost + gained, 0.5)))
+    """The same of one pair of counts."""
+    return float(mcnemar(np.asarray(lost), np.asarray(gained)))
 
 
 def e_value(lost: int, gained: int) -> float:
@@ -27,19 +29,3 @@ def e_value_drop(lost: int, gained: int) -> float:
     E = 2 B(lost + 1, gained + 1) 2^(lost + gained) P(Beta(lost + 1, gained + 1) > 1/2).
     """
     return float(2 * e_value(lost, gained) * betaincc(lost + 1, gained + 1, 0.5))
-
-
-def paired_change(lost: int, gained: int, n: int) -> Estimate:
-    """(gained - lost) / n with the adjusted Wald interval: one more item lost, one more gained (Bonett, Price 2012).
-
-    For groups of few items, of which none may have flipped.
-    """
-    loss, gain = (lost + 1) / (n + 2), (gained + 1) / (n + 2)
-    centre, half = gain - loss, Z * np.sqrt((gain + loss - (gain - loss) ** 2) / (n + 2))
-    return Estimate(
-        value=(gained - lost) / n,
-        low=float(max(-1.0, centre - half)),
-        high=float(min(1.0, centre + half)),
-        n=n,
-        method="paired, adjusted Wald",
-    )

@@ -10,6 +10,9 @@ Z_TWO_SIDED, Z_POWER = float(norm.ppf(0.975)), float(norm.ppf(0.80))
 def items_needed(difference: float, discordance: float) -> int:
     """Items that show a paired difference d of two accuracies in 80 % of cases, tested two-sided at 5 %.
 
+    The difference is one that would matter (the margin), named before the items are looked at: asked of the difference
+    they showed, the number says no more than McNemar's p does (Hoenig, Heisey 2001, The American Statistician 55:19).
+
     n = (z(97.5 %) sqrt(p) + z(80 %) sqrt(p - d^2))^2 / d^2, p the share of items right in one and wrong in the other
     (Connor 1987, Biometrics 43:207, for McNemar's test). p is at least |d|: every point of difference is a flip.
     """

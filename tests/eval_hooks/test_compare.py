@@ -3,6 +3,7 @@
 import io
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -136,26 +137,31 @@ def pair_of(before: Sequence[bool], after: Sequence[bool]) -> Any:
     return as_pair("t", 1, retention(right_or_wrong(before), right_or_wrong(after), 0.02, 0.5))
 
 
-def test_what_cannot_be_told_apart_is_said_with_the_items_it_would_take() -> None:
-    """Of 100 items 6 lost and 4 gained: d -.02, p .1; 4 and 4: no difference, so the margin stands in, p .08."""
+def test_what_cannot_be_told_apart_is_said_with_the_items_the_margin_would_take() -> None:
+    """Of 100 items 6 lost and 4 gained: p .1; the margin is .02, and what the difference happened to be is no matter."""
     before = [True] * 50 + [False] * 50
     pair = pair_of(before, [False] * 6 + [True] * 44 + [True] * 4 + [False] * 46)
     assert undecided(pair) == (
         "t: A and B can't be told apart with 100 items (10.0 % of them flip); about n = 1,960 would be needed to show "
-        "the difference seen, 2.0 points"
+        "a difference of 2.0 points (the margin)"
     )
-    even = undecided(pair_of(before, [False] * 4 + [True] * 46 + [True] * 4 + [False] * 46))
-    assert even.endswith(
-        f"about n = {items_needed(0.02, 0.08):,} would be needed to show a difference of 2.0 points, were there one"
-    )
+    even = pair_of(before, [False] * 5 + [True] * 45 + [True] * 5 + [False] * 45)
+    assert undecided(even) == undecided(pair)
+
+
+def test_where_there_are_items_enough_no_more_are_asked_for() -> None:
+    """10 of 2,500 lost and 15 gained, p .01, under the margin, so .02: 391 items show that."""
+    before = [True] * 1250 + [False] * 1250
+    pair = pair_of(before, [False] * 10 + [True] * 1255 + [False] * 1235)
+    assert undecided(pair).endswith("391 are enough to show a difference of 2.0 points (the margin)")
 
 
 def test_an_interval_that_excludes_0_is_not_called_proven_where_holm_allows_chance() -> None:
-    """5 of 100 lost, none gained: the interval lies below 0, the exact p is 2 / 32 = .0625."""
-    pair = pair_of([True] * 100, [False] * 5 + [True] * 95)
-    assert pair.entry["verdict"] == "dropped" and pair.entry["mcnemar_p"] == 0.0625
-    assert not as_pair("t", 1, pair.entry).told_apart
-    assert "it may be chance" in by_chance(pair, 1)
+    """6 of 100 lost, none gained: the exact p is 2 / 64 = .03125 and the verdict falls; twice that, of 2, is chance."""
+    pair = replace(pair_of([True] * 100, [False] * 6 + [True] * 94), p_holm=0.0625)
+    assert pair.entry["verdict"] == "dropped" and pair.entry["mcnemar_p"] == 0.03125
+    assert not pair.told_apart
+    assert "it may be chance" in by_chance(pair, 2)
 
 
 def test_a_margin_of_0_leaves_the_usual_one_to_look_for() -> None:
@@ -198,7 +204,7 @@ def test_an_unlearning_target_counts_downwards(tmp_path: Path) -> None:
     file.write_text(json.dumps(summary))
     (point,), _ = place([find(str(run))])
     assert point.target.value == pytest.approx(-2 / 3)
-    assert point.target.low <= point.target.value <= point.target.high <= 0
+    assert point.target.low == -1 <= point.target.value <= point.target.high
 
 
 def test_dominance_by_hand_and_the_front_as_a_staircase() -> None:

@@ -1,0 +1,64 @@
+"""Operating characteristics of the judge: how often each of its words is wrong, on made tables, beside what it promises.
+
+    python -m tests.benchmarks.operating_characteristics [parts, default all] [--write]
+
+Prints every cell and the table that stands in eval_hooks/README.md. Code 1 where a cell is out of its bound, where the
+rule of before passes a cell that it is known to fail, or where the page holds another table; `--write` puts it there.
+"""
+
+import sys
+import time
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+from tests.benchmarks import few_flips
+from tests.benchmarks.cells import Cell, table_of
+
+PAGE = Path(__file__).parents[2] / "eval_hooks" / "README.md"
+CELLS: dict[str, Callable[[], Iterable[Cell]]] = {"few flips": few_flips.cells, "items needed": few_flips.power_cells}
+TABLES: dict[str, Callable[[], str]] = {"few flips": few_flips.summary}
+"""What stands on the page, between the marks of its name."""
+
+
+def main() -> int:
+    """Print all; 1 where something does not hold."""
+    words, start = [word for word in sys.argv[1:] if word != "--write"], time.monotonic()
+    if unknown := [word for word in words if word not in CELLS]:
+        raise SystemExit(f"no such part: {', '.join(unknown)}; there are: {', '.join(CELLS)}")
+    names = words or list(CELLS)
+    cells = [cell for name in names for cell in CELLS[name]()]
+    print(table_of(cells))
+    wrong = [f"{cell.case}: {cell.what} {100 * cell.rate:.2f} %: {cell.trouble}" for cell in cells if cell.trouble]
+    for name in names:
+        if name in TABLES:
+            print(f"\n{(made := TABLES[name]())}")
+            if "--write" in sys.argv:
+                PAGE.write_text(with_table(PAGE.read_text("utf-8"), name, made), "utf-8")
+            if on_page(PAGE.read_text("utf-8"), name) != made:
+                wrong.append(f"{PAGE}: another table of {name} stands there; --write puts this one")
+    print(f"\n{len(cells)} cells, {len(wrong)} wrong, {time.monotonic() - start:.0f} s", *wrong, sep="\n")
+    return 1 if wrong else 0
+
+
+def _parted(text: str, name: str) -> tuple[str, str, str]:
+    first, last = f"<!-- {name} -->\n", f"<!-- end of {name} -->"
+    before, found, rest = text.partition(first)
+    table, ended, after = rest.partition(last)
+    if not (found and ended):
+        raise ValueError(f"the page has no place for a table of this name, {first.strip()} to {last}")
+    return before + first, table, last + after
+
+
+def on_page(text: str, name: str) -> str:
+    """The table of this name on the page. Raises ValueError where the page has no place for it."""
+    return _parted(text, name)[1].removesuffix("\n")
+
+
+def with_table(text: str, name: str, table: str) -> str:
+    """The page with this table in the place of the one of its name. Raises ValueError where there is no place."""
+    before, _, after = _parted(text, name)
+    return f"{before}{table}\n{after}"
+
+
+if __name__ == "__main__":
+    sys.exit(main())
