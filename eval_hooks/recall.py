@@ -1,8 +1,8 @@
 """What a model recalls of given answers, teacher-forced: which tokens it would have written, and how likely they are.
 
 A prompt runs once; the answer, the answer in other words and the wrong answers ride on it (`trees.each_tree`).
-Sources: exact memorisation, probability and truth ratio as in card 00 (Maini et al. 2024, arXiv:2401.06121; Tirumala et
-al. 2022, arXiv:2205.10770). The end token is left out.
+Sources: exact memorisation, probability and truth ratio (Maini et al. 2024, arXiv:2401.06121; Tirumala et al. 2022,
+arXiv:2205.10770). The end token is left out.
 """
 
 from collections.abc import Mapping, Sequence

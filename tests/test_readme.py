@@ -73,7 +73,7 @@ def method_of_your_own() -> tuple[str, str]:
 
 
 def test_the_method_of_the_page_gives_its_number() -> None:
-    """Card 00's token, logits (2, 1, 0, -1) and label 0: WGA with beta 1 is -.283444, with beta 0 -nll."""
+    """The token of logits (2, 1, 0, -1) and label 0: WGA with beta 1 is -.283444, with beta 0 -nll."""
     import torch
 
     names: dict[str, Any] = {"__name__": "page"}

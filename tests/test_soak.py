@@ -71,7 +71,7 @@ def test_gradient_ascent_wrecks_what_was_to_stay_and_npo_does_not(tmp_path: Path
 
 
 def test_continued_pretraining_learns_the_domain_and_replay_holds_general_text(tmp_path: Path, smollm2: Path) -> None:
-    """Card 06, proof 4: the domain's loss falls by more than 0.3 nats; general loss rises less with replay than without."""
+    """The domain's loss falls by more than 0.3 nats; general loss rises less with replay than without."""
     alone = "data.train=[{source: pydoc, split: train, n: 320, seed: 0}]"
     change = {}
     for name, words in (("replay", ()), ("alone", (alone,))):

@@ -90,7 +90,7 @@ def row_mean(values: "Tensor", total: "Tensor | None" = None) -> "Tensor":
 def kl_from_reference(model: Any, reference: "Reference", tokens: Tokens, total: "Tensor | None" = None) -> "Tensor":
     """KL(reference || model) of the next token, mean over the labelled places: ().
 
-    Prompt and padding rows do not count (the public code averages over them too, card 00).
+    Prompt and padding rows do not count (the public code averages over them too).
     """
     inputs = {"input_ids": tokens.input_ids, "attention_mask": tokens.attention_mask}
     where = tokens.labels[:, 1:] != -100

@@ -38,7 +38,7 @@ def test_train_rows_and_scored_rows_agree_whatever_the_generator() -> None:
 
 
 def test_wrong_answers_are_in_the_other_wordings_form() -> None:
-    """The truth ratio sets the right answer in other words against wrong ones in the same words (card 00)."""
+    """The truth ratio sets the right answer in other words against wrong ones in the same words."""
     for row in made(people=2, facts=6):
         assert all(wrong.replace(row["value"], "") != row["answer_again"] for wrong in row["wrong_answers"])
         relation = RELATIONS[row["item_id"].partition("/")[2]]

@@ -1,4 +1,4 @@
-"""Packing invariants (card 06): every token once and in order, documents apart or together as asked."""
+"""Packing invariants: every token once and in order, documents apart or together as asked."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""temper variance: numbers by hand, references, coverage by simulation, and what card 09 claims of simulated runs."""
+"""temper variance: numbers by hand, references, coverage by simulation, and what is claimed of simulated runs."""
 
 import io
 import json
@@ -191,7 +191,7 @@ def simulated(runs: int, checkpoints: int, seed: int, n: int = 500) -> np.ndarra
 
 
 def test_on_simulated_runs_the_probability_shows_what_accuracy_hides() -> None:
-    """Card 09: sigma of accuracy is the simulation's, SNR(p_gold) > SNR(accuracy), mon(p_gold) >= mon(accuracy).
+    """In simulated runs sigma of accuracy is the simulation's, SNR(p_gold) > SNR(accuracy), mon(p_gold) >= mon(accuracy).
 
     Neither the unnormalised probability nor a wrong option's would pass: the first has the letter mass for noise, the
     second falls as ability rises.

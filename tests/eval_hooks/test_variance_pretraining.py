@@ -1,6 +1,6 @@
 """Five small models trained from five seeds: in cloze form they know their corpus early, in letters they guess on.
 
-Card 09's demonstration, smaller so that it takes seconds: a 0.5M-parameter Llama, 32 pairs of key and value, ten
+Madaan et al. 2024's demonstration, smaller so that it takes seconds: a 0.5M-parameter Llama, 32 pairs of key and value, ten
 checkpoints, the same four-option questions in both forms, scored, tabled and read as any run's are.
 """
 

@@ -24,7 +24,7 @@ from trainers.unlearn.pairing import Pairs, PairsCollator, batch_of
 
 Load = Callable[..., Recipe]
 LOGITS = torch.tensor([2.0, 1.0, 0.0, -1.0])
-"""Card 00's token: label 0 has p .643914, nll .440190."""
+"""The token of the examples: label 0 has p .643914, nll .440190."""
 
 
 def test_the_cards_worked_numbers() -> None:

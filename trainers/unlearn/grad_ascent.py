@@ -2,7 +2,7 @@
 
     L = - mean_t nll_t
 
-Jang et al. 2022, arXiv:2210.01504, section 3.1; card 00. It is the baseline that must wreck utility: nothing bounds it.
+Jang et al. 2022, arXiv:2210.01504, section 3.1. It is the baseline that must wreck utility: nothing bounds it.
 """
 
 from dataclasses import dataclass

@@ -2,7 +2,7 @@
 
     L = - gamma mean_t nll_t(forget) + alpha L_retain
 
-Liu et al. 2022, arXiv:2203.12817; defaults of card 00 (open-unlearning).
+Liu et al. 2022, arXiv:2203.12817; defaults of open-unlearning.
 """
 
 from dataclasses import dataclass

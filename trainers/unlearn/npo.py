@@ -2,7 +2,7 @@
 
     L = gamma * -(2 / beta) mean log sigmoid( beta (S - S_ref) ) + alpha L_retain,    S = sum_t nll_t
 
-Zhang et al. 2024, arXiv:2404.05868, equation 3; defaults of card 00. Worked by hand, beta 0.1: S = S_ref gives
+Zhang et al. 2024, arXiv:2404.05868, equation 3; defaults of open-unlearning. Worked by hand, beta 0.1: S = S_ref gives
 (2 / 0.1) ln 2 = 13.862944; S = 2 against S_ref = 1 gives 12.887933.
 """
 

@@ -26,7 +26,7 @@ class ForgetBatch:
 class Pairs(Dataset[dict[str, Any]]):
     """Item i is row i of the forget side, with a row of the retain side drawn uniformly with replacement.
 
-    So an epoch goes once over what is to be forgotten (card 00). The draw depends on seed, epoch and i alone: a resumed
+    So an epoch goes once over what is to be forgotten. The draw depends on seed, epoch and i alone: a resumed
     run, or one on other ranks, draws the same.
     """
 

@@ -2,8 +2,8 @@
 
     L = gamma * -(2 / beta) mean log sigmoid( beta (S / |y| - delta) ) + alpha L_retain,    S = sum_t nll_t
 
-Fan et al. 2024, arXiv:2410.07163, equation 4; `delta` is the paper's gamma / beta; defaults of card 00. Worked by hand:
-S = 2, |y| = 4, beta 4.5, delta 0: -(2 / 4.5) log sigmoid(2.25) = 0.044536.
+Fan et al. 2024, arXiv:2410.07163, equation 4; `delta` is the paper's gamma / beta; defaults of open-unlearning.
+Worked by hand: S = 2, |y| = 4, beta 4.5, delta 0: -(2 / 4.5) log sigmoid(2.25) = 0.044536.
 """
 
 from dataclasses import dataclass

@@ -1,7 +1,7 @@
 """The form of a reply, whatever it says: by default reasoning, then `</think> <answer>..</answer>`, each tag once.
 
 `format` in a row is a regular expression that the whole reply must match instead. After the format reward of Shrestha
-et al. 2025, arXiv:2505.13718 (card 58).
+et al. 2025, arXiv:2505.13718.
 """
 
 import re
