@@ -3,9 +3,9 @@
     L = gamma mean_t |h_t - c u|^2 / d + alpha mean_t |h_t - h_t^ref|^2 / d,    h the output of one layer
 
 Li et al. 2024, arXiv:2403.03218, section 4; u uniform in [0, 1)^d, normalised, drawn once; open-unlearning's defaults.
-Only answer tokens count. Layers before and after the chosen one are trained as the recipe's adapter says: the paper's choice
-of matrices is `adapter: {target_modules: [down_proj], layers_to_transform: [5, 6, 7]}`. Worked by hand: h = (1, 0),
-u = (0, 1), c = 2: (1 + 4) / 2 = 2.5.
+Only answer tokens count. Layers before and after the chosen one are trained as the recipe's adapter says: the paper's
+choice of matrices is `adapter: {target_modules: [down_proj], layers_to_transform: [5, 6, 7]}`. Worked by hand:
+h = (1, 0), u = (0, 1), c = 2: (1 + 4) / 2 = 2.5.
 """
 
 from dataclasses import dataclass
