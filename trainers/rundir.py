@@ -73,7 +73,10 @@ def _in_use(folder: Path) -> str:
 
 def is_free(folder: Path) -> bool:
     """Whether a new run may have a folder: it is not there, or holds nothing but what `temper data` leaves."""
-    return not os.path.lexists(folder) or (folder.is_dir() and entries(folder) <= {MANIFEST})
+    try:
+        return not os.path.lexists(folder) or (folder.is_dir() and entries(folder) <= {MANIFEST})
+    except PermissionError:  # whose content is not for this user is somebody's
+        return False
 
 
 def entries(folder: Path) -> frozenset[str]:
