@@ -8,7 +8,7 @@ from typing import Any
 
 from eval_hooks import EvalError
 from eval_hooks.files import checkpoints, read_json
-from eval_hooks.storage.reading import SHOW
+from eval_hooks.storage.reading import SHOW, lacks_memory
 from trainers import TrainError
 from trainers.cache import cache_dir, check_kept, is_kept, keep
 from trainers.fetch import MODELS, fetch
@@ -70,7 +70,7 @@ def _folder(folder: Path) -> Located:
         return Located(base=base if base not in MODELS else str(fetch(base)), adapter=folder)
     if not (folder / "config.json").is_file():
         raise TrainError(f"model.path {str(folder)!r}: neither config.json nor adapter_config.json in that folder")
-    for name in ("config.json", "tokenizer_config.json", "generation_config.json"):
+    for name in ("tokenizer_config.json", "generation_config.json"):
         read_json(folder / name)
     for key, value in read_json(folder / "config.json").items():
         if "layer" in key and isinstance(value, int) and value > MOST_LAYERS:
@@ -275,9 +275,8 @@ class _Explained:
 
         A folder may hold anything: a file of another kind raises a dozen classes.
         """
-        if not isinstance(error, Exception) or isinstance(error, TrainError | EvalError | MemoryError):
-            return
-        if "out of memory" not in str(error).lower():
+        ours = isinstance(error, TrainError | EvalError)
+        if isinstance(error, Exception) and not ours and not lacks_memory(error):
             raise TrainError(f"model.path {self.path!r}: {_next_step(error)}") from error
 
 

@@ -24,9 +24,14 @@ def reading(*folders: object) -> Iterator[None]:
         yield
     except Exception as error:
         ours = {kind.__module__.partition(".")[0] for kind in type(error).__mro__} & {*OURS, "click", "typer"}
-        if ours or isinstance(error, MemoryError) or "out of memory" in str(error).lower() or os.environ.get(SHOW):
+        if ours or lacks_memory(error) or os.environ.get(SHOW):
             raise
         raise EvalError(f"{', '.join(map(str, folders))}: {unreadable(error)}") from error
+
+
+def lacks_memory(error: BaseException) -> bool:
+    """Whether there was too little memory, as Python or torch says it."""
+    return isinstance(error, MemoryError) or "out of memory" in str(error).lower()
 
 
 def unreadable(error: BaseException) -> str:

@@ -25,12 +25,13 @@ class Commands(TyperGroup):
         try:
             return super().invoke(ctx)
         except people_errors() as error:
-            if os.environ.get("TEMPER_TRACEBACK"):
-                raise
             from eval_hooks.masking import masked_message
+            from eval_hooks.storage.reading import SHOW
             from eval_hooks.visible import visible
             from trainers.ranklog import failed
 
+            if os.environ.get(SHOW):
+                raise
             said = visible(masked_message(str(error)))
             typer.secho(said, fg=typer.colors.RED, err=True)
             failed(said)
