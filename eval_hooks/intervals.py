@@ -44,13 +44,13 @@ def times_drawn(index: np.ndarray) -> np.ndarray:
     return np.bincount(own.ravel(), minlength=index.size).reshape(index.shape).astype(float)
 
 
-def bootstrap_mean(values: np.ndarray, resamples: int = 10_000, seed: int = 0) -> Estimate:
-    """Mean of n values; percentile interval over resampled items (Efron 1979)."""
+def bootstrap_mean(values: np.ndarray, resamples: int = 10_000, seed: int = 0, alpha: float = 0.05) -> Estimate:
+    """Mean of n values; percentile interval at 1 - alpha over resampled items (Efron 1979)."""
     n = len(values)
     if n == 0:
         return missing("no items")
     means = np.concatenate([values[index].mean(axis=1) for index in resampled(n, resamples, seed)])
-    return percentile(float(values.mean()), means, n, f"paired bootstrap, {resamples} resamples")
+    return percentile(float(values.mean()), means, n, f"paired bootstrap, {resamples} resamples", alpha)
 
 
 def bootstrap(
@@ -70,11 +70,14 @@ def bootstrap(
     }
 
 
-def percentile(value: float | None, drawn: np.ndarray, n: int, method: str) -> Estimate:
-    """A number between the 2.5 and 97.5 % points of what its resamples gave; missing where it is undefined itself."""
+def percentile(value: float | None, drawn: np.ndarray, n: int, method: str, alpha: float = 0.05) -> Estimate:
+    """A number between the points of what its resamples gave that leave alpha / 2 out at each side.
+
+    Missing where it is undefined itself.
+    """
     if value is None or not np.isfinite(value):
         return missing("undefined on these items", n)
-    low, high = np.quantile(drawn[np.isfinite(drawn)], [0.025, 0.975])
+    low, high = np.quantile(drawn[np.isfinite(drawn)], [alpha / 2, 1 - alpha / 2])
     return Estimate(value=float(value), low=float(low), high=float(high), n=n, method=method)
 
 

@@ -17,8 +17,9 @@ from eval_hooks.calibration.nll import nll
 from eval_hooks.calibration.resampled import spread
 from eval_hooks.estimate import Estimate, missing
 from eval_hooks.intervals import Z
-from eval_hooks.retention import gold_logp, paired, verdict
+from eval_hooks.retention import gold_logp, of_run, paired, verdict
 from eval_hooks.retention.flips import e_value, e_value_drop
+from eval_hooks.retention.spending import ALONE, Look
 from eval_hooks.retention.strata import mean_of_all
 from eval_hooks.table import chance, column, noise_of, probabilities
 from eval_hooks.waves import LOOKS, Drawn
@@ -34,7 +35,7 @@ Number = Callable[[np.ndarray], float | None]
 
 
 def summarise_part(
-    table: pa.Table, drawn: Drawn, *, entry: dict[str, Any], margin: float, baseline_step: int
+    table: pa.Table, drawn: Drawn, *, entry: dict[str, Any], margin: float, baseline_step: int, look: Look = ALONE
 ) -> dict[str, Any]:
     """The whole entry, from what holds of any choice task (`entry`). Raises EvalError for tables that are no pair."""
     scored = drawn.items
@@ -56,7 +57,8 @@ def summarise_part(
         "accuracy": _shifted(delta, right).as_dict(),
         "accuracy_macro": missing("the items are drawn by margin, not by subject", len(scored)).as_dict(),
         "retention": {**_retention(table, before, drawn, delta, right, guess), "margin": margin,
-                      "baseline_step": baseline_step, "verdict": verdict(delta, margin)},
+                      "baseline_step": baseline_step, "delta_run": of_run(delta, look),
+                      "verdict": verdict(delta, margin)},
         "calibration": {
             **dict.fromkeys(WHOLE_ONLY, missing("not had from a part of the items", len(scored)).as_dict()),
             "ece": _resampled(moved_ece(drawn, before, table), drawn).as_dict(),

@@ -15,6 +15,7 @@ from eval_hooks.estimate import Estimate, missing
 from eval_hooks.intervals import bootstrap, bootstrap_mean, ratio, share
 from eval_hooks.part import summarise_part
 from eval_hooks.retention import retention
+from eval_hooks.retention.spending import ALONE, Look
 from eval_hooks.retention.subjects import by_group
 from eval_hooks.table import RECALL_METRICS, chance, column, facts_of, kind_of, marks
 from eval_hooks.tasks.categories import CATEGORY_OF
@@ -35,9 +36,11 @@ def summarise_task(
     drawn: Drawn | None = None,
     validation: pa.Table | None = None,
     temperature_split: str | None = None,
+    look: Look = ALONE,
 ) -> dict[str, Any]:
     """The entry of one task: accuracy, calibration, and retention where there is a baseline.
 
+    `look` says what this evaluation may claim, being one of several.
     `drawn` says how the items were drawn, where they were scored in waves; `validation` holds the items of the split
     that a temperature is fitted on. Raises EvalError for tables that are no pair.
     """
@@ -53,7 +56,7 @@ def summarise_task(
         "first_prompt": first_prompt,
     }
     if drawn is not None and not drawn.whole:
-        return summarise_part(table, drawn, entry=entry, margin=margin, baseline_step=baseline_step)
+        return summarise_part(table, drawn, entry=entry, margin=margin, baseline_step=baseline_step, look=look)
     correct = marks(table)
     n, right = len(correct), accuracy(correct)
     paired = baseline is not None and right.value is not None
@@ -63,7 +66,7 @@ def summarise_task(
         "of": n,
         "waves": drawn.record() if drawn else None,
         "accuracy": right.as_dict(),
-        "retention": retention(baseline, table, margin, chance(table), baseline_step) if paired else None,
+        "retention": retention(baseline, table, margin, chance(table), baseline_step, look) if paired else None,
         **facts_of(table),
     }
     if kind == "recall":

@@ -1,18 +1,21 @@
 """What was lost: the same items before and after, paired."""
 
+from dataclasses import replace
+
 import numpy as np
 import pyarrow as pa
+from scipy.stats import norm
+from scipy.stats import t as student
 
 from eval_hooks.errors import EvalError
 from eval_hooks.estimate import Estimate, missing
-from eval_hooks.intervals import Z, bootstrap, bootstrap_mean, ratio, wilson
+from eval_hooks.intervals import bootstrap, bootstrap_mean, ratio, wilson
 from eval_hooks.retention.flips import e_value, e_value_drop, mcnemar_exact
 from eval_hooks.retention.interval import paired_change
+from eval_hooks.retention.power import Z_POWER
+from eval_hooks.retention.spending import ALONE, ALPHA, Look
 from eval_hooks.retention.subjects import clustered_mean
 from eval_hooks.table import column, kind_of, marks, noise_of
-
-POWER_80 = 2.80
-"""z(97.5 %) + z(80 %)."""
 
 
 def paired(before: pa.Table, after: pa.Table) -> None:
@@ -28,12 +31,13 @@ def paired(before: pa.Table, after: pa.Table) -> None:
             )
 
 
-def minimum_detectable(flips: int, n: int) -> float:
-    """Smallest change seen with 80 % power at two-sided 5 %.
+def minimum_detectable(flips: int, n: int, alpha: float = ALPHA) -> float:
+    """Smallest change seen with 80 % power, tested two-sided at alpha.
 
-    2.80 sqrt(p / n), p the Wilson upper bound of the share that flips.
+    (z(1 - alpha / 2) + z(80 %)) sqrt(p / n), p the Wilson upper bound of the share that flips; 1 at alpha 0.
     """
-    return float(POWER_80 * np.sqrt(wilson(flips, n)[1] / n))
+    z = float(norm.isf(alpha / 2)) + Z_POWER
+    return min(1.0, float(z * np.sqrt(wilson(flips, n)[1] / n)))
 
 
 def chance_corrected(before: np.ndarray, after: np.ndarray, chance: float) -> Estimate:
@@ -62,6 +66,11 @@ def verdict(delta: Estimate, margin: float) -> str:
     return "kept" if delta.low > -margin else "undecided"
 
 
+def of_run(estimate: Estimate, look: Look) -> dict[str, object]:
+    """The interval of a look as one of its run's."""
+    return {"low": estimate.low, "high": estimate.high, "level": look.level, "looks": look.looks, "alpha": look.alpha}
+
+
 def gold_logp(table: pa.Table) -> np.ndarray:
     """Raw log-probability of the right option, (n,)."""
     return np.array(
@@ -72,29 +81,49 @@ def gold_logp(table: pa.Table) -> np.ndarray:
     )
 
 
-def delta_estimate(before: np.ndarray, after: np.ndarray) -> Estimate:
-    """Mean of after - before with its paired interval.
+def delta_estimate(before: np.ndarray, after: np.ndarray, alpha: float = ALPHA) -> Estimate:
+    """Mean of after - before with its paired interval at 1 - alpha.
 
-    Items right or wrong have that of their counts (`interval`). Scores between are resampled; where none of them
-    changed, the Wilson bound of the share that changes stands for an interval of width 0.
+    Items right or wrong have that of their counts (`interval`). Of scores between it is the wider of the bootstrap's,
+    whose resamples end somewhere, and Student's; where none of them changed, the Wilson bound of the share that changes
+    stands for an interval of width 0. At alpha 0 it is all there is.
     """
     n = len(before)
     if n and np.isin(before, (0, 1)).all() and np.isin(after, (0, 1)).all():
-        return paired_change(int((before > after).sum()), int((after > before).sum()), n)
+        return paired_change(int((before > after).sum()), int((after > before).sum()), n, 1 - alpha)
     if n and not (before != after).any():
-        bound = Z * Z / (n + Z * Z)
+        z2 = float(norm.isf(alpha / 2)) ** 2
+        bound = z2 / (n + z2) if np.isfinite(z2) else 1.0
         return Estimate(value=0.0, low=-bound, high=bound, n=n, method="no item changed: Wilson bound of their share")
-    return bootstrap_mean(after.astype(float) - before.astype(float))
+    return _of_scores(after.astype(float) - before.astype(float), alpha)
+
+
+def _of_scores(change: np.ndarray, alpha: float) -> Estimate:
+    found, n = bootstrap_mean(change, alpha=alpha), len(change)
+    if found.low is None or found.high is None or n < 2:
+        return found
+    half = float(student.isf(alpha / 2, n - 1) * change.std(ddof=1) / np.sqrt(n))
+    mean = float(change.mean())
+    return replace(
+        found,
+        low=max(-1.0, min(found.low, mean - half)),
+        high=min(1.0, max(found.high, mean + half)),
+        method=f"wider of Student's and {found.method}",
+    )
 
 
 def retention(
-    before: pa.Table, after: pa.Table, margin: float, chance: float, baseline_step: int = 0
+    before: pa.Table, after: pa.Table, margin: float, chance: float, baseline_step: int = 0, look: Look = ALONE
 ) -> dict[str, object]:
-    """The `retention` entry of a summary. Raises EvalError for tables that are no pair."""
+    """The `retention` entry of a summary. Raises EvalError for tables that are no pair.
+
+    `delta` is the interval of this one look at 95 %; the verdict is that of `delta_run`, which holds together with the
+    intervals of all the looks of the run.
+    """
     paired(before, after)
     a, b = marks(before), marks(after)
     lost, gained = int((a > b).sum()), int((b > a).sum())
-    delta = delta_estimate(a, b)
+    delta, over_run = delta_estimate(a, b), delta_estimate(a, b, look.alpha)
     logp = (
         bootstrap_mean(gold_logp(after) - gold_logp(before))
         if kind_of(after) == "choice"
@@ -105,6 +134,7 @@ def retention(
         "lost": lost,
         "gained": gained,
         "delta": delta.as_dict(),
+        "delta_run": of_run(over_run, look),
         "delta_clustered": _by_subjects(after, b - a).as_dict(),
         "mcnemar_p": mcnemar_exact(lost, gained),
         "e_value": e_value(lost, gained),
@@ -112,9 +142,9 @@ def retention(
         "chance_corrected": chance_corrected(a, b, chance).as_dict(),
         "delta_logp_gold": logp.as_dict(),
         "noise_flips": noise_of(before),
-        "minimum_detectable": minimum_detectable(lost + gained, len(a)),
+        "minimum_detectable": minimum_detectable(lost + gained, len(a), look.alpha),
         "margin": margin,
-        "verdict": verdict(delta, margin),
+        "verdict": verdict(over_run, margin),
     }
 
 

@@ -31,7 +31,9 @@ Counts = Any
 
 
 def paired_change(lost: int, gained: int, n: int, level: float = 0.95) -> Estimate:
-    """(gained - lost) / n of n paired items with its interval; n is at least 1."""
+    """(gained - lost) / n of n paired items with its interval; n is at least 1. At level 1 it is all there is."""
+    if level >= 1:
+        return Estimate(value=(gained - lost) / n, low=-1.0, high=1.0, n=n, method="nothing may be claimed any more")
     low, high = change_interval(lost, gained, n, level)
     return Estimate(value=(gained - lost) / n, low=float(low), high=float(high), n=n, method=METHOD)
 

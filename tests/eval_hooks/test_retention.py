@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from scipy.stats import binomtest
+from scipy.stats import binomtest, ttest_1samp
 from statsmodels.stats.contingency_tables import mcnemar
 from statsmodels.stats.proportion import proportion_confint
 
@@ -108,13 +108,22 @@ def test_under_no_change_the_exact_test_and_the_e_value_keep_their_level() -> No
     assert np.mean([e_value(int(b), int(f - b)) >= 20 for b, f in zip(lost, flips, strict=True)]) <= 0.05
 
 
-def test_scores_between_right_and_wrong_are_resampled() -> None:
-    """Parts of right have no counts of items lost and gained; without a change the interval still has width."""
+def test_scores_between_right_and_wrong_have_the_wider_of_bootstrap_and_student() -> None:
+    """Parts of right have no counts of items lost and gained; without a change the interval still has width.
+
+    At a level that 10,000 resamples cannot show, one in 100,000, Student's interval is the wider.
+    """
     rng = np.random.default_rng(4)
     before = rng.choice([0.0, 0.5, 1.0], size=250)
     after = np.where(rng.uniform(size=250) < 0.2, rng.choice([0.0, 0.5, 1.0], size=250), before)
     found = delta_estimate(before, after)
-    assert found == bootstrap_mean(after - before)
+    change = after - before
+    drawn, interval = bootstrap_mean(change), ttest_1samp(change, 0).confidence_interval(0.95)
+    assert found.low == pytest.approx(min(drawn.low, interval.low), abs=1e-12)
+    assert found.high == pytest.approx(max(drawn.high, interval.high), abs=1e-12)
+    assert delta_estimate(before, after, 1e-5).low == pytest.approx(
+        ttest_1samp(change, 0).confidence_interval(1 - 1e-5).low, abs=1e-12
+    )
     assert found.low < found.value < found.high
     same = delta_estimate(before, before)
     assert same.high == pytest.approx(1.959964**2 / (250 + 1.959964**2), abs=1e-6) and same.low == -same.high
