@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from eval_hooks.config import Action, Budget
-from eval_hooks.intervals import Z
+from eval_hooks.retention.spending import Plan
 
 ALONE: tuple[Action, ...] = ("report", "stop", "lr")
 """Actions that need nobody but the callback."""
@@ -15,6 +15,7 @@ ONCE: tuple[Action, ...] = ("replay", "kl")
 def crossed(budget: Budget, summary: Mapping[str, Any]) -> list[str]:
     """One sentence for each limit that is proven to be broken; empty where none is.
 
+    The bounds are those of the run (`delta_run`, `ece_rise_run`, `accuracy_run`), which hold at all its looks together.
     Accuracy: the whole interval of the paired change lies below -accuracy_drop. ECE: the lower bound of its rise lies
     above ece_rise. Target: the upper bound of its accuracy lies below target_floor.
     """
@@ -23,28 +24,35 @@ def crossed(budget: Budget, summary: Mapping[str, Any]) -> list[str]:
         if task.get("status") == "failed":
             continue
         if task.get("role") == "target":
-            high = bound(task.get("accuracy"), "high", budget.confidence) if task.get("goal", "up") == "up" else None
+            high = _bound(task, "accuracy", "high") if task.get("goal", "up") == "up" else None
             if budget.target_floor is not None and high is not None and high < budget.target_floor and summary["step"]:
                 reasons.append(f"{name}: accuracy is under {budget.target_floor:g} (at most {high:.4f})")
             continue
         retention = task.get("retention") or {}
-        high = bound(retention.get("delta"), "high", budget.confidence)
+        high = _bound(retention, "delta", "high")
         if budget.accuracy_drop is not None and high is not None and high < -budget.accuracy_drop:
             reasons.append(f"{name}: accuracy fell by more than {budget.accuracy_drop:g} (change at most {high:+.4f})")
-        low = bound(retention.get("ece_rise"), "low", budget.confidence)
+        low = _bound(retention, "ece_rise", "low")
         if budget.ece_rise is not None and low is not None and low > budget.ece_rise:
             reasons.append(f"{name}: ECE rose by more than {budget.ece_rise:g} (at least {low:+.4f})")
     return reasons
 
 
-def bound(estimate: Mapping[str, Any] | None, end: str, confidence: float) -> float | None:
-    """One end of an interval at another level than 95 %: its half-width in proportion of the normal quantiles."""
-    if not estimate or estimate["value"] is None or estimate[end] is None:
-        return None
-    from scipy.stats import norm
+def _bound(entry: Mapping[str, Any], name: str, end: str) -> float | None:
+    """One end of the run's interval; of an entry that has none, of the one look's."""
+    found = entry.get(f"{name}_run") or entry.get(name) or {}
+    return found.get(end)
 
-    scale = float(norm.ppf((1 + confidence) / 2)) / Z
-    return float(estimate["value"] + scale * (estimate[end] - estimate["value"]))
+
+def plan_of(budget: Budget, between: int | None, runs: int) -> Plan:
+    """How a run spends its chance of a wrong word, being one of the runs of a pipeline.
+
+    Loss of accuracy, rise of ECE and a target's floor are each proven one-sidedly, with half of alpha: two limits may
+    be wrong in alpha of runs, three with two thirds of it.
+    """
+    limits = sum(limit is not None for limit in (budget.accuracy_drop, budget.ece_rise, budget.target_floor))
+    alpha = (1 - budget.confidence) * min(1.0, 2 / max(1, limits)) / runs
+    return Plan(alpha=alpha, between=between, final_share=budget.final_share)
 
 
 def judged(budget: Budget, reasons: list[str], before: Mapping[str, Any], taken: int, more: bool) -> dict[str, Any]:

@@ -5,32 +5,39 @@ pocket = {"task": "pocket", "variant": "olmes_cf", "shots": 0}
 trainer.add_callback(CheckpointEval(retain=[pocket], every=100, budget={"accuracy_drop": 0.02, "action": "stop"}))
 """
 
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal, get_args, get_type_hints
+from typing import Any, Literal, get_args
 
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
 from eval_hooks.bounded import Call
-from eval_hooks.budget import ALONE, crossed, judged, slow
+from eval_hooks.budget import ALONE, crossed, judged, plan_of, slow
 from eval_hooks.catalog import Judge
-from eval_hooks.config import Action, Budget, Lr, Role, TaskSpec, kept_margin
+from eval_hooks.config import Action, Budget, Role, kept_margin
+from eval_hooks.control.given import Entry, budget_of, entries_of
+from eval_hooks.control.ledger import spend
 from eval_hooks.cost import Cost
 from eval_hooks.errors import EvalError
 from eval_hooks.evaluate import Bar, HeldOut, Pass, autocast, evaluate, has_base, note
 from eval_hooks.files import beside_checkpoint, evaluations, saved_at, summary_of
-from eval_hooks.forward import Progress, no_progress
+from eval_hooks.forward import Progress
 from eval_hooks.gather import whole_weights
 from eval_hooks.generate import check_writes
 from eval_hooks.known import Known
-from eval_hooks.names import RULE, alike, is_name
+from eval_hooks.names import RULE, is_name
+from eval_hooks.progress import progress_bar, silent_bar
 from eval_hooks.ranks import AbandonedError, anywhere, from_writer
 from eval_hooks.ready import Reader, Ready, load_items, reader_of, ready
+from eval_hooks.retention.reach import reach
+from eval_hooks.retention.spending import ALONE as ONE_LOOK
+from eval_hooks.retention.spending import Look, Plan
 from eval_hooks.track import Tracker, show_summary
-from eval_hooks.waves import ALPHA, Looks
+from eval_hooks.waves import Looks
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,9 +48,6 @@ class Due:
     step: int
     """Of this run."""
     reason: str
-
-
-Entry = TaskSpec | Mapping[str, Any] | str
 
 
 class CheckpointEval(TrainerCallback):
@@ -82,13 +86,13 @@ class CheckpointEval(TrainerCallback):
         on_begin: Callable[[int], None] | None = None,
         on_summary: Callable[[dict[str, Any]], None] | None = None,
     ) -> None:
-        self.entries = _entries(tasks, retain)
+        self.entries = entries_of(tasks, retain)
         self.every, self.out = every, Path(out)
         self.held_out, self.judges = held_out or {}, judges or {}
         if wrong := [name for name in self.held_out if not is_name(name)]:
             raise EvalError(f"held_out: {', '.join(map(repr, wrong))}: no name of a validation set; {RULE}")
         self._items = [load_items(spec, (rows or {}).get(spec.called)) for spec, _ in self.entries]
-        self.budget = _budget(budget)
+        self.budget = budget_of(budget)
         self.margin = kept_margin(margin, self.budget)
         if cost_limit is not None and order == "full":
             raise EvalError(
@@ -113,6 +117,12 @@ class CheckpointEval(TrainerCallback):
         """Task -> step of the evaluation it is paired with; default: the first of this run."""
         self.tokenizer: Any = None
         """Tokenizer to ask with, where the model's own may not be that of the baseline."""
+        self.runs = 1
+        """Runs of the pipeline that this is one of: they share the chance of a wrong word."""
+        self.planned: int | float | str | None = every
+        """`every` of the run, where that is not how often this callback measures."""
+        self.open_ended = False
+        """Whether nobody knows how often the run will be measured."""
         self.fill = False
         """What an evaluation on disk has already stays, and only the rest is measured."""
         self.stopped: str | None = None
@@ -199,10 +209,7 @@ class CheckpointEval(TrainerCallback):
 
     def between(self, state: TrainerState) -> int:
         """How many evaluations there are between step 0 and the end."""
-        if self.every == "epoch":
-            return max(0, int(state.num_train_epochs) - 1)
-        period = self.period(state.max_steps)
-        return (state.max_steps - 1) // period if period else 0
+        return between_ends(self.every, state)
 
     def folder(self, step: int) -> Path:
         """Where the evaluation at a step of this run is."""
@@ -219,7 +226,9 @@ class CheckpointEval(TrainerCallback):
         own = {task.name: self.folder(0) for task in self.tasks} if step else {}
         before = {name: self.out / "evals" / f"step-{at}" for name, at in self.baselines.items()}
         between = 0 < step < state.max_steps and not at_end
-        looks = self._looks(state) if between and self.order == "waves" else None
+        spending = self._spend(state, final=not between) if writes else None
+        may_claim = self._may_claim(spending)
+        looks = self._looks(may_claim["retain"]) if between and self.order == "waves" else None
         self._whole = looks is None
         last = self._last(state, step - 1)
         run = Pass(
@@ -235,8 +244,10 @@ class CheckpointEval(TrainerCallback):
             last=self.out / "evals" / f"step-{last['step']}" if last else None,
             cost=self.cost,
             counts=between,
-            after=self.between(state) + 1 if step == 0 else 0,
+            foreseen=self._foreseen(state) if step == 0 else {},
             baselines={**own, **before},
+            may_claim=may_claim,
+            spending=spending,
             margin=self.margin,
             samples=self.samples,
             autocast=autocast(args),
@@ -291,12 +302,50 @@ class CheckpointEval(TrainerCallback):
 
     def _missing(self, step: int) -> bool:
         """Whether a step has no evaluation, as the writing rank sees it."""
-        return from_writer(not (self.folder(step) / "summary.json").is_file())
+        return from_writer(self._missing_here(step))
 
-    def _looks(self, state: TrainerState) -> Looks:
-        """When scoring in waves may end; the chance of an error is split over all such evaluations."""
+    def _missing_here(self, step: int) -> bool:
+        return not (self.folder(step) / "summary.json").is_file()
+
+    def plan(self, state: TrainerState) -> Plan:
+        """How this run spends its chance of a wrong word."""
+        between = None if self.open_ended else between_ends(self.planned, state)
+        return plan_of(self.budget, between, self.runs)
+
+    def _spend(self, state: TrainerState, final: bool) -> dict[str, Any] | None:
+        """What the evaluation at this step may spend, as its summary says it; None at a start: nothing changed."""
+        step = state.global_step
+        if step == 0 and (not self.offset or not self._missing_here(0)):
+            return None
+        plan = self.plan(state)
+        here, spent = spend(self.out, self.offset, plan, self.offset + step, final)
+        return {"alpha": plan.alpha, "here": here, "spent": spent, "looks": plan.looks}
+
+    def _may_claim(self, spending: Mapping[str, Any] | None) -> dict[str, Look]:
+        """What an evaluation may claim of a task, by role: the tasks of a role share what it may spend."""
+        if spending is None:
+            return {"target": ONE_LOOK, "retain": ONE_LOOK}
+        of_role = Counter(role for _, role in self.entries)
+        return {
+            role: Look(
+                alpha=spending["here"] / max(1, of_role[role]), level=self.budget.confidence, looks=spending["looks"]
+            )
+            for role in get_args(Role)
+        }
+
+    def _looks(self, look: Look) -> Looks:
+        """When scoring in waves may end."""
         drop = self.budget.accuracy_drop
-        return Looks(allowed=self.margin if drop is None else drop, alpha=ALPHA / max(1, self.between(state)))
+        return Looks(allowed=self.margin if drop is None else drop, alpha=look.alpha)
+
+    def _foreseen(self, state: TrainerState) -> dict[str, Any]:
+        """What is known of the evaluations that follow step 0: how many, and what they will be able to say."""
+        retained = {task.name: len(task) for task in self.tasks if task.role == "retain"}
+        plan = self.plan(state)
+        return {
+            "evaluations": self.between(state) + 1,
+            "kept": {name: asdict(reach(n, self.margin, plan, len(retained))) for name, n in retained.items()},
+        }
 
     def _taken_before(self, state: TrainerState) -> int:
         """How often a resumed run's budget has acted."""
@@ -341,63 +390,16 @@ class CheckpointEval(TrainerCallback):
         return action
 
 
+def between_ends(every: int | float | str | None, state: TrainerState) -> int:
+    """How many evaluations `every` makes between step 0 and the end."""
+    if every == "epoch":
+        return max(0, int(state.num_train_epochs) - 1)
+    period = period_of(every, state.max_steps)
+    return (state.max_steps - 1) // period if period else 0
+
+
 def period_of(every: int | float | str | None, max_steps: int) -> int | None:
     """Steps between evaluations as `every` says it; None: only at the ends (or at epochs)."""
     if isinstance(every, float) and every <= 1.0:
         return max(1, round(every * max_steps))
     return int(every) if isinstance(every, int | float) else None
-
-
-def _entries(tasks: Sequence[Entry], retain: Sequence[Entry]) -> list[tuple[TaskSpec, Role]]:
-    out: list[tuple[TaskSpec, Role]] = [*((_spec(t), "target") for t in tasks), *((_spec(t), "retain") for t in retain)]
-    names = [spec.called for spec, _ in out]
-    if twice := alike(names):
-        raise EvalError(f"two tasks are called {sorted(set(twice))} (capitals aside); give one of them a `name`")
-    return out
-
-
-def _spec(entry: Entry) -> TaskSpec:
-    """A task entry in any of its three forms. Raises EvalError for an unknown key."""
-    if isinstance(entry, TaskSpec):
-        return entry
-    try:
-        return TaskSpec(task=entry) if isinstance(entry, str) else TaskSpec(**entry)
-    except TypeError as error:
-        raise EvalError(
-            f"task entry {entry!r}: {str(error).removeprefix('TaskSpec.__init__() ')}; keys are those of "
-            "eval_hooks.config.TaskSpec"
-        ) from error
-
-
-def _budget(given: Budget | Mapping[str, Any] | None) -> Budget:
-    """A budget in any of its forms. Raises EvalError for a key, an action or a share that cannot be."""
-    if isinstance(given, Budget):
-        return given
-    hints, values = get_type_hints(Budget), dict(given or {})
-    if unknown := values.keys() - hints.keys():
-        raise EvalError(f"budget: no such key: {', '.join(sorted(unknown))}; there are: {', '.join(hints)}")
-    actions = get_args(hints["action"])
-    if values.get("action", "report") not in actions:
-        raise EvalError(f"budget.action {values['action']!r}: alone the callback can {', '.join(ALONE)}")
-    if isinstance(values.get("lr"), Mapping):
-        values["lr"] = Lr(**values["lr"])
-    for key in ("accuracy_drop", "ece_rise", "target_floor"):
-        share = values.get(key)
-        if share is not None and not (isinstance(share, int | float) and 0 <= share < 1):
-            raise EvalError(f"budget.{key} {share!r}: must be a share from 0 to below 1, as 0.02 for two points")
-    return Budget(**values)
-
-
-@contextmanager
-def progress_bar(total: int, description: str) -> Iterator[Progress]:
-    """A bar on standard error, gone when done."""
-    from tqdm.auto import tqdm
-
-    with tqdm(total=total, desc=description, leave=False, dynamic_ncols=True) as bar:
-        yield bar.update
-
-
-@contextmanager
-def silent_bar(total: int, description: str) -> Iterator[Progress]:
-    """For the ranks that nobody watches."""
-    yield no_progress

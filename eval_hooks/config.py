@@ -127,7 +127,10 @@ class Budget:
     target_floor: float | None = None
     """Accuracy under which no target may lie after step 0."""
     confidence: float = 0.95
-    """Level of the intervals that prove it."""
+    """Of all words of the run together: 0.95 lets one run in twenty say or do something wrong, however many evaluations
+    and tasks it has. What is not allowed is spent over them (`final_share`)."""
+    final_share: float = 0.8
+    """Part of it that the last evaluation may spend; those before it share the rest."""
     patience: int = 1
     """Evaluations in a row at which a limit has to be crossed."""
     action: Action = "report"

@@ -25,6 +25,7 @@ from eval_hooks.preference import PairItem, drawn_at_start, pairs_table, summari
 from eval_hooks.ranks import AbandonedError, from_writer, on_writer
 from eval_hooks.ready import Reader, Ready, digest
 from eval_hooks.retention.reading import flips_to_read
+from eval_hooks.retention.spending import ALONE, Look
 from eval_hooks.retention.strata import FEWEST
 from eval_hooks.summary import failed_task, summarise_loss, summarise_task
 from eval_hooks.table import column, loss_table, read_table, seconds_of, stamped, write_table
@@ -54,6 +55,10 @@ class Pass:
     """What is measured there already stays: where one run of a pipeline ends and the next starts, and for a watcher."""
     baselines: Mapping[str, Path] = field(default_factory=dict)
     """Task -> the evaluation it is paired with, for retention."""
+    may_claim: Mapping[str, Look] = field(default_factory=dict)
+    """Role -> what this evaluation may claim of a task of it, being one of the run's; default: as if it were alone."""
+    spending: Mapping[str, Any] | None = None
+    """What it spends of the run's chance of a wrong word; None at a start."""
     margin: float = MARGIN
     samples: int = 8
     autocast: str | None = None
@@ -72,8 +77,8 @@ class Pass:
     """What this evaluation is added to."""
     counts: bool = False
     """Whether it counts against the cost limit."""
-    after: int = 0
-    """How many evaluations are to follow, at step 0, where what they take is foreseen."""
+    foreseen: Mapping[str, Any] = field(default_factory=dict)
+    """At step 0: how many `evaluations` are to follow, and what they will be able to say."""
     keep_going: bool = True
     """A task that fails becomes a failed row; otherwise its error travels."""
 
@@ -96,11 +101,12 @@ def evaluate(run: Pass, model: Any, reader: Reader, step: int, tokens: int | Non
         "step": step, "tokens": tokens, "precision": precision(run, model), "shared_prefix": reason is None,
         "unshared": reason,
     }  # fmt: skip
+    summary["spending"] = run.spending or earlier.get("spending")
     summary |= {part: {**earlier.get(part, {}), **entries} for part, entries in found.items()}
     summary |= {"seconds": round(earlier.get("seconds", 0.0) + seconds, 3), "cost": run.cost.entry()}
-    if run.after:
+    if run.foreseen:
         each = seconds + sum(entry.get("seconds_saved", 0.0) for entry in summary["tasks"].values())
-        summary["foreseen"] = {"evaluations": run.after, "seconds": round(run.after * each, 3)}
+        summary["foreseen"] = {**run.foreseen, "seconds": round(run.foreseen["evaluations"] * each, 3)}
     if run.folder:
         if fitted := calibration_file(summary["tasks"]):
             write_atomic(run.folder / CALIBRATION, json.dumps(fitted, indent=1).encode())
@@ -267,6 +273,7 @@ def _task_entry(run: Pass, task: Ready, model: Any, reader: Reader, step: int, b
             drawn=drawn,
             validation=apart,
             temperature_split=None if waves else task.spec.temperature_split,
+            look=run.may_claim.get(task.role, ALONE),
         )
         flips = flips_to_read(before[0], table, asked) if before else []
         cut = sum(one.cut > 0 for one in task.choices)

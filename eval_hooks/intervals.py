@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator, Mapping
 
 import numpy as np
+from scipy.stats import norm
 
 from eval_hooks.estimate import Estimate, missing
 
@@ -10,20 +11,23 @@ Z = 1.959963984540054
 """97.5 % point of the normal distribution."""
 
 
-def wilson(successes: int, n: int) -> tuple[float, float]:
-    """Wilson score interval of a share (Wilson 1927)."""
-    share, z2 = successes / n, Z * Z
+def wilson(successes: int, n: int, alpha: float = 0.05) -> tuple[float, float]:
+    """Wilson score interval of a share at 1 - alpha (Wilson 1927); at alpha 0 it is all there is."""
+    z = Z if alpha == 0.05 else float(norm.isf(alpha / 2))
+    if not np.isfinite(z):
+        return 0.0, 1.0
+    share, z2 = successes / n, z * z
     centre = (share + z2 / (2 * n)) / (1 + z2 / n)
-    half = Z * np.sqrt(share * (1 - share) / n + z2 / (4 * n * n)) / (1 + z2 / n)
+    half = z * np.sqrt(share * (1 - share) / n + z2 / (4 * n * n)) / (1 + z2 / n)
     return max(0.0, min(share, float(centre - half))), min(1.0, max(share, float(centre + half)))
 
 
-def share(flags: np.ndarray) -> Estimate:
-    """Share of true among n, with its Wilson interval."""
+def share(flags: np.ndarray, alpha: float = 0.05) -> Estimate:
+    """Share of true among n, with its Wilson interval at 1 - alpha."""
     n = len(flags)
     if n == 0:
         return missing("no items")
-    low, high = wilson(int(flags.sum()), n)
+    low, high = wilson(int(flags.sum()), n, alpha)
     return Estimate(value=float(flags.mean()), low=low, high=high, n=n, method="wilson")
 
 

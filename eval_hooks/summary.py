@@ -14,8 +14,8 @@ from eval_hooks.config import MARGIN
 from eval_hooks.estimate import Estimate, missing
 from eval_hooks.intervals import bootstrap, bootstrap_mean, ratio, share
 from eval_hooks.part import summarise_part
-from eval_hooks.retention import retention
-from eval_hooks.retention.spending import ALONE, Look
+from eval_hooks.retention import of_run, retention
+from eval_hooks.retention.spending import ALONE, ALPHA, Look
 from eval_hooks.retention.subjects import by_group
 from eval_hooks.table import RECALL_METRICS, chance, column, facts_of, kind_of, marks
 from eval_hooks.tasks.categories import CATEGORY_OF
@@ -66,6 +66,7 @@ def summarise_task(
         "of": n,
         "waves": drawn.record() if drawn else None,
         "accuracy": right.as_dict(),
+        "accuracy_run": of_run(accuracy(correct, look.alpha), look),
         "retention": retention(baseline, table, margin, chance(table), baseline_step, look) if paired else None,
         **facts_of(table),
     }
@@ -107,13 +108,13 @@ def _of_options(
     }
 
 
-def accuracy(marks: np.ndarray) -> Estimate:
+def accuracy(marks: np.ndarray, alpha: float = ALPHA) -> Estimate:
     """Share of right items, or mean of what they earned where there are parts; missing where one earned nothing."""
     if np.isnan(marks).any():
         return missing(
             "the metric that decides says of an item neither right nor wrong, nor a part of right", len(marks)
         )
-    return share(marks) if np.isin(marks, (0, 1)).all() else bootstrap_mean(marks)
+    return share(marks, alpha) if np.isin(marks, (0, 1)).all() else bootstrap_mean(marks, alpha=alpha)
 
 
 def _mean_of(table: pa.Table, name: str) -> Estimate:

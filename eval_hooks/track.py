@@ -155,6 +155,8 @@ def flatten_summary(summary: Mapping[str, Any]) -> dict[str, Any]:
                 f"eval/{name}/retention/delta{end}": delta[key]
                 for end, key in (("", "value"), ("_low", "low"), ("_high", "high"))
             }
+    if spending := summary.get("spending"):
+        out["budget/alpha_spent"] = spending["spent"]
     for name, entry in summary.get("validation", {}).items():
         out |= {f"val/{name}/{key}": value["value"] for key, value in entry.items() if isinstance(value, Mapping)}
     return {key: value for key, value in out.items() if value is not None}

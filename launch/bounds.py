@@ -34,6 +34,7 @@ BOUNDS: dict[type, dict[str, Bound]] = {
         "ece_rise": SHARE,
         "target_floor": SHARE,
         "confidence": SHARE,
+        "final_share": SHARE,
         "patience": COUNT,
         "most": COUNT,
     },

@@ -13,6 +13,7 @@ from data_mix.config import DataConfig
 from eval_hooks.budget import slow
 from eval_hooks.callback import Due
 from eval_hooks.config import Action, Replay
+from eval_hooks.control import ledger
 from eval_hooks.files import checkpoints, evaluations, read_json, summary_of, write_json
 from eval_hooks.storage.inside import remove
 from trainers.catalog import STAGES
@@ -51,6 +52,7 @@ def carry_out(due: Due, place: Place) -> Taken:
             if step > back_to:
                 remove(folder, place.folder)  # weights that nobody should ship; what was measured of them is kept
         set_aside(place.root, "rolled-back", place.offset + back_to)
+        ledger.roll_back(place.root, place.offset, after=place.offset + back_to)
     taken = Taken(action=due.action, step=due.step, back_to=back_to, reason=due.reason)
     write_json(place.folder / FILE, {"taken": [asdict(one) for one in [*read(place.folder), taken]]})
     return taken

@@ -8,11 +8,11 @@ from typing import Any
 from rich.markup import escape
 from rich.table import Table
 
-from eval_hooks.callback import progress_bar
 from eval_hooks.config import TaskSpec
 from eval_hooks.evaluate import Pass
 from eval_hooks.evaluate import evaluate as measure
 from eval_hooks.generate import check_writes
+from eval_hooks.progress import progress_bar
 from eval_hooks.ready import load_items, reader_of, ready
 from eval_hooks.report.words import number, percent, unshared_words
 from eval_hooks.visible import terminal

@@ -12,6 +12,7 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
+from eval_hooks.control import ledger
 from eval_hooks.ranks import from_writer, on_writer
 from trainers import TrainError, announce, ranklog
 from trainers.checkpoints.ownership import check_own
@@ -92,7 +93,10 @@ def _stages(pipeline: Pipeline, claim: Claim, first: Run, resume: bool) -> int:
     for number, stage in enumerate(pipeline.stages):
         folder = stage_folder(root, number, stage.name)
         if not from_writer(main and finished(folder)):
-            place = Place(folder=folder, root=root, offset=begins[-1], baselines=baselines(pipeline, number, begins))
+            place = Place(
+                folder=folder, root=root, offset=begins[-1], baselines=baselines(pipeline, number, begins),
+                runs=judged(pipeline),
+            )  # fmt: skip
             if main:
                 (folder / "checkpoints").mkdir(parents=True, exist_ok=True)
                 announce(f"stage     {stage.name} ({number + 1} of {len(pipeline.stages)}), from step {begins[-1]}")
@@ -206,6 +210,11 @@ def baselines(pipeline: Pipeline, number: int, begins: Sequence[int]) -> Mapping
     return found
 
 
+def judged(pipeline: Pipeline) -> int:
+    """How many of its runs measure something, and so share the chance of a wrong word."""
+    return max(1, sum(bool(stage.recipe.eval.target or stage.recipe.eval.retain) for stage in pipeline.stages))
+
+
 def _retained(stage: PipelineStage) -> set[str]:
     return {spec.called for spec in stage.recipe.eval.retain}
 
@@ -240,6 +249,7 @@ def restart_at(root: Path, pipeline: Pipeline, name: str) -> None:
             raise TrainError(f"--resume: stage {names[number]} before {name} is not done; --resume alone goes on there")
         begin += steps_of(folder)
     aside = set_aside(root, name, begin)
+    ledger.begin_anew(root, begin)
     for number in range(at, len(names)):
         folder = stage_folder(root, number, names[number])
         if folder.is_dir():

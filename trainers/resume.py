@@ -11,6 +11,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from eval_hooks.callback import Due
+from eval_hooks.control import ledger
 from eval_hooks.files import (
     checkpoints,
     completed,
@@ -99,6 +100,7 @@ def fork(origin: Path, step: int, folder: Path, changed: Sequence[str]) -> None:
     if (origin / "metrics.jsonl").is_file():
         lines = lines_upto((origin / "metrics.jsonl").read_bytes().splitlines(keepends=True), step)
         write_atomic(folder / "metrics.jsonl", b"".join(lines))
+    ledger.copy_upto(origin, folder, step)
     if taken := [one for one in actions.read(origin) if one.step <= step]:
         write_json(folder / actions.FILE, {"taken": [asdict(one) for one in taken]})
     set_status(folder, "running", origin=f"{origin}:{step}", changed=changed)

@@ -146,6 +146,7 @@ def carry_out(run: Run, place: Place, resume: bool, wandb_run: Any = None) -> in
     folder, measure = place.folder, run.measure
     run.arguments.output_dir, run.arguments.run_name = str(folder / "checkpoints"), place.root.name
     measure.out, measure.offset, measure.baselines = place.root, place.offset, place.baselines
+    measure.runs = place.runs
     with reading(folder):
         changed = on_writer(partial(check_changes, folder, run.recipe)) if resume else None
         measure.tokenizer, measure.template_kwargs = eval_tokenizer(

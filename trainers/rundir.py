@@ -49,6 +49,8 @@ class Place:
     """Steps of the pipeline before it."""
     baselines: Mapping[str, int] = field(default_factory=dict)
     """Task -> step that it is paired with, where that is not the run's first."""
+    runs: int = 1
+    """Of the pipeline, those that measure something."""
 
     @property
     def alone(self) -> bool:

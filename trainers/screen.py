@@ -36,18 +36,21 @@ def note_doing(folder: Path, step: int) -> None:
 
 
 def note_measured(folder: Path, summary: Mapping[str, Any]) -> None:
-    """It is at training again."""
-    set_status(folder, "running", doing=None)
+    """It is at training again; with what has been spent of the run's chance of a wrong word."""
+    set_status(folder, "running", doing=None, spending=summary.get("spending"))
     attempt("the evaluation", partial(say_evaluation, summary))
 
 
 def say_evaluation(summary: Mapping[str, Any]) -> None:
     """One line; before the run has cost anything also what measuring will take, and what could show no loss."""
+    from eval_hooks.report.reach import reachable
     from eval_hooks.report.words import doubts, foreseen, line, unshared_words
 
     announce(line(summary))
     if "foreseen" in summary:
         announce(f"measuring {foreseen(summary['foreseen'])}")
+        for name, entry in summary["foreseen"]["kept"].items():
+            announce(f"verdicts  {reachable(name, entry)}")
     if summary["step"] == 0 and summary["unshared"]:
         announce(f"measuring {unshared_words(summary)}")
     if summary["step"] == 0 and (elsewhere := [name for name, e in summary["tasks"].items() if e.get("written_by")]):

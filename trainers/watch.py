@@ -18,7 +18,7 @@ from eval_hooks.report import print_screen, write_report
 from eval_hooks.track import Tracker
 from trainers import announce
 from trainers.models import forget
-from trainers.pipeline import baselines, finished, recommended, stage_folder, starting_from, steps_of
+from trainers.pipeline import baselines, finished, judged, recommended, stage_folder, starting_from, steps_of
 from trainers.recipe import Pipeline, Recipe
 from trainers.run import DONE
 from trainers.rundir import Place, read_status
@@ -88,6 +88,7 @@ def begun(recipe: Recipe | Pipeline, root: Path, opened: dict[Path, Watched]) ->
         if folder not in opened:
             place = Place(
                 folder=folder, root=root, offset=begins[-1], baselines=baselines(recipe, number, begins),
+                runs=judged(recipe),
             )  # fmt: skip
             opened[folder] = open_run((starting_from(stage, start) if start else stage).recipe, place)
         run = opened[folder]

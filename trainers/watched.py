@@ -189,7 +189,8 @@ def open_run(recipe: Recipe, place: Place) -> Watched:
     )
     measure = checkpoint_eval(replace(recipe, eval=whole), held_out_rows(recipe, place.folder, tokenizer))
     measure.out, measure.offset, measure.fill = place.root, place.offset, True
-    measure.baselines = place.baselines
+    measure.baselines, measure.runs = place.baselines, place.runs
+    measure.planned, measure.open_ended = recipe.eval.every, recipe.eval.every is None
     measure.tokenizer, measure.template_kwargs = eval_tokenizer(place.root, tokenizer, recipe.model, main=True)
     arguments = SimpleNamespace(**resolved["arguments"])
     return Watched(recipe=recipe, place=place, arguments=arguments, tokenizer=tokenizer, measure=measure)

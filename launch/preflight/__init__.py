@@ -29,11 +29,13 @@ def preflight(
     from launch.preflight.catalog import CHECKS
     from launch.preflight.subject import Subject
     from trainers.arguments import take_one_gpu
+    from trainers.pipeline import judged
 
     checks, found = checks or CHECKS, []
+    share = judged(recipe) if isinstance(recipe, Pipeline) else 1
     for prefix, run in runs_from(recipe):
         take_one_gpu(run)
-        subject = Subject(run, run_dir=run_dir, runs=runs)
+        subject = Subject(run, run_dir=run_dir, runs=runs, share=share)
         try:
             for number, (name, row) in enumerate(checks.items(), 1):
                 announce(f"check     {number}/{len(checks)} {prefix}{name}")

@@ -23,6 +23,7 @@ from launch.preflight import (
     supervised,
     template,
     truncation,
+    verdicts,
     vocabulary,
 )
 from launch.preflight.subject import Subject
@@ -51,6 +52,7 @@ CHECKS: dict[str, Check] = {
     "truncation": Check(look=truncation.check),
     "supervised tokens": Check(look=supervised.check),
     "evaluation set": Check(look=evaluation.check),
+    "verdicts": Check(look=verdicts.check),
     "splits": Check(look=splits.check),
     "contamination": Check(look=contamination.check),
     "free disk": Check(look=disk.check),

@@ -58,8 +58,10 @@ def once(make: Callable[["Subject"], Any]) -> Any:
 class Subject:
     """A recipe under check. One process, no DeepSpeed: what is trained is the same."""
 
-    def __init__(self, recipe: Recipe, *, run_dir: Path | None = None, runs: Path = RUNS) -> None:
+    def __init__(self, recipe: Recipe, *, run_dir: Path | None = None, runs: Path = RUNS, share: int = 1) -> None:
         self.recipe, self.run_dir, self.runs = recipe, run_dir, runs
+        self.share = share
+        """Runs of its pipeline that measure something, itself included."""
         self.made: dict[str, Any] = {}
         self.failed: set[str] = set()
 

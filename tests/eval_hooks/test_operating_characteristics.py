@@ -8,7 +8,7 @@ import pytest
 
 from eval_hooks.retention import verdict
 from eval_hooks.retention.interval import change_interval, paired_change
-from tests.benchmarks import few_flips
+from tests.benchmarks import few_flips, whole_runs
 from tests.benchmarks.cells import Cell
 from tests.benchmarks.made_tables import Law, all_counts, flipping, table
 from tests.benchmarks.operating_characteristics import PAGE, TABLES, on_page, with_table
@@ -45,9 +45,29 @@ def test_words_of_single_counts_then_and_now(n: int, lost: int, gained: int, old
 
 def test_the_page_holds_the_table_that_the_benchmark_prints() -> None:
     """Its rows of 100 and 570 items; the benchmark compares the rest."""
-    assert set(TABLES) == {"few flips"}
     page, made = on_page(PAGE.read_text("utf-8"), "few flips").splitlines(), few_flips.summary((100, 570)).splitlines()
     assert page[: len(made)] == made and len(page) == 2 + len(few_flips.SIZES) * len(few_flips.FLIPS)
+
+
+@pytest.mark.parametrize("name", TABLES)
+def test_every_table_has_its_place_on_the_page(name: str) -> None:
+    assert len(on_page(PAGE.read_text("utf-8"), name).splitlines()) > 2
+
+
+def test_a_run_keeps_the_promise_that_is_made_of_one_look() -> None:
+    """570 items: no false word in 10 looks, no false action in 20, beyond the promise; each look for itself broke both."""
+    cells = list(whole_runs.cells((570,)))
+    assert len(cells) == 23 and not [cell for cell in cells if cell.trouble]
+    assert sum(cell.old_fails for cell in cells) == 18
+    first = next(cell for cell in cells if cell.case.startswith("n 570, 5 %") and "no change" in cell.case)
+    assert first.old == pytest.approx(0.198, abs=0.001) and first.rate < 0.015
+
+
+def test_chances_over_looks_by_hand() -> None:
+    """Two looks of .1 and .2: 1 - .9 * .8. In a row twice of .5, .5, .5: 1/4 + 1/8."""
+    assert whole_runs.ever([0.1, 0.2]) == pytest.approx(0.28)
+    assert whole_runs.ever_in_a_row([0.5, 0.5, 0.5], 2) == pytest.approx(0.375)
+    assert whole_runs.ever_in_a_row([0.1, 0.2], 1) == pytest.approx(0.28)
 
 
 def test_a_table_is_put_in_its_place_and_nothing_else_moves() -> None:

@@ -15,12 +15,12 @@ from transformers import (
 )
 
 from eval_hooks import EvalError
-from eval_hooks.callback import silent_bar
 from eval_hooks.config import TaskSpec, Variant
 from eval_hooks.encode import encode
 from eval_hooks.evaluate import Pass, evaluate
 from eval_hooks.forward import Prefixes, Row, batches, block_attention, path_mask, scoring_mode, takes_block_mask
 from eval_hooks.items import ChoiceItem, ChoiceSet
+from eval_hooks.progress import silent_bar
 from eval_hooks.ready import reader_of, ready
 from eval_hooks.report.words import unshared_words
 from eval_hooks.scoring import Scores, score, scores_of

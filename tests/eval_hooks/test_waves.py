@@ -224,11 +224,12 @@ def waved(tmp_path: Path, tokenizer: Any, steps: int = 6, **more: Any) -> dict[i
 
 
 def test_in_a_trainer_between_the_ends_in_waves_and_whole_at_both(tokenizer: Any, tmp_path: Path) -> None:
+    """Of a run with two evaluations between its ends each may spend a third of .2 * .05, whatever its waves end at."""
     found = waved(tmp_path, tokenizer, margin=0.3)
     tasks = [found[step]["tasks"]["pocket"] for step in (0, 2, 4, 6)]
     assert [task["status"] for task in tasks] == ["ok", "stopped_early", "stopped_early", "ok"]
     assert [task["n"] == task["of"] for task in tasks] == [True, False, False, True]
-    assert tasks[1]["waves"]["alpha"] == pytest.approx(0.05 / 2)
+    assert tasks[1]["waves"]["alpha"] == pytest.approx(0.2 * 0.05 / 3)
     assert tasks[3]["retention"]["baseline_step"] == 0 and tasks[1]["retention"]["minimum_detectable"] > 0
     assert found[0]["foreseen"]["evaluations"] == 3 and found[0]["foreseen"]["seconds"] > 0
     cost = [found[step]["cost"] for step in (0, 2, 4, 6)]

@@ -49,12 +49,35 @@ def test_a_sound_recipe_passes_every_check(recipe: Load) -> None:
     """Packed, with a LoRA and a validation set of its own: every check that can apply does, and none finds anything."""
     words = ("train.packing=true", "train.max_length=200", "train.learning_rate=1e-3", "train.warmup_steps=0.1",
              "adapter={kind: lora, r: 4, target_modules: all-linear}",
-             "data.validation=[{name: held, from: train, fraction: 0.2}]", "train.global_batch_size=2")  # fmt: skip
+             "data.validation=[{name: held, from: train, fraction: 0.2}]", "train.global_batch_size=2",
+             "eval.margin=0.25")  # fmt: skip
     findings = preflight(recipe(*words))
     assert {finding.name for finding in findings} == set(CHECKS)
     assert [finding for finding in findings if finding.state != "ok"] == []
     applied = {finding.name for finding in findings if not finding.found.startswith("does not apply")}
     assert applied == set(CHECKS) - {"W&B login"}
+
+
+# --- what can be said
+
+
+def test_a_word_that_cannot_be_said_is_foretold_with_what_would_change_it(recipe: Load) -> None:
+    """20 items, margin 2 points: not even an unchanged model is kept. The margin that is named makes it so."""
+    finding = only(recipe(), "verdicts")
+    assert finding.state == "warn" and "of no model, not even an unchanged one" in finding.found
+    assert "541 items or a margin of 18.1 points" in finding.remedy
+    assert only(recipe("eval.margin=0.25"), "verdicts").state == "ok"
+
+
+def test_many_looks_and_tasks_cost_words(recipe: Load) -> None:
+    """570 items, margin 2 points: `kept` of up to 5.3 % flips alone; with other looks and a second task of 3.2 %."""
+    pocket = "{{task: pocket, name: {}, variant: olmes_cf, shots: 0}}"
+    one, two = (f"eval.retain=[{', '.join(pocket.format(name) for name in names)}]" for names in (("a",), ("a", "b")))
+    alone = only(recipe(one, "eval.every=null"), "verdicts")
+    (several, _) = found(recipe(two, "eval.every=1"), "verdicts")
+    assert alone.state == "ok" and "over 1 evaluation" in alone.found
+    assert several.state == "warn" and "of 2 tasks" in several.found
+    assert "fewer evaluations (eval.every) or fewer tasks to retain" in several.remedy
 
 
 # --- the request

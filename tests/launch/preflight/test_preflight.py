@@ -91,7 +91,7 @@ def test_the_command_ends_with_1_where_something_is_bad_and_prints_nothing_but_j
     findings = json.loads(done.stdout)
     assert {finding["name"] for finding in findings} == set(CHECKS)
     assert [f["name"] for f in findings if f["state"] == "bad"] == ["learning rate"]
-    assert "check     1/19 keys and files" in done.stderr
+    assert f"check     1/{len(CHECKS)} keys and files" in done.stderr
 
 
 def test_the_command_ends_with_2_where_the_recipe_cannot_be_read(recipe_file: Path) -> None:
