@@ -15,6 +15,7 @@ from eval_hooks.calibration.brier import brier, brier_top_label
 from eval_hooks.calibration.ece import ece, width_bins
 from eval_hooks.calibration.nll import nll
 from eval_hooks.calibration.resampled import spread
+from eval_hooks.copies import told
 from eval_hooks.estimate import Estimate, missing
 from eval_hooks.intervals import Z
 from eval_hooks.retention import gold_logp, of_run, paired, verdict
@@ -48,6 +49,7 @@ def summarise_part(
         "status": "stopped_early",
         "n": len(scored),
         "of": len(drawn.stratum),
+        "copies": told(drawn.before),
         "waves": drawn.record(),
         "by_subject": {},
         "by_category": {},
@@ -98,6 +100,7 @@ def _retention(
     ece_then = ece(column(drawn.before, "conf"), column(drawn.before, "correct").astype(float))
     drawn_by = "the items are drawn by margin"
     return {
+        "over": "these items",
         "lost": round(float(weights[a & ~b].sum())),
         "gained": round(float(weights[~a & b].sum())),
         "delta": delta.as_dict(),
