@@ -9,7 +9,7 @@ that clusters of c_1, c_2, ... copies are worth (Kish 1965, Survey Sampling, sec
 which is less than the number of different items where some are asked more often than others: they weigh more.
 """
 
-from collections.abc import Hashable, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -30,8 +30,13 @@ def clusters_of(table: pa.Table) -> np.ndarray | None:
     """
     if "copy_of" not in table.column_names or table.column("copy_of").null_count == table.num_rows:
         return None
-    pairs = zip(table.column("copy_of").to_pylist(), table.column("item_id").to_pylist(), strict=True)
-    names, of = np.unique([original or item for original, item in pairs], return_inverse=True)
+    ids, again = (table.column(name).to_pylist() for name in ("item_id", "copy_of"))
+    return clusters(ids, {item: original for item, original in zip(ids, again, strict=True) if original})
+
+
+def clusters(ids: Sequence[str], again: Mapping[str, str]) -> np.ndarray | None:
+    """The same of items by id, `again` being what `copies` found."""
+    names, of = np.unique([again.get(item, item) for item in ids], return_inverse=True)
     return of if len(names) < len(of) else None
 
 

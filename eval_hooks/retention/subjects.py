@@ -5,6 +5,7 @@ the chance of any false alarm at the level, over all subjects together (Holm 197
 """
 
 from collections.abc import Callable, Sequence
+from dataclasses import asdict
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,7 @@ from scipy.stats import t as student
 from eval_hooks.copies import clusters_of
 from eval_hooks.estimate import Estimate, missing
 from eval_hooks.retention.flips import mcnemar_exact
+from eval_hooks.retention.interval import Clusters
 from eval_hooks.retention.spending import ALPHA
 from eval_hooks.table import column
 
@@ -74,29 +76,28 @@ def holm(p: Sequence[float]) -> list[float]:
 def by_group(
     table: pa.Table, baseline: pa.Table | None, group_of: Callable[[str], str] = str
 ) -> dict[str, dict[str, Any]]:
-    """Per subject, or per group of subjects: n, accuracy, items lost and gained, and Holm's p that it changed."""
+    """Per subject, or per group of subjects: n, accuracy, items lost and gained, and Holm's p that it changed.
+
+    Where there are copies of items `once` has the same counts of clusters, and what the items are worth.
+    """
     groups = np.array([group_of(name) for name in column(table, "subject").tolist()])
     after = column(table, "correct").astype(bool)
     before = column(baseline, "correct").astype(bool) if baseline is not None else after
     change, clusters = after.astype(float) - before, clusters_of(table)
     out: dict[str, dict[str, Any]] = {}
-    flips: dict[str, tuple[int, int]] = {}
     for name in dict.fromkeys(groups.tolist()):
         inside = groups == name
         a, b = before[inside], after[inside]
-        flips[name] = _flips(change[inside], None if clusters is None else clusters[inside])
         out[name] = {
             "n": int(inside.sum()),
             "accuracy": float(b.mean()),
             "lost": int((a & ~b).sum()),
             "gained": int((~a & b).sum()),
         }
-    for entry, p in zip(out.values(), holm([mcnemar_exact(*each) for each in flips.values()]), strict=True):
+        if clusters is not None:
+            out[name]["once"] = asdict(Clusters.of(change[inside], clusters[inside]))
+    flips = [entry.get("once", entry) for entry in out.values()]
+    each = [mcnemar_exact(one["lost"], one["gained"]) for one in flips]
+    for entry, p in zip(out.values(), holm(each), strict=True):
         entry["p_holm"] = p if baseline is not None else None
     return out
-
-
-def _flips(change: np.ndarray, clusters: np.ndarray | None) -> tuple[int, int]:
-    """Items lost and gained; clusters of copies, where there are any."""
-    net = change if clusters is None else np.bincount(clusters, weights=change)
-    return int((net < 0).sum()), int((net > 0).sum())

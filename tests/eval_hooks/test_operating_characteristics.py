@@ -8,7 +8,7 @@ import pytest
 
 from eval_hooks.retention import verdict
 from eval_hooks.retention.interval import change_interval, paired_change
-from tests.benchmarks import few_flips
+from tests.benchmarks import copied_items, few_flips, new_subjects
 from tests.benchmarks.cells import Cell
 from tests.benchmarks.made_tables import Law, all_counts, flipping, table
 from tests.benchmarks.operating_characteristics import PAGE, TABLES, on_page, with_table
@@ -45,9 +45,28 @@ def test_words_of_single_counts_then_and_now(n: int, lost: int, gained: int, old
 
 def test_the_page_holds_the_table_that_the_benchmark_prints() -> None:
     """Its rows of 100 and 570 items; the benchmark compares the rest."""
-    assert set(TABLES) == {"few flips"}
     page, made = on_page(PAGE.read_text("utf-8"), "few flips").splitlines(), few_flips.summary((100, 570)).splitlines()
     assert page[: len(made)] == made and len(page) == 2 + len(few_flips.SIZES) * len(few_flips.FLIPS)
+
+
+def test_new_subjects_are_covered_where_whole_ones_resampled_did_not() -> None:
+    """A quarter of the benchmark's draws; 13 subjects of unlike sizes and 5."""
+    banks = {name: new_subjects.BANKS[name] for name in ("57 as in MMLU", "13 of 5 to 118", "5 of 100")}
+    cells = list(new_subjects.cells(banks, draws=5000))
+    assert len(cells) == 27 and not [cell for cell in cells if cell.trouble]
+    assert sum(cell.old_fails for cell in cells) == 6
+
+
+def test_copies_make_no_interval_narrower() -> None:
+    """A quarter of the benchmark's draws: covered, and `dropped` of no loss, where each copy was an item."""
+    cells = list(copied_items.cells(draws=5000, tables=100))
+    assert len(cells) == 22 and not [cell for cell in cells if cell.trouble]
+    assert sum(cell.old_fails for cell in cells) >= 16
+
+
+def test_every_table_has_its_place_on_the_page() -> None:
+    page = PAGE.read_text("utf-8")
+    assert all(on_page(page, name) for name in TABLES)
 
 
 def test_a_table_is_put_in_its_place_and_nothing_else_moves() -> None:
