@@ -15,7 +15,6 @@ from eval_hooks.calibration.brier import brier, brier_top_label
 from eval_hooks.calibration.ece import ece, width_bins
 from eval_hooks.calibration.nll import nll
 from eval_hooks.calibration.resampled import spread
-from eval_hooks.copies import told
 from eval_hooks.estimate import Estimate, missing
 from eval_hooks.intervals import Z
 from eval_hooks.retention import gold_logp, of_run, paired, verdict
@@ -49,7 +48,6 @@ def summarise_part(
         "status": "stopped_early",
         "n": len(scored),
         "of": len(drawn.stratum),
-        "copies": told(drawn.before),
         "waves": drawn.record(),
         "by_subject": {},
         "by_category": {},

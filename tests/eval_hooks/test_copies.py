@@ -89,9 +89,7 @@ def test_accuracy_and_its_summary_count_copies_once_and_say_so() -> None:
     )
     assert copied(entry) == "90 of 180 items are copies of others: 90 different ones; intervals count them once"
     assert copied(single) == "" and copied({}) == ""
-    assert (
-        entry["by_subject"]["s0"]["once"]["worth"] == pytest.approx(30) and "once" not in single["by_subject"]["s0"]
-    )
+    assert entry["by_subject"]["s0"]["once"]["worth"] == pytest.approx(30) and "once" not in single["by_subject"]["s0"]
     wide, narrow = macro(table), macro(twice(table).drop_columns(["copy_of"]))
     counted = macro(twice(table))
     assert counted.high - counted.low == pytest.approx(wide.high - wide.low, rel=0.03)

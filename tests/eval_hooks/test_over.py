@@ -1,5 +1,8 @@
 """What a verdict is to hold for: items like these, new subjects, these items; each is said."""
 
+from pathlib import Path
+from typing import Any
+
 import numpy as np
 import pyarrow as pa
 import pytest
@@ -12,7 +15,9 @@ from eval_hooks.report.words import holds_for, judged_for
 from eval_hooks.retention import delta_estimate, over_subjects, retention
 from eval_hooks.retention.spending import Look
 from eval_hooks.retention.subjects import clustered_interval, clustered_mean
+from eval_hooks.table import read_table
 from tests.eval_hooks.tables import answers, choices
+from tests.eval_hooks.test_callback import POCKET, bare, summaries
 
 
 def right(flags: np.ndarray, subjects: list[str]) -> pa.Table:
@@ -101,3 +106,15 @@ def test_what_cannot_speak_of_new_subjects_is_refused_with_the_remedy() -> None:
     with pytest.raises(EvalError, match="sql has none"):
         check_over("subjects", "full", [(spec, "retain", items)])
     check_over("items", "waves", [(spec, "retain", items)])
+
+
+def test_a_trainers_verdict_is_over_subjects_where_that_is_asked(tokenizer: Any, tmp_path: Path) -> None:
+    """The pocket bank's first 30 items are of 30 subjects; the base's table says that none is a copy."""
+    run = tmp_path / "run"
+    callback = CheckpointEval(retain=[POCKET], over="subjects", out=run)
+    bare(tokenizer, tmp_path, callback, steps=1, learning_rate=1e-2).train()
+    entry = summaries(run)[1]["tasks"]["pocket"]
+    found = entry["retention"]
+    assert found["over"] == "new subjects" and found["delta"] == found["delta_clustered"]
+    assert "30 whole subjects" in found["delta"]["method"] and entry["copies"] is None
+    assert read_table(run / "evals" / "step-0" / "pocket.parquet").column("copy_of").null_count == 30
