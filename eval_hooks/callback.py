@@ -18,7 +18,7 @@ from transformers import TrainerCallback, TrainerControl, TrainerState, Training
 from eval_hooks.bounded import Call
 from eval_hooks.budget import ALONE, crossed, judged, plan_of, slow
 from eval_hooks.catalog import Judge
-from eval_hooks.config import Action, Budget, Role, kept_margin
+from eval_hooks.config import Action, Budget, Over, Role, kept_margin
 from eval_hooks.control.given import Entry, budget_of, entries_of
 from eval_hooks.control.ledger import spend
 from eval_hooks.cost import Cost
@@ -30,6 +30,7 @@ from eval_hooks.gather import whole_weights
 from eval_hooks.generate import check_writes
 from eval_hooks.known import Known
 from eval_hooks.names import RULE, is_name
+from eval_hooks.over import check_over
 from eval_hooks.progress import progress_bar, silent_bar
 from eval_hooks.ranks import AbandonedError, anywhere, from_writer
 from eval_hooks.ready import Reader, Ready, load_items, reader_of, ready
@@ -57,6 +58,7 @@ class CheckpointEval(TrainerCallback):
     names, mappings or TaskSpecs, `budget` is a mapping or a Budget. Rows of a task that scores a data source are handed
     in by name (`rows`), and so are the tokenised validation sets (`held_out`) and, by task, what judges answers
     (`judges`).
+    `over` says what verdicts are to hold for: other items like these, or new subjects.
     `known` says where tables of the start are kept, so that the next run from it need not score it again.
     `on_begin` is called on the writing rank with the step that is about to be measured, `on_summary` with each summary.
     Items are loaded at construction, which raises EvalError for a task that cannot be; rendered at the start of
@@ -74,6 +76,7 @@ class CheckpointEval(TrainerCallback):
         held_out: Mapping[str, HeldOut] | None = None,
         judges: Mapping[str, Judge | Call] | None = None,
         margin: float | None = None,
+        over: Over = "items",
         budget: Budget | Mapping[str, Any] | None = None,
         order: Literal["full", "waves"] = "full",
         cost_limit: float | None = None,
@@ -92,7 +95,8 @@ class CheckpointEval(TrainerCallback):
         if wrong := [name for name in self.held_out if not is_name(name)]:
             raise EvalError(f"held_out: {', '.join(map(repr, wrong))}: no name of a validation set; {RULE}")
         self._items = [load_items(spec, (rows or {}).get(spec.called)) for spec, _ in self.entries]
-        self.budget = budget_of(budget)
+        check_over(over, order, [(*entry, items) for entry, items in zip(self.entries, self._items, strict=True)])
+        self.over, self.budget = over, budget_of(budget)
         self.margin = kept_margin(margin, self.budget)
         if cost_limit is not None and order == "full":
             raise EvalError(
@@ -249,6 +253,7 @@ class CheckpointEval(TrainerCallback):
             may_claim=may_claim,
             spending=spending,
             margin=self.margin,
+            over=self.over,
             samples=self.samples,
             autocast=autocast(args),
             keep_going=self.on_error == "report",

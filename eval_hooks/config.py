@@ -13,6 +13,7 @@ BATCH_TOKENS = 512
 """Tokens of a forward pass that scores texts: with more, a CPU spends its time on attention that is masked."""
 MARGIN = 0.02
 """Loss that counts as none where nothing else is said."""
+Over = Literal["items", "subjects"]
 LOSSES, FITTED = "val.", ".validation"
 """How the tables of validation sets begin, and how the items that fit a task's temperature end in its name."""
 
@@ -169,6 +170,9 @@ class EvalConfig:
     """Whether the training process measures; if not, it keeps every checkpoint and leaves all to `temper watch`."""
     margin: float | None = None
     """What may be lost and still be called kept; default budget.accuracy_drop, else 0.02."""
+    over: Over = "items"
+    """What a verdict is to hold for. items: other items like these, of the same subjects. subjects: new subjects, of
+    which these are a sample; the interval is never narrower, and a task to retain needs five subjects or more."""
     budget: Budget = field(default_factory=Budget)
     order: Literal["full", "waves"] = "full"
     """full: all items at every evaluation. waves: between step 0 and the end, the items to retain whose margin at step

@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from eval_hooks.calibration.rescaled import calibration_file
-from eval_hooks.config import MARGIN
+from eval_hooks.config import MARGIN, Over
+from eval_hooks.copies import copies
 from eval_hooks.cost import Cost
 from eval_hooks.errors import EvalError
 from eval_hooks.files import CALIBRATION, summary_of, write_atomic, write_json
@@ -60,6 +61,8 @@ class Pass:
     spending: Mapping[str, Any] | None = None
     """What it spends of the run's chance of a wrong word; None at a start."""
     margin: float = MARGIN
+    over: Over = "items"
+    """What a verdict is to hold for: other items like these, or new subjects."""
     samples: int = 8
     autocast: str | None = None
     """Arithmetic of the forward pass where it is not that of the weights, as in a Trainer with `bf16`."""
@@ -162,9 +165,10 @@ def held_out_table(
         return pairs_table(name, model, reader.tokenizer, pairs, starts, progress)
     rows = [item for item in items if isinstance(item, LossItem)]
     found = token_losses(model, rows, progress=progress)
+    again = copies([item.item_id for item in rows], [(item.input_ids, item.labels) for item in rows])
     return loss_table(
         [
-            {"task": name, "item_id": item.item_id, "nll": nll, "n_tokens": n}
+            {"task": name, "item_id": item.item_id, "nll": nll, "n_tokens": n, "copy_of": again.get(item.item_id)}
             for item, (nll, n) in zip(rows, found, strict=True)
         ]
     )
@@ -220,7 +224,7 @@ def _table(run: Pass, task: Ready, model: Any, reader: Reader, progress: Progres
         return _scored(run, task, model, reader, progress), 0.0
     file = None
     if run.folder:
-        golds = [[one.item.item_id, one.item.gold] for one in task.choices]
+        golds = [[one.item.item_id, one.item.gold, task.copies.get(one.item.item_id)] for one in task.choices]
         asked = f"{task.name} {task.prompt_hash} {digest(golds)}"
         file = run.known.file(model, precision(run, model), asked, task.spec.batch_tokens)
     found = from_writer(_readable(file) if file else None)
@@ -266,6 +270,7 @@ def _task_entry(run: Pass, task: Ready, model: Any, reader: Reader, step: int, b
             baseline=before[0] if before else None,
             baseline_step=before[1] if before else 0,
             margin=run.margin,
+            over=run.over,
             prompt_hash=task.prompt_hash,
             first_prompt=task.first_prompt,
             samples=run.samples,

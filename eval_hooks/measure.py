@@ -62,6 +62,7 @@ def choice_rows(
             "chars": [len(choice) for choice in encoded.item.choices],
             "letter_mass": None if cloze else result.mass,
             "prompt_tokens": encoded.context_tokens,
+            "copy_of": task.copies.get(encoded.item.item_id),
         }
         for encoded, result in zip(asked, scores, strict=True)
     ]
@@ -89,6 +90,7 @@ def _measure_generate(task: Ready, model: Any, reader: Reader, progress: Progres
                 "reason": reason,
                 "n_tokens": answer.n_tokens,
                 "hit_limit": answer.hit_limit,
+                "copy_of": task.copies.get(item.item_id),
             }
         )
     return generate_table(rows)
@@ -114,6 +116,7 @@ def _measure_recall(task: Ready, model: Any, reader: Reader, progress: Progress)
                 **columns,
                 "correct": kind.decides(columns),
                 "rouge_l": overlap,
+                "copy_of": task.copies.get(item.item.item_id),
             }
         )
     return recall_table(rows)

@@ -98,6 +98,7 @@ def _retention(
     ece_then = ece(column(drawn.before, "conf"), column(drawn.before, "correct").astype(float))
     drawn_by = "the items are drawn by margin"
     return {
+        "over": "these items",
         "lost": round(float(weights[a & ~b].sum())),
         "gained": round(float(weights[~a & b].sum())),
         "delta": delta.as_dict(),

@@ -12,18 +12,20 @@ model writes its own answers, whose length is given.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 
 from eval_hooks.config import BATCH_TOKENS
-from eval_hooks.estimate import missing
+from eval_hooks.copies import clusters_of, copies, told
+from eval_hooks.estimate import Estimate, missing
 from eval_hooks.forward import Progress, no_progress
 from eval_hooks.generate import continuations
 from eval_hooks.intervals import bootstrap_mean, share
 from eval_hooks.scoring import sum_logp
-from eval_hooks.table import column
+from eval_hooks.table import COPY, column
 from eval_hooks.trees import Texts, each_tree
 
 PAIRS = pa.schema(
@@ -37,6 +39,7 @@ PAIRS = pa.schema(
         ("start_answer", pa.list_(pa.int32())),  # drawn from the model at step 0
         ("start_logp", pa.float64()),  # of that answer, now
         ("written_tokens", pa.int32()),  # of the answer that the model writes now
+        COPY,
     ]
 )
 ANSWERED = 64
@@ -92,6 +95,7 @@ def pairs_table(
     progress: Progress = no_progress,
 ) -> pa.Table:
     """One row a pair. `starts` are the answers that step 0 drew; without them this is step 0, and they are drawn."""
+    again = copies([item.item_id for item in items], [(i.prompt, i.chosen, i.rejected) for i in items])
     found = answer_logps(model, [Answers(item.prompt, (item.chosen, item.rejected)) for item in items], progress)
     rows: list[dict[str, Any]] = [
         {
@@ -101,6 +105,7 @@ def pairs_table(
             "rejected_logp": rejected,
             "chosen_tokens": len(item.chosen),
             "rejected_tokens": len(item.rejected),
+            "copy_of": again.get(item.item_id),
         }
         for item, (chosen, rejected) in zip(items, found, strict=True)
     ]
@@ -132,14 +137,17 @@ def drawn_at_start(table: pa.Table) -> list[list[int]]:
 def summarise_pairs(table: pa.Table, baseline: pa.Table | None) -> dict[str, Any]:
     """Accuracy, margin, and what became of either answer, each with its interval; the margin needs step 0's table."""
     chosen, rejected = column(table, "chosen_logp"), column(table, "rejected_logp")
-    likelier = share(chosen / column(table, "chosen_tokens") > rejected / column(table, "rejected_tokens"))
+    clusters = clusters_of(table)
+    likelier = share(chosen / column(table, "chosen_tokens") > rejected / column(table, "rejected_tokens"), clusters)
+    mean = partial(bootstrap_mean, clusters=clusters)
     entry: dict[str, Any] = {
         "kind": "pairs",
         "n": table.num_rows,
-        "chosen_logp": bootstrap_mean(chosen).as_dict(),
-        "rejected_logp": bootstrap_mean(rejected).as_dict(),
+        "copies": told(table),
+        "chosen_logp": mean(chosen).as_dict(),
+        "rejected_logp": mean(rejected).as_dict(),
         "likelier": likelier.as_dict(),
-        "length": bootstrap_mean(_known(table, "written_tokens")).as_dict(),
+        "length": _answered_mean(table, _known(table, "written_tokens")).as_dict(),
     }
     if baseline is None:
         none = missing("step 0 is what margins are measured against", table.num_rows).as_dict()
@@ -149,12 +157,17 @@ def summarise_pairs(table: pa.Table, baseline: pa.Table | None) -> dict[str, Any
     margin = up - down
     return {
         **entry,
-        "accuracy": share(np.asarray(margin > 0)).as_dict(),
-        "margin": bootstrap_mean(margin).as_dict(),
-        "chosen_change": bootstrap_mean(up).as_dict(),
-        "rejected_change": bootstrap_mean(down).as_dict(),
-        "kl": bootstrap_mean(_known(baseline, "start_logp") - _known(table, "start_logp")).as_dict(),
+        "accuracy": share(np.asarray(margin > 0), clusters).as_dict(),
+        "margin": mean(margin).as_dict(),
+        "chosen_change": mean(up).as_dict(),
+        "rejected_change": mean(down).as_dict(),
+        "kl": _answered_mean(table, _known(baseline, "start_logp") - _known(table, "start_logp")).as_dict(),
     }
+
+
+def _answered_mean(table: pa.Table, values: np.ndarray) -> Estimate:
+    """Mean of the values of the first prompts, those that are answered freely."""
+    return bootstrap_mean(values, clusters=clusters_of(table.slice(0, len(values))))
 
 
 def _known(table: pa.Table, name: str) -> Any:

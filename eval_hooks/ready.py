@@ -9,6 +9,7 @@ from typing import Any
 from eval_hooks.bounded import Call
 from eval_hooks.catalog import Judge, row_of
 from eval_hooks.config import Role, TaskSpec
+from eval_hooks.copies import copies
 from eval_hooks.encode import Encoded, encode
 from eval_hooks.errors import EvalError
 from eval_hooks.generate import render
@@ -33,6 +34,8 @@ class Ready:
     """What a temperature is fitted on, where one is asked for."""
     harness: Asked | None = None
     judge: Judge | Call | None = None
+    copies: Mapping[str, str] = field(default_factory=dict)
+    """Items that ask what one before them asks -> that one; lm-eval's are found when they are measured."""
     first_prompt: str = ""
     prompt_hash: str = ""
     """Over every prompt and option as the model reads them; tables with different hashes are never paired."""
@@ -97,7 +100,11 @@ def ready(spec: TaskSpec, role: Role, reader: Reader, items: Items, judge: Judge
         texts = [item.prompt for item in encoded]
         hashed = digest([[item.shared, item.branches, item.scored] for item in encoded])
         apart = ready(validation_spec(spec), role, reader, items.validation) if items.validation else None
-        return Ready(spec=spec, role=role, choices=encoded, first_prompt=texts[0], prompt_hash=hashed, validation=apart)
+        again = copies([one.item_id for one in items.items], [(i.question, i.choices, i.gold) for i in items.items])
+        return Ready(
+            spec=spec, role=role, choices=encoded, copies=again, first_prompt=texts[0], prompt_hash=hashed,
+            validation=apart,
+        )  # fmt: skip
     if isinstance(items, Harness):
         asked = ask(items, spec, reader)
         hashed = digest([[one.task_name, one.doc_id, *one.args] for one in asked.requests])
@@ -117,6 +124,7 @@ def ready(spec: TaskSpec, role: Role, reader: Reader, items: Items, judge: Judge
         role=role,
         prompts=prompts,
         recalls=recalls,
+        copies=copies([item.item_id for item in items], list(zip(texts, golds, strict=True))),
         judge=judge or (task_call(spec.task) if row_of(spec.task).judge else None),
         first_prompt=texts[0],
         prompt_hash=hashed,

@@ -10,9 +10,10 @@ from eval_hooks.calibration.ece import reliability
 from eval_hooks.calibration.nll import clipped
 from eval_hooks.calibration.numbers import calibration, ece_rise
 from eval_hooks.calibration.rescaled import rescaled
-from eval_hooks.config import MARGIN
+from eval_hooks.config import MARGIN, Over
+from eval_hooks.copies import clusters_of, told
 from eval_hooks.estimate import Estimate, missing
-from eval_hooks.intervals import bootstrap, bootstrap_mean, ratio, share
+from eval_hooks.intervals import Z, bootstrap, bootstrap_mean, once, ratio, share
 from eval_hooks.part import summarise_part
 from eval_hooks.retention import of_run, retention
 from eval_hooks.retention.spending import ALONE, ALPHA, Look
@@ -29,6 +30,7 @@ def summarise_task(
     baseline: pa.Table | None = None,
     baseline_step: int = 0,
     margin: float = MARGIN,
+    over: Over = "items",
     prompt_hash: str = "",
     first_prompt: str = "",
     samples: int = 8,
@@ -40,7 +42,7 @@ def summarise_task(
 ) -> dict[str, Any]:
     """The entry of one task: accuracy, calibration, and retention where there is a baseline.
 
-    `look` says what this evaluation may claim, being one of several.
+    `look` says what this evaluation may claim, being one of several, and `over` for what its verdict is to hold.
     `drawn` says how the items were drawn, where they were scored in waves; `validation` holds the items of the split
     that a temperature is fitted on. Raises EvalError for tables that are no pair.
     """
@@ -58,16 +60,17 @@ def summarise_task(
     if drawn is not None and not drawn.whole:
         return summarise_part(table, drawn, entry=entry, margin=margin, baseline_step=baseline_step, look=look)
     correct = marks(table)
-    n, right = len(correct), accuracy(correct)
+    n, right = len(correct), accuracy(correct, clusters_of(table))
     paired = baseline is not None and right.value is not None
     entry |= {
         "status": "ok",
         "n": n,
         "of": n,
+        "copies": told(table),
         "waves": drawn.record() if drawn else None,
         "accuracy": right.as_dict(),
-        "accuracy_run": of_run(accuracy(correct, look.alpha), look),
-        "retention": retention(baseline, table, margin, chance(table), baseline_step, look) if paired else None,
+        "accuracy_run": of_run(accuracy(correct, clusters_of(table), look.alpha), look),
+        "retention": retention(baseline, table, margin, chance(table), baseline_step, look, over) if paired else None,
         **facts_of(table),
     }
     if kind == "recall":
@@ -104,17 +107,19 @@ def _of_options(
         "letter_mass": None if table.column("letter_mass").null_count == len(mass) else float(np.nanmean(mass)),
         "by_subject": by_group(table, baseline),
         "by_category": by_group(table, baseline, lambda subject: CATEGORY_OF.get(subject, "other subjects")),
-        "reliability": reliability(conf, marks(table)),
+        "reliability": reliability(conf, marks(table), clusters=clusters_of(table)),
     }
 
 
-def accuracy(marks: np.ndarray, alpha: float = ALPHA) -> Estimate:
+def accuracy(marks: np.ndarray, clusters: np.ndarray | None = None, alpha: float = ALPHA) -> Estimate:
     """Share of right items, or mean of what they earned where there are parts; missing where one earned nothing."""
     if np.isnan(marks).any():
         return missing(
             "the metric that decides says of an item neither right nor wrong, nor a part of right", len(marks)
         )
-    return share(marks, alpha) if np.isin(marks, (0, 1)).all() else bootstrap_mean(marks, alpha=alpha)
+    if np.isin(marks, (0, 1)).all():
+        return share(marks, clusters, alpha)
+    return bootstrap_mean(marks, clusters=clusters, alpha=alpha)
 
 
 def _mean_of(table: pa.Table, name: str) -> Estimate:
@@ -122,7 +127,7 @@ def _mean_of(table: pa.Table, name: str) -> Estimate:
     values = np.array(table.column(name).to_pylist(), dtype=float)
     if np.isnan(values).any():
         return missing(f"the items carry nothing to compute {name} from", len(values))
-    return bootstrap_mean(values)
+    return bootstrap_mean(values, clusters=clusters_of(table))
 
 
 def failed_task(role: str, error: str) -> dict[str, Any]:
@@ -138,25 +143,27 @@ def summarise_loss(table: pa.Table) -> dict[str, Any]:
         return {"loss": ratio(counts @ total, counts @ tokens)}
 
     value = {"loss": float(ratio(total.sum(), tokens.sum()))}
-    loss = bootstrap(value, drawn, table.num_rows)["loss"]
-    return {"loss": loss.as_dict(), "n": table.num_rows, "tokens": int(tokens.sum())}
+    loss = bootstrap(value, drawn, table.num_rows, clusters=clusters_of(table))["loss"]
+    return {"loss": loss.as_dict(), "n": table.num_rows, "copies": told(table), "tokens": int(tokens.sum())}
 
 
 def macro(table: pa.Table) -> Estimate:
-    """Unweighted mean of the subjects' accuracies.
+    """Unweighted mean of the subjects' accuracies, with the subjects as they are and items drawn within them (normal).
 
-    Interval with subjects fixed, items resampled within them (stratified, normal).
+    With S subjects and r_i = (x_i - mean of its subject) / (S n_s) sqrt(n_s / (n_s - 1)) the error is
+    sqrt(sum (sum of r over the copies of an item)^2): of items without copies that of a stratified mean.
     """
     subjects, correct = column(table, "subject"), column(table, "correct").astype(float)
-    groups = [correct[subjects == name] for name in np.unique(subjects)]
-    value = float(np.mean([g.mean() for g in groups]))
-    if min(map(len, groups)) < 2:
-        return Estimate(value=value, n=len(correct), reason="a subject with one item has no spread, so no interval")
-    half = 1.96 * np.sqrt(sum(g.var(ddof=1) / len(g) for g in groups)) / len(groups)
+    _, of, sizes = np.unique(subjects, return_inverse=True, return_counts=True)
+    means, n = np.bincount(of, weights=correct) / sizes, len(correct)
+    value = float(means.mean())
+    if sizes.min() < 2:
+        return Estimate(value=value, n=n, reason="a subject with one item has no spread, so no interval")
+    residuals = (correct - means[of]) / (len(sizes) * np.sqrt(sizes * (sizes - 1.0)))[of]
+    clusters = clusters_of(table)
+    summed = residuals if clusters is None else np.bincount(clusters, weights=residuals)
+    half = Z * np.sqrt((summed**2).sum())
     return Estimate(
-        value=value,
-        low=float(value - half),
-        high=float(value + half),
-        n=len(correct),
-        method="stratified by subject, normal",
-    )
+        value=value, low=float(value - half), high=float(value + half), n=n,
+        method=once("stratified by subject, normal", clusters),
+    )  # fmt: skip

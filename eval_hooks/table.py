@@ -14,6 +14,8 @@ from eval_hooks.errors import EvalError
 from eval_hooks.files import write_atomic
 from eval_hooks.masking import masked
 
+COPY = ("copy_of", pa.string())
+"""Of an item that asks what one before it asks: that one's id; null of all others (`copies`)."""
 CHOICE = pa.schema(
     [
         ("task", pa.string()),
@@ -32,6 +34,7 @@ CHOICE = pa.schema(
         ("letter_mass", pa.float64()),
         ("tie", pa.bool_()),
         ("prompt_tokens", pa.int32()),
+        COPY,
     ]
 )
 GENERATE = pa.schema(
@@ -45,6 +48,7 @@ GENERATE = pa.schema(
         ("reason", pa.string()),
         ("n_tokens", pa.int32()),
         ("hit_limit", pa.bool_()),
+        COPY,
     ]
 )
 PARTS = [("subject", pa.string()), ("score", pa.float64())]
@@ -57,6 +61,7 @@ SCORED = pa.schema(
         ("prompt", pa.string()),
         ("gold", pa.string()),
         ("correct", pa.bool_()),
+        COPY,
         *PARTS,
     ]
 )
@@ -75,10 +80,13 @@ RECALL = pa.schema(
         ("probability_answer", pa.float64()),
         ("truth_ratio", pa.float64()),
         ("rouge_l", pa.float64()),
+        COPY,
     ]
 )
 RECALL_METRICS = ("em_value", "em_answer", "probability_value", "probability_answer", "truth_ratio", "rouge_l")
-LOSS = pa.schema([("task", pa.string()), ("item_id", pa.string()), ("nll", pa.float64()), ("n_tokens", pa.int32())])
+LOSS = pa.schema(
+    [("task", pa.string()), ("item_id", pa.string()), ("nll", pa.float64()), ("n_tokens", pa.int32()), COPY]
+)
 
 
 BY_SUM = "acc"

@@ -6,6 +6,7 @@ from typing import Any
 
 from data_mix.config import DataConfig
 from eval_hooks.config import Budget, EvalConfig, Replay
+from eval_hooks.over import IN_WAVES
 from launch import entries
 from launch.bounds import COUNT
 from launch.fields import Field, fields_of
@@ -185,6 +186,8 @@ def evaluation(node: Node, tables: Tables, report: Report) -> Any:
     if config is not INVALID and config.cost_limit is not None and config.order == "full":
         limit = node.value["cost_limit"]
         report.add("eval.cost_limit", limit, "only an evaluation in waves can end early; add eval.order: waves")
+    if config is not INVALID and config.over == "subjects" and config.order == "waves":
+        report.add("eval.over", node.value["over"], IN_WAVES)
     if config is not INVALID and not config.live and config.budget.action != "report":
         text = (
             f"{config.budget.action}: a watcher can only report what the run has lost; remove it, or eval.live: false"

@@ -37,6 +37,7 @@ def checkpoint_eval(recipe: Recipe, validation: Mapping[str, list[Any]]) -> Chec
         },
         judges=judges(),
         margin=section.margin,
+        over=section.over,
         budget=section.budget,
         order=section.order,
         cost_limit=section.cost_limit,

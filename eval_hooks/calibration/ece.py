@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 from scipy.stats import norm
 
+from eval_hooks.copies import worth
 from eval_hooks.intervals import wilson
 
 BINS = 15
@@ -92,14 +93,20 @@ def largest_gap(counts: np.ndarray, sums: np.ndarray, fewest: int) -> np.ndarray
     return np.where(enough.any(-1), gaps, np.nan)
 
 
-def reliability(conf: np.ndarray, correct: np.ndarray, bins: int = BINS) -> list[dict[str, Any]]:
-    """The reliability diagram: per non-empty bin its edges, n, mean confidence, accuracy with Wilson band."""
+def reliability(
+    conf: np.ndarray, correct: np.ndarray, bins: int = BINS, clusters: np.ndarray | None = None
+) -> list[dict[str, Any]]:
+    """The reliability diagram: per non-empty bin its edges, n, mean confidence, accuracy with Wilson band.
+
+    The band is that of so many items as a bin's are worth, those of a cluster being copies (`copies`).
+    """
     bin_of = width_bins(conf, bins)
     out = []
     for number in range(bins):
         inside = bin_of == number
         if n := int(inside.sum()):
-            low, high = wilson(int(correct[inside].sum()), n)
+            of = worth(n, None if clusters is None else clusters[inside])
+            low, high = wilson(float(correct[inside].sum()) * of / n, of)
             out.append(
                 {"low": number / bins, "high": (number + 1) / bins, "n": n, "confidence": float(conf[inside].mean()),
                  "accuracy": float(correct[inside].mean()), "accuracy_low": low, "accuracy_high": high}

@@ -11,6 +11,7 @@ from eval_hooks.calibration.nll import nll
 from eval_hooks.calibration.ranking import COVERAGES, RISK, accuracy_at, aurc, auroc, coverage_at, e_aurc
 from eval_hooks.calibration.resampled import Binned, Sorted, spread
 from eval_hooks.calibration.smooth import smooth_ece, smooth_eces
+from eval_hooks.copies import clusters_of
 from eval_hooks.estimate import Estimate
 from eval_hooks.intervals import bootstrap
 from eval_hooks.table import column, probabilities
@@ -56,8 +57,9 @@ def calibration(table: pa.Table) -> dict[str, Estimate]:
             **{name: counts @ each / len(each) for name, each in means.items()},
         }
 
-    found = bootstrap(values, drawn, len(conf))
-    every = {**found, **_smooth(conf, correct)}
+    clusters = clusters_of(table)
+    found = bootstrap(values, drawn, len(conf), clusters=clusters)
+    every = {**found, **_smooth(conf, correct, clusters)}
     return {
         name: noted(estimate, UNCLAIMED[name]) if name in UNCLAIMED else estimate for name, estimate in every.items()
     }
@@ -68,13 +70,13 @@ def noted(estimate: Estimate, note: str) -> Estimate:
     return replace(estimate, method=f"{estimate.method}; {note}") if estimate.method else estimate
 
 
-def _smooth(conf: np.ndarray, correct: np.ndarray) -> dict[str, Estimate]:
+def _smooth(conf: np.ndarray, correct: np.ndarray, clusters: np.ndarray | None) -> dict[str, Estimate]:
     """Smooth ECE over the first 100 of the resamples: some 2 ms each, at any number of items."""
 
     def drawn(counts: np.ndarray) -> dict[str, np.ndarray]:
         return {"smooth_ece": smooth_eces(conf, correct, counts)}
 
-    return bootstrap({"smooth_ece": smooth_ece(conf, correct)}, drawn, len(conf), resamples=100)
+    return bootstrap({"smooth_ece": smooth_ece(conf, correct)}, drawn, len(conf), 100, clusters=clusters)
 
 
 def ece_rise(before: pa.Table, after: pa.Table) -> Estimate:
@@ -91,4 +93,4 @@ def ece_rise(before: pa.Table, after: pa.Table) -> Estimate:
         first, then = (np.abs(counts @ gap).sum(1) / n for gap in gaps)
         return {"rise": then - first}
 
-    return bootstrap({"rise": ece(*sides[1]) - ece(*sides[0])}, drawn, n)["rise"]
+    return bootstrap({"rise": ece(*sides[1]) - ece(*sides[0])}, drawn, n, clusters=clusters_of(after))["rise"]

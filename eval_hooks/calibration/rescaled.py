@@ -13,6 +13,7 @@ from eval_hooks.calibration.nll import nll
 from eval_hooks.calibration.numbers import BIASED_UP, noted
 from eval_hooks.calibration.resampled import spread
 from eval_hooks.calibration.temperature import LEAST, MOST, fit_temperature, scaled, temperatures
+from eval_hooks.copies import clusters_of
 from eval_hooks.estimate import Estimate, missing
 from eval_hooks.intervals import bootstrap
 from eval_hooks.table import column, scores
@@ -44,7 +45,7 @@ def rescaled(table: pa.Table, validation: pa.Table | None, split: str | None) ->
         }
 
     values = {"ece": ece(conf, correct), **{name: float(each.mean()) for name, each in means.items()}}
-    found = bootstrap(values, drawn, n)
+    found = bootstrap(values, drawn, n, clusters=clusters_of(table))
     at = f"at the temperature fitted on {fitted.n} {split} items"
     after = {name: noted(estimate, at) for name, estimate in found.items()}
     after["ece"] = noted(after["ece"], BIASED_UP)
@@ -55,7 +56,9 @@ def temperature(validation: pa.Table, split: str) -> Estimate:
     """The temperature of a validation table, with its interval; the reason says so where it is at its bound."""
     logits, gold = scores(validation), column(validation, "gold")
     fitted = fit_temperature(logits, gold, split)
-    found = bootstrap({"temperature": fitted.value}, temperatures(logits, gold), fitted.n)["temperature"]
+    found = bootstrap(
+        {"temperature": fitted.value}, temperatures(logits, gold), fitted.n, clusters=clusters_of(validation)
+    )["temperature"]
     bound = f"at its bound ({LEAST:g} to {MOST:g}): all items right, or confidence says nothing"
     return replace(found, reason=bound if fitted.at_bound else None)
 

@@ -2,10 +2,14 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
+from math import ceil
 from typing import Any
+
+import numpy as np
 
 from eval_hooks.calibration.numbers import ece_rise
 from eval_hooks.config import MARGIN
+from eval_hooks.copies import clusters_of, worth
 from eval_hooks.errors import EvalError
 from eval_hooks.evaluations import Evaluation
 from eval_hooks.retention import retention
@@ -93,7 +97,7 @@ def _pair(task: str, number: int, base: Evaluation, other: Evaluation) -> Pair:
         raise EvalError(f"{task}: {base.folder} and {other.folder}: {error}") from error
     if kind_of(before) == "choice":
         entry["ece_rise"] = ece_rise(before, after).as_dict()
-    return as_pair(task, number, entry)
+    return as_pair(task, number, entry, clusters_of(after))
 
 
 def _why_not(task: str, other: Evaluation) -> str:
@@ -101,8 +105,11 @@ def _why_not(task: str, other: Evaluation) -> str:
     return {None: "not asked", "failed": "its evaluation failed"}.get(status, "not all of its items were scored")
 
 
-def as_pair(task: str, number: int, entry: Mapping[str, Any]) -> Pair:
-    """A pair from its `retention` entry, with the number of items that would show a difference of its margin."""
+def as_pair(task: str, number: int, entry: Mapping[str, Any], clusters: np.ndarray | None = None) -> Pair:
+    """A pair from its `retention` entry, with the number of items that would show a difference of its margin.
+
+    Where some are copies of each other (`clusters`), items with as many copies among them are meant.
+    """
     n, looked_for = entry["delta"]["n"], entry["margin"] or MARGIN
-    needed = items_needed(looked_for, (entry["lost"] + entry["gained"]) / n)
+    needed = ceil(items_needed(looked_for, (entry["lost"] + entry["gained"]) / n) * n / worth(n, clusters))
     return Pair(task=task, model=number, n=n, entry=entry, needed=needed, looked_for=looked_for)

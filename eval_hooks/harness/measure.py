@@ -5,7 +5,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import pyarrow as pa
 
+from eval_hooks.copies import clusters, copies
 from eval_hooks.estimate import Estimate, missing
 from eval_hooks.forward import Progress
 from eval_hooks.harness.ask import WRITTEN, Asked, gold
@@ -14,11 +16,9 @@ from eval_hooks.harness.requests import Written, answers, log_probabilities
 from eval_hooks.harness.surroundings import seeds
 from eval_hooks.intervals import bootstrap_mean
 from eval_hooks.items import LETTERS
-from eval_hooks.table import choice_table, scored_table, with_facts, written_table
+from eval_hooks.table import COPY, choice_table, scored_table, with_facts, written_table
 
 if TYPE_CHECKING:
-    import pyarrow as pa
-
     from eval_hooks.ready import Reader
 
 
@@ -51,12 +51,23 @@ def measure(name: str, asked: Asked, model: Any, reader: "Reader", batch_tokens:
     chosen = asked.harness.filter or judged[0].filter
     deciding = [one for one in judged if one.filter == chosen]
     tables = {"choice": _choices, "generate": _answers, "score": _scores}
+    again = copies([_item_id(one) for one in deciding], [_asks(one) for one in deciding])
     facts = {
-        "metrics": {key: value.as_dict() for key, value in metrics(judged).items()},
+        "metrics": {key: value.as_dict() for key, value in metrics(judged, again).items()},
         "metric": _key(asked.harness.metric, chosen),
         "cut": asked.cut,
     }
-    return with_facts(tables[asked.kind](name, asked, deciding, written), facts)
+    table = tables[asked.kind](name, asked, deciding, written)
+    column = pa.array([again.get(item) for item in table.column("item_id").to_pylist()], COPY[1])
+    place = table.column_names.index(COPY[0])
+    return with_facts(table.set_column(place, pa.field(*COPY), column), facts)
+
+
+def _asks(one: Judged) -> str:
+    """All that a document asks, its solved examples left out: they are drawn anew for each."""
+    parts = [one.task.doc_to_text(one.document), one.task.doc_to_target(one.document)]
+    options = one.task.doc_to_choice(one.document) if getattr(one.task.config, "doc_to_choice", None) else None
+    return repr((parts, options))
 
 
 def stretched(progress: Progress, parts: int, whole: int) -> Progress:
@@ -104,26 +115,28 @@ def _results(task: Any, requests: Sequence[Any]) -> dict[str, Result]:
     }
 
 
-def metrics(judged: Sequence[Judged]) -> dict[str, Estimate]:
+def metrics(judged: Sequence[Judged], again: Mapping[str, str]) -> dict[str, Estimate]:
     """lm-eval's metrics by its names (`acc`, `exact_match,strict-match`).
 
     A mean has its interval, and over several tasks it is that of all their items, as lm-eval weighs them; what a task
-    aggregates in a way of its own has none, and no value over several tasks.
+    aggregates in a way of its own has none, and no value over several tasks. `again` are the copies among the items.
     """
     values: dict[str, dict[Any, list[Any]]] = {}
     for one in judged:
         for metric, value in one.metrics.items():
-            values.setdefault(_key(metric, one.filter), {}).setdefault(one.task, []).append((metric, value))
-    return {key: _aggregate(of_task) for key, of_task in values.items()}
+            of_task = values.setdefault(_key(metric, one.filter), {})
+            of_task.setdefault(one.task, []).append((metric, value, _item_id(one)))
+    return {key: _aggregate(of_task, again) for key, of_task in values.items()}
 
 
-def _aggregate(of_task: Mapping[Any, Sequence[tuple[str, Any]]]) -> Estimate:
+def _aggregate(of_task: Mapping[Any, Sequence[tuple[str, Any, str]]], again: Mapping[str, str]) -> Estimate:
     from lm_eval.api.metrics import mean
 
-    every = [value for pairs in of_task.values() for _, value in pairs]
-    own = {task: task.aggregation().get(pairs[0][0], mean) for task, pairs in of_task.items()}
+    every = [value for found in of_task.values() for _, value, _ in found]
+    ids = [item for found in of_task.values() for _, _, item in found]
+    own = {task: task.aggregation().get(found[0][0], mean) for task, found in of_task.items()}
     if all(how is mean for how in own.values()):
-        return bootstrap_mean(np.array(every, dtype=float))
+        return bootstrap_mean(np.array(every, dtype=float), clusters=clusters(ids, again))
     if len(of_task) > 1:
         return missing("each of the tasks aggregates it in a way of its own; name them one by one", len(every))
     how = next(iter(own.values()))
@@ -142,7 +155,11 @@ def share_of(one: Judged, metric: str) -> float | None:
 
 def _common(name: str, one: Judged) -> dict[str, Any]:
     task = one.task.task_name
-    return {"task": name, "item_id": f"{task}/{one.doc_id}", "subject": task}
+    return {"task": name, "item_id": _item_id(one), "subject": task}
+
+
+def _item_id(one: Judged) -> str:
+    return f"{one.task.task_name}/{one.doc_id}"
 
 
 def _choices(name: str, asked: Asked, judged: Sequence[Judged], written: Sequence[Written]) -> "pa.Table":

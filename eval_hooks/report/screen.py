@@ -16,11 +16,13 @@ from eval_hooks.report.words import (
     at_temperature,
     calibrated,
     certified,
+    copied,
     debiased,
     doubts,
     flipped,
     held_out,
     items,
+    judged_for,
     kept,
     percent,
     points,
@@ -96,7 +98,7 @@ def _targets(run: RunView) -> Iterator[tuple[str, str]]:
             yield question(after), f"one evaluation only: {moved}"
             continue
         word, verdict = reached(after)
-        paired = f"change {points(change['delta'])}, n = {after['n']}"
+        paired = f"change {points(change['delta'])}, n = {after['n']}{judged_for(change)}{_copied(after)}"
         yield (
             question(after),
             f"[{COLOURS[verdict]}]{word}[/{COLOURS[verdict]}]: {moved}\n{paired}{_recall(before, after)}",
@@ -105,6 +107,10 @@ def _targets(run: RunView) -> Iterator[tuple[str, str]]:
 
 def _recall(before: Any, after: Any) -> str:
     return f"\n[dim]{'; '.join(recalled(before, after))}[/dim]" if after["kind"] == "recall" else ""
+
+
+def _copied(after: Any) -> str:
+    return f"\n[dim]{said}[/dim]" if (said := copied(after)) else ""
 
 
 def _looks(run: RunView, name: str) -> str:
@@ -130,7 +136,8 @@ def _retained(run: RunView) -> Iterator[tuple[str, str]]:
             "Knowledge kept?",
             (
                 f"[{colour}]{kept(change)}[/{colour}]\n"
-                f"{escape(name)} {percent(before.get('accuracy'))} -> {percent(after['accuracy'])}, {items(after)}\n"
+                f"{escape(name)} {percent(before.get('accuracy'))} -> {percent(after['accuracy'])}, {items(after)}"
+                f"{judged_for(change)}{_copied(after)}\n"
                 f"{flipped(change)}; a change of {100 * change['minimum_detectable']:.1f} points could be seen"
                 f"{_looks(run, name)}"
                 f"{_recall(before, after)}"

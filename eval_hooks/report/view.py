@@ -7,9 +7,10 @@ from typing import Any
 
 from eval_hooks.certificate import certificates
 from eval_hooks.errors import EvalError
+from eval_hooks.estimate import Estimate
 from eval_hooks.files import evaluations, json_lines, read_json, summary_of
 from eval_hooks.masking import masked_yaml
-from eval_hooks.retention.interval import paired_change
+from eval_hooks.retention.interval import Clusters, paired_change
 from eval_hooks.retention.subjects import holm
 from eval_hooks.storage.inside import check_folder
 
@@ -163,7 +164,7 @@ def categories(task: Mapping[str, Any]) -> list[GroupChange]:
     """How each category of subjects changed, with its paired interval; empty for a task without a base."""
     if not task.get("by_category") or not task.get("retention"):
         return []
-    found = [(name, e, paired_change(e["lost"], e["gained"], e["n"])) for name, e in task["by_category"].items()]
+    found = [(name, entry, _change(entry)) for name, entry in task["by_category"].items()]
     changes = [(name, entry, change.as_dict()) for name, entry, change in found]
     widest = max(abs(change[end]) for _, _, change in changes for end in ("low", "high"))
     return [
@@ -171,6 +172,12 @@ def categories(task: Mapping[str, Any]) -> list[GroupChange]:
                     right=50 + 50 * change["high"] / widest, middle=50 + 50 * change["value"] / widest)
         for name, entry, change in changes
     ]  # fmt: skip
+
+
+def _change(entry: Mapping[str, Any]) -> Estimate:
+    """Of a group of subjects, copies of an item counted once."""
+    once = Clusters(**entry["once"]) if "once" in entry else None
+    return paired_change(entry["lost"], entry["gained"], entry["n"], clusters=once)
 
 
 def _text(file: Path) -> str:

@@ -64,6 +64,34 @@ def kept(retention: Mapping[str, Any] | None) -> str:
     }[retention["verdict"]]
 
 
+HOLDS = {
+    "items like these": ("for items like these", "holds for other items like these, of the same subjects"),
+    "new subjects": ("for new subjects", "holds for new subjects too, of which these are a sample"),
+    "these items": ("for these items", "holds for these very items, of which a part was scored"),
+}
+"""What a verdict speaks of, `over` in a summary: short, and as the end of a sentence."""
+
+
+def judged_for(retention: Mapping[str, Any] | None) -> str:
+    """What the verdict is for, short; empty of a summary that does not say so."""
+    return f", judged {HOLDS[retention['over']][0]}" if retention and retention.get("over") else ""
+
+
+def holds_for(retention: Mapping[str, Any] | None) -> str:
+    """What the verdict holds for, as a sentence; empty of a summary that does not say so."""
+    return f"The verdict {HOLDS[retention['over']][1]}." if retention and retention.get("over") else ""
+
+
+def copied(task: Mapping[str, Any]) -> str:
+    """12 of 570 items are copies of others: 558 different ones; intervals count them once. Empty without copies."""
+    found = task.get("copies")
+    if not found:
+        return ""
+    n, different = found["items"], found["different"]
+    some = "1 of {:,} items is a copy of another" if n == 1 else f"{n:,} of {{:,}} items are copies of others"
+    return f"{some.format(n + different)}: {different:,} different ones; intervals count them once"
+
+
 def items(task: Mapping[str, Any]) -> str:
     """How many were scored, and where not all were, why no more."""
     if task["n"] == task["of"]:

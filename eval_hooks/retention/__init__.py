@@ -7,14 +7,16 @@ import pyarrow as pa
 from scipy.stats import norm
 from scipy.stats import t as student
 
+from eval_hooks.config import Over
+from eval_hooks.copies import clusters_of, worth
 from eval_hooks.errors import EvalError
 from eval_hooks.estimate import Estimate, missing
-from eval_hooks.intervals import bootstrap, bootstrap_mean, ratio, wilson
+from eval_hooks.intervals import bootstrap, bootstrap_mean, once, ratio, wilson
 from eval_hooks.retention.flips import e_value, e_value_drop, mcnemar_exact
-from eval_hooks.retention.interval import paired_change
+from eval_hooks.retention.interval import Clusters, paired_change
 from eval_hooks.retention.power import Z_POWER
 from eval_hooks.retention.spending import ALONE, ALPHA, Look
-from eval_hooks.retention.subjects import clustered_mean
+from eval_hooks.retention.subjects import clustered_interval, clustered_mean
 from eval_hooks.table import column, kind_of, marks, noise_of
 
 
@@ -31,7 +33,7 @@ def paired(before: pa.Table, after: pa.Table) -> None:
             )
 
 
-def minimum_detectable(flips: int, n: int, alpha: float = ALPHA) -> float:
+def minimum_detectable(flips: float, n: float, alpha: float = ALPHA) -> float:
     """Smallest change seen with 80 % power, tested two-sided at alpha.
 
     (z(1 - alpha / 2) + z(80 %)) sqrt(p / n), p the Wilson upper bound of the share that flips; 1 at alpha 0.
@@ -40,16 +42,18 @@ def minimum_detectable(flips: int, n: int, alpha: float = ALPHA) -> float:
     return min(1.0, float(z * np.sqrt(wilson(flips, n)[1] / n)))
 
 
-def chance_corrected(before: np.ndarray, after: np.ndarray, chance: float) -> Estimate:
+def chance_corrected(
+    before: np.ndarray, after: np.ndarray, chance: float, clusters: np.ndarray | None = None
+) -> Estimate:
     """(acc after - chance) / (acc before - chance); missing where the base is not two standard errors above chance."""
     n, base = len(before), before.mean()
-    if base <= chance + 2 * np.sqrt(base * (1 - base) / n):
+    if base <= chance + 2 * np.sqrt(base * (1 - base) / worth(n, clusters)):
         return missing(f"base accuracy {base:.3f} is not clearly above chance {chance:.3f}", n)
 
     def kept(counts: np.ndarray) -> dict[str, np.ndarray]:
         return {"kept": ratio(counts @ after / n - chance, counts @ before / n - chance)}
 
-    return bootstrap({"kept": float((after.mean() - chance) / (base - chance))}, kept, n)["kept"]
+    return bootstrap({"kept": float((after.mean() - chance) / (base - chance))}, kept, n, clusters=clusters)["kept"]
 
 
 def verdict(delta: Estimate, margin: float) -> str:
@@ -81,74 +85,125 @@ def gold_logp(table: pa.Table) -> np.ndarray:
     )
 
 
-def delta_estimate(before: np.ndarray, after: np.ndarray, alpha: float = ALPHA) -> Estimate:
-    """Mean of after - before with its paired interval at 1 - alpha.
+def delta_estimate(
+    before: np.ndarray, after: np.ndarray, alpha: float = ALPHA, clusters: np.ndarray | None = None
+) -> Estimate:
+    """Mean of after - before with its paired interval at 1 - alpha, for other items like these.
 
     Items right or wrong have that of their counts (`interval`). Of scores between it is the wider of the bootstrap's,
     whose resamples end somewhere, and Student's; where none of them changed, the Wilson bound of the share that changes
-    stands for an interval of width 0. At alpha 0 it is all there is.
+    stands for an interval of width 0. At alpha 0 it is all there is. Of items that are copies of each other, (n,)
+    `clusters`, each interval takes those whole.
     """
-    n = len(before)
+    n, change = len(before), after.astype(float) - before.astype(float)
     if n and np.isin(before, (0, 1)).all() and np.isin(after, (0, 1)).all():
-        return paired_change(int((before > after).sum()), int((after > before).sum()), n, 1 - alpha)
-    if n and not (before != after).any():
+        whole = None if clusters is None else Clusters.of(change, clusters)
+        return paired_change(int((change < 0).sum()), int((change > 0).sum()), n, 1 - alpha, whole)
+    if n and not change.any():
         z2 = float(norm.isf(alpha / 2)) ** 2
-        bound = z2 / (n + z2) if np.isfinite(z2) else 1.0
-        return Estimate(value=0.0, low=-bound, high=bound, n=n, method="no item changed: Wilson bound of their share")
-    return _of_scores(after.astype(float) - before.astype(float), alpha)
+        bound = z2 / (worth(n, clusters) + z2) if np.isfinite(z2) else 1.0
+        how = once("no item changed: Wilson bound of their share", clusters)
+        return Estimate(value=0.0, low=-bound, high=bound, n=n, method=how)
+    return _of_scores(change, alpha, clusters)
 
 
-def _of_scores(change: np.ndarray, alpha: float) -> Estimate:
-    found, n = bootstrap_mean(change, alpha=alpha), len(change)
+def _of_scores(change: np.ndarray, alpha: float, clusters: np.ndarray | None) -> Estimate:
+    found, n = bootstrap_mean(change, alpha=alpha, clusters=clusters), len(change)
     if found.low is None or found.high is None or n < 2:
         return found
     half = float(student.isf(alpha / 2, n - 1) * change.std(ddof=1) / np.sqrt(n))
-    mean = float(change.mean())
+    low, high = change.mean() - half, change.mean() + half
+    if clusters is not None:
+        low, high = clustered_interval(np.bincount(clusters, weights=change), np.bincount(clusters), alpha)
     return replace(
         found,
-        low=max(-1.0, min(found.low, mean - half)),
-        high=min(1.0, max(found.high, mean + half)),
+        low=max(-1.0, min(found.low, float(low))),
+        high=min(1.0, max(found.high, float(high))),
         method=f"wider of Student's and {found.method}",
     )
 
 
+def over_subjects(change: np.ndarray, subjects: np.ndarray, items: Estimate, alpha: float = ALPHA) -> Estimate:
+    """Mean of the items' change (n,) with its interval at 1 - alpha for new subjects; missing with too few subjects.
+
+    Never narrower than that of the items of these subjects (`items`, at the same alpha): subjects that happen to have
+    changed alike do not make their items sure, and 0 stays inside unless McNemar's exact test rejects no change.
+    """
+    found = clustered_mean(change, subjects, alpha)
+    if found.low is None or found.high is None or items.low is None or items.high is None:
+        return found
+    return replace(
+        found,
+        low=max(-1.0, min(found.low, items.low)),
+        high=min(1.0, max(found.high, items.high)),
+        method=f"{found.method}, and no narrower than {items.method}",
+    )
+
+
+LIKE_THESE, NEW_SUBJECTS = "items like these", "new subjects"
+
+
 def retention(
-    before: pa.Table, after: pa.Table, margin: float, chance: float, baseline_step: int = 0, look: Look = ALONE
+    before: pa.Table,
+    after: pa.Table,
+    margin: float,
+    chance: float,
+    baseline_step: int = 0,
+    look: Look = ALONE,
+    over: Over = "items",
 ) -> dict[str, object]:
     """The `retention` entry of a summary. Raises EvalError for tables that are no pair.
 
     `delta` is the interval of this one look at 95 %; the verdict is that of `delta_run`, which holds together with the
-    intervals of all the looks of the run.
+    intervals of all the looks of the run. Both are for new subjects where the verdict is to hold `over` those and there
+    are enough; the entry's `over` says for what they are.
     """
     paired(before, after)
-    a, b = marks(before), marks(after)
+    a, b, clusters = marks(before), marks(after), clusters_of(after)
     lost, gained = int((a > b).sum()), int((b > a).sum())
-    delta, over_run = delta_estimate(a, b), delta_estimate(a, b, look.alpha)
+    flips = Clusters.of(b - a, clusters) if clusters is not None else Clusters(lost=lost, gained=gained, worth=len(a))
+    items, items_run = (delta_estimate(a, b, alpha, clusters) for alpha in (ALPHA, look.alpha))
+    new, new_run = (
+        _new_subjects(after, b - a, each, alpha) for each, alpha in ((items, ALPHA), (items_run, look.alpha))
+    )
+    wide = over == "subjects" and new.value is not None
+    delta, over_run = (new, new_run) if wide else (items, items_run)
     logp = (
-        bootstrap_mean(gold_logp(after) - gold_logp(before))
+        bootstrap_mean(gold_logp(after) - gold_logp(before), clusters=clusters)
         if kind_of(after) == "choice"
         else missing("no options to score", len(a))
     )
     return {
         "baseline_step": baseline_step,
+        "over": NEW_SUBJECTS if wide else LIKE_THESE,
         "lost": lost,
         "gained": gained,
         "delta": delta.as_dict(),
         "delta_run": of_run(over_run, look),
-        "delta_clustered": _by_subjects(after, b - a).as_dict(),
-        "mcnemar_p": mcnemar_exact(lost, gained),
-        "e_value": e_value(lost, gained),
-        "e_value_drop": e_value_drop(lost, gained),
-        "chance_corrected": chance_corrected(a, b, chance).as_dict(),
+        "delta_clustered": new.as_dict(),
+        "mcnemar_p": mcnemar_exact(flips.lost, flips.gained),
+        "e_value": e_value(flips.lost, flips.gained),
+        "e_value_drop": e_value_drop(flips.lost, flips.gained),
+        "chance_corrected": chance_corrected(a, b, chance, clusters).as_dict(),
         "delta_logp_gold": logp.as_dict(),
         "noise_flips": noise_of(before),
-        "minimum_detectable": minimum_detectable(lost + gained, len(a), look.alpha),
+        "minimum_detectable": _detectable(lost + gained, len(a), clusters, over_run if wide else None, look.alpha),
         "margin": margin,
         "verdict": verdict(over_run, margin),
     }
 
 
-def _by_subjects(table: pa.Table, change: np.ndarray) -> Estimate:
+def _detectable(flips: int, n: int, clusters: np.ndarray | None, wide: Estimate | None, alpha: float) -> float:
+    """`minimum_detectable` of so many items as they are worth; of new subjects with half the width that they have."""
+    of = worth(n, clusters)
+    found = minimum_detectable(flips * of / n, of, alpha)
+    if wide is None or wide.low is None or wide.high is None:
+        return found
+    share = Z_POWER / float(norm.isf(alpha / 2))
+    return min(1.0, max(found, (wide.high - wide.low) / 2 * (1 + share)))
+
+
+def _new_subjects(table: pa.Table, change: np.ndarray, items: Estimate, alpha: float) -> Estimate:
     if "subject" not in table.column_names:
         return missing("the items have no subjects", len(change))
-    return clustered_mean(change, column(table, "subject"))
+    return over_subjects(change, column(table, "subject"), items, alpha)

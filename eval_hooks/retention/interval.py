@@ -12,13 +12,18 @@ Ours is the hull, since each alone errs where few items flip: where all flips ar
 claims a loss too large, the adjusted Wald one a loss too small (eval_hooks/README.md has the rates of the hull). One
 more item lost never raises either end; the adjusted Wald one has to be held to that at high levels, where it turns at
 next to no flips (`wald_low`).
+
+Of items that are copies of each other all three counts shrink in proportion, to those of the items they are worth, and
+McNemar's test is one of clusters.
 """
 
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from scipy.stats import norm
 
+from eval_hooks.copies import worth
 from eval_hooks.estimate import Estimate
 from eval_hooks.retention.flips import mcnemar
 
@@ -30,18 +35,47 @@ Counts = Any
 """A whole number, or an array of them."""
 
 
-def paired_change(lost: int, gained: int, n: int, level: float = 0.95) -> Estimate:
-    """(gained - lost) / n of n paired items with its interval; n is at least 1. At level 1 it is all there is."""
+@dataclass(frozen=True, kw_only=True)
+class Clusters:
+    """What paired items are worth of which some are copies of each other."""
+
+    lost: int
+    """Clusters of which more items are lost than gained: equally likely the other way where nothing changed, so
+    McNemar's test is exact over them."""
+    gained: int
+    worth: float
+    """Different items that they are worth to an interval (`copies.worth`)."""
+
+    @classmethod
+    def of(cls, change: np.ndarray, clusters: np.ndarray) -> "Clusters":
+        """From each item's change (n,) and its cluster (n,)."""
+        net = np.bincount(clusters, weights=change)
+        return cls(lost=int((net < 0).sum()), gained=int((net > 0).sum()), worth=worth(len(change), clusters))
+
+
+def paired_change(lost: int, gained: int, n: int, level: float = 0.95, clusters: Clusters | None = None) -> Estimate:
+    """(gained - lost) / n of n paired items with its interval; n is at least 1. At level 1 it is all there is.
+
+    `clusters` says what the items are worth where some are copies of others.
+    """
     if level >= 1:
         return Estimate(value=(gained - lost) / n, low=-1.0, high=1.0, n=n, method="nothing may be claimed any more")
-    low, high = change_interval(lost, gained, n, level)
-    return Estimate(value=(gained - lost) / n, low=float(low), high=float(high), n=n, method=METHOD)
+    if clusters is None:
+        low, high = change_interval(lost, gained, n, level)
+        return Estimate(value=(gained - lost) / n, low=float(low), high=float(high), n=n, method=METHOD)
+    share, p = clusters.worth / n, mcnemar(np.asarray(clusters.lost), np.asarray(clusters.gained))
+    low, high = change_interval(lost * share, gained * share, n * share, level, p)
+    return Estimate(
+        value=(gained - lost) / n, low=float(low), high=float(high), n=n, method=f"{METHOD}; copies counted once"
+    )
 
 
-def change_interval(lost: Counts, gained: Counts, n: Counts, level: float = 0.95) -> tuple[np.ndarray, np.ndarray]:
-    """(low, high) of the change at this level, for counts or arrays of counts."""
+def change_interval(
+    lost: Counts, gained: Counts, n: Counts, level: float = 0.95, p: np.ndarray | None = None
+) -> tuple[np.ndarray, np.ndarray]:
+    """(low, high) of the change at this level, for counts or arrays of counts; `p` where McNemar's is of others."""
     lost, gained, n = np.broadcast_arrays(*(np.asarray(count, dtype=float) for count in (lost, gained, n)))
-    open_ = mcnemar(lost, gained) >= 1 - level
+    open_ = (mcnemar(lost, gained) if p is None else p) >= 1 - level
     ends = []
     for down, up in ((lost, gained), (gained, lost)):  # the upper end is the lower one of the mirrored change
         end = np.minimum(score_low(down, up, n, level), wald_low(down, up, n, level))

@@ -141,18 +141,19 @@ def measured(
 def half_width(metric: "Metric", ci: Interval, n_boot: int) -> float:
     """Half of a score's own 95 % interval over its items: 1.96 times its standard error, or by resampled items.
 
-    The standard error of a weighted mean is sqrt(sum w^2 (x - mean)^2) / sum w; of a share, sqrt(S (1 - S) / n).
+    The standard error of a weighted mean is sqrt(sum w^2 (x - mean)^2) / sum w; of a share, sqrt(S (1 - S) / n). Of
+    items that are copies of each other w (x - mean) is summed first.
     """
     import numpy as np
 
-    from eval_hooks.intervals import Z
+    from eval_hooks.intervals import Z, counts
 
     x, w = metric.values, np.ones(len(metric.values)) if metric.weights is None else metric.weights
     if ci == "normal":
-        return float(Z * np.sqrt((w**2 * (x - metric.score) ** 2).sum()) / w.sum())
-    rng = np.random.default_rng(0)
-    drawn = [rng.integers(0, len(x), len(x)) for _ in range(n_boot)]
-    low, high = np.quantile([np.average(x[i], weights=w[i]) for i in drawn], [0.025, 0.975])
+        of = np.arange(len(x)) if metric.clusters is None else metric.clusters
+        return float(Z * np.sqrt((np.bincount(of, weights=w * (x - metric.score)) ** 2).sum()) / w.sum())
+    means = [times @ (w * x) / (times @ w) for times in counts(len(x), n_boot, clusters=metric.clusters)]
+    low, high = np.quantile(np.concatenate(means), [0.025, 0.975])
     return float(high - low) / 2
 
 

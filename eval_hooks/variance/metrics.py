@@ -3,12 +3,13 @@
 Discrete scores move only when an item flips; continuous ones move with every update, so that seeds hide less of it.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pyarrow as pa
 
 from eval_hooks.calibration.nll import nll
+from eval_hooks.copies import clusters_of
 from eval_hooks.retention import gold_logp
 from eval_hooks.table import RECALL_METRICS, chance, column, kind_of
 
@@ -21,6 +22,8 @@ class Metric:
     """(n,)."""
     weights: np.ndarray | None = None
     """(n,), where the score is a weighted mean."""
+    clusters: np.ndarray | None = None
+    """(n,): of items that are copies of each other; None where none are."""
     better: str = "up"
     chance: float | None = None
 
@@ -36,6 +39,11 @@ def metrics(table: pa.Table) -> dict[str, Metric]:
     Choices: accuracy; p_gold, the right option's probability among the options; nll, its negative logarithm; logp_gold,
     its raw log-probability; in cloze form bits_per_char. Recall: the columns of its table. Losses: nats a token.
     """
+    clusters = clusters_of(table)
+    return {name: replace(metric, clusters=clusters) for name, metric in _each(table).items()}
+
+
+def _each(table: pa.Table) -> dict[str, Metric]:
     kind = kind_of(table)
     if kind == "loss":
         tokens = column(table, "n_tokens").astype(float)

@@ -49,3 +49,52 @@ def table(law: Law, rng: np.random.Generator, right: float = 0.6) -> tuple[np.nd
     kind = rng.choice(3, p=[law.lost, law.gained, 1 - law.lost - law.gained], size=law.n)
     alone = rng.uniform(size=law.n) < right
     return np.where(kind == 2, alone, kind == 0), np.where(kind == 2, alone, kind == 1)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Subjects:
+    """Subjects of so many items each, whose own changes are drawn around a mean change with an sd.
+
+    `flips` is the least share of items that flips: what a subject's change leaves over of it flips both ways alike. With
+    `skewed` all flips are losses and the subjects' changes follow a beta distribution, far from a normal one.
+    """
+
+    sizes: tuple[int, ...]
+    change: float
+    sd: float
+    flips: float = 0.0
+    skewed: bool = False
+
+
+def subject_counts(law: Subjects, draws: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+    """Items lost and gained in each subject, (draws, G) each; the mean change over subjects is the law's."""
+    shape, sizes = (draws, len(law.sizes)), np.array(law.sizes)
+    if law.sd == 0:
+        change = np.full(shape, law.change)
+    elif law.skewed:
+        weight = -law.change * (1 + law.change) / law.sd**2 - 1
+        change = -rng.beta(-law.change * weight, (1 + law.change) * weight, shape)
+    else:
+        change = law.change + law.sd * rng.normal(size=shape)
+    both = max(0.0, law.flips - abs(law.change)) / 2
+    lost, gained = both + np.maximum(-change, 0), both + np.maximum(change, 0)
+    assert (lost + gained).max() <= 1, "more flips than items"
+    down = rng.binomial(sizes, lost)
+    return down, rng.binomial(sizes - down, gained / (1 - lost))
+
+
+def copied_counts(law: Law, copies: int, share: float, draws: int, rng: np.random.Generator) -> tuple[np.ndarray, ...]:
+    """What flips in tables of a law in which a share of the items are copies of others.
+
+    So many of the n items come in clusters of `copies` that a share of them is not the first of its cluster; all of a
+    cluster flip together. Returned: items lost, items gained, clusters lost,
+    clusters gained, (draws,) each, and the sizes of the clusters.
+    """
+    clusters = round(share * law.n / (copies - 1))
+    sizes = np.repeat([copies, 1], [clusters, law.n - copies * clusters])
+    chances = [law.lost, law.gained, 1 - law.lost - law.gained]
+    twice, once = (rng.multinomial(int((sizes == size).sum()), chances, draws) for size in (copies, 1))
+    return (
+        copies * twice[:, 0] + once[:, 0], copies * twice[:, 1] + once[:, 1], twice[:, 0] + once[:, 0],
+        twice[:, 1] + once[:, 1], sizes,
+    )  # fmt: skip

@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
-from tests.benchmarks import few_flips, whole_runs
+from tests.benchmarks import copied_items, few_flips, new_subjects, whole_runs
 from tests.benchmarks.cells import Cell, table_of
 
 PAGE = Path(__file__).parents[2] / "eval_hooks" / "README.md"
@@ -19,8 +19,15 @@ CELLS: dict[str, Callable[[], Iterable[Cell]]] = {
     "few flips": few_flips.cells,
     "items needed": few_flips.power_cells,
     "whole runs": whole_runs.cells,
+    "new subjects": new_subjects.cells,
+    "copied items": copied_items.cells,
 }
-TABLES: dict[str, Callable[[], str]] = {"few flips": few_flips.summary, "whole runs": whole_runs.price}
+TABLES: dict[str, Callable[[], str]] = {
+    "few flips": few_flips.summary,
+    "whole runs": whole_runs.price,
+    "new subjects": new_subjects.summary,
+    "copied items": copied_items.summary,
+}
 """What stands on the page, between the marks of its name."""
 
 

@@ -1,7 +1,8 @@
 """Rules of before, kept to be compared with: each is known to break its promise, and the cells that show it must fail.
 
 Words of counts, until 2026-11-29: the percentile bootstrap of the paired change over 10,000 resamples of the items, and
-the Wilson bound of the share of flips where there was none.
+the Wilson bound of the share of flips where there was none. New subjects, until 2026-11-30: whole subjects resampled, and
+percentiles. Copies of an item, until 2026-11-30: as many items.
 """
 
 import numpy as np
@@ -47,3 +48,13 @@ def _percentiles(lost: np.ndarray, gained: np.ndarray, n: int, width: int) -> tu
     turned = n * np.arctan2(imaginary, real) - angle * first
     total = np.fft.irfft(size * np.exp(-1j * turned), width, axis=1).cumsum(axis=1)
     return tuple(first[:, 0] + (total >= at).argmax(axis=1) for at in (0.025, 0.975))
+
+
+def clustered_interval(
+    sums: np.ndarray, sizes: np.ndarray, resamples: int = 2000, seed: int = 0
+) -> tuple[np.ndarray, np.ndarray]:
+    """(low, high) of the mean per item, sums (K, G) over G subjects of so many items each: whole ones resampled."""
+    subjects = len(sizes)
+    times = np.random.default_rng(seed).multinomial(subjects, np.full(subjects, 1 / subjects), resamples)  # (R, G)
+    low, high = np.quantile(sums @ times.T / (times @ sizes), [0.025, 0.975], axis=1)
+    return low, high

@@ -8,7 +8,7 @@ import pytest
 
 from eval_hooks.retention import verdict
 from eval_hooks.retention.interval import change_interval, paired_change
-from tests.benchmarks import few_flips, whole_runs
+from tests.benchmarks import copied_items, few_flips, new_subjects, whole_runs
 from tests.benchmarks.cells import Cell
 from tests.benchmarks.made_tables import Law, all_counts, flipping, table
 from tests.benchmarks.operating_characteristics import PAGE, TABLES, on_page, with_table
@@ -68,6 +68,21 @@ def test_chances_over_looks_by_hand() -> None:
     assert whole_runs.ever([0.1, 0.2]) == pytest.approx(0.28)
     assert whole_runs.ever_in_a_row([0.5, 0.5, 0.5], 2) == pytest.approx(0.375)
     assert whole_runs.ever_in_a_row([0.1, 0.2], 1) == pytest.approx(0.28)
+
+
+def test_new_subjects_are_covered_where_whole_ones_resampled_did_not() -> None:
+    """A quarter of the benchmark's draws; 13 subjects of unlike sizes and 5."""
+    banks = {name: new_subjects.BANKS[name] for name in ("57 as in MMLU", "13 of 5 to 118", "5 of 100")}
+    cells = list(new_subjects.cells(banks, draws=5000))
+    assert len(cells) == 27 and not [cell for cell in cells if cell.trouble]
+    assert sum(cell.old_fails for cell in cells) == 6
+
+
+def test_copies_make_no_interval_narrower() -> None:
+    """A quarter of the benchmark's draws: covered, and `dropped` of no loss, where each copy was an item."""
+    cells = list(copied_items.cells(draws=5000, tables=100))
+    assert len(cells) == 22 and not [cell for cell in cells if cell.trouble]
+    assert sum(cell.old_fails for cell in cells) >= 16
 
 
 def test_a_table_is_put_in_its_place_and_nothing_else_moves() -> None:
