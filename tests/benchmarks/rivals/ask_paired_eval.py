@@ -6,7 +6,7 @@ from asked import Rule, Table, answer, items
 ALPHA = 0.05
 """Its default."""
 RESAMPLES = 1000
-"""It draws 10,000: 70 s for 14,042 items. The test is exact with any number."""
+"""It draws 10,000: over a minute for 14,042 items. The test is exact with any number."""
 
 
 def compared(table: Table, margin: float) -> str:

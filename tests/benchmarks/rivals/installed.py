@@ -59,4 +59,5 @@ def _run(command: list[str], rival: Rival, folder: str | None = None) -> None:
         raise UnavailableError(str(error)) from error
     if done.returncode:
         last = (done.stderr or done.stdout).strip().splitlines()[-1:]
-        raise UnavailableError(f"{Path(command[1]).name}: {''.join(last) or f'code {done.returncode}'}")
+        what = command[2] if command[1] == "-m" else Path(command[1]).name
+        raise UnavailableError(f"{what}: {''.join(last) or f'code {done.returncode}'}")
