@@ -246,7 +246,7 @@ def too_slow() -> Iterator[str]:
     for rival in RIVALS:
         for rule in rival.rules:
             if left := [f"{n:,}" for n in SIZES if n not in rule.tables]:
-                yield f"{rival.name}, {rule.name}: not asked of {', '.join(left)} items, a table of which takes seconds"
+                yield f"{rival.name}, {rule.name}: not asked of {', '.join(left)} items, which would take minutes"
 
 
 def disagreement(bounds: Sequence[tuple[float, float]], tables: Sequence[Table]) -> float:
