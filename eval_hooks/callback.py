@@ -323,8 +323,7 @@ class CheckpointEval(TrainerCallback):
         if step == 0 and (not self.offset or not self._missing_here(0)):
             return None
         plan = self.plan(state)
-        here, spent = spend(self.out, self.offset, plan, self.offset + step, final)
-        return {"alpha": plan.alpha, "here": here, "spent": spent, "looks": plan.looks}
+        return {"alpha": plan.alpha, **spend(self.out, self.offset, plan, self.offset + step, final)}
 
     def _may_claim(self, spending: Mapping[str, Any] | None) -> dict[str, Look]:
         """What an evaluation may claim of a task, by role: the tasks of a role share what it may spend."""

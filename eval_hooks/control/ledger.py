@@ -17,8 +17,8 @@ FILE = "spending.json"
 WAIT_S = 0.1
 
 
-def spend(folder: Path, run: int, plan: Plan, step: int, final: bool) -> tuple[float, float]:
-    """(what an evaluation may spend over all its tasks, what its run has spent by then), noted in the folder.
+def spend(folder: Path, run: int, plan: Plan, step: int, final: bool) -> dict[str, Any]:
+    """What a summary says of it: {here: what it may spend over all its tasks, spent: its run by then, looks: planned}.
 
     `run` is the step at which the run begins, in a pipeline, and `step` one on the folder's axis. Raises EvalError for
     a file that cannot be read, or is none of ours.
@@ -30,7 +30,7 @@ def spend(folder: Path, run: int, plan: Plan, step: int, final: bool) -> tuple[f
         time.sleep(WAIT_S)
 
 
-def _spend(folder: Path, run: int, plan: Plan, step: int, final: bool) -> tuple[float, float]:
+def _spend(folder: Path, run: int, plan: Plan, step: int, final: bool) -> dict[str, Any]:
     rows = _rows(folder)
     own = [row for row in rows if row["run"] == run]
     same = [i for i, row in enumerate(own)
@@ -38,9 +38,10 @@ def _spend(folder: Path, run: int, plan: Plan, step: int, final: bool) -> tuple[
     if not same:
         same = [len(own)]
         alpha = next_alpha(plan, [_spent(row) for row in own], final)
-        own.append({"run": run, "step": step, "alpha": alpha, "final": final})
+        own.append({"run": run, "step": step, "alpha": alpha, "final": final, "looks": plan.looks})
         write_json(folder / FILE, {"looks": [*rows, own[-1]]})
-    return float(own[same[-1]]["alpha"]), sum(float(row["alpha"]) for row in own[: same[-1] + 1])
+    look, upto = own[same[-1]], own[: same[-1] + 1]
+    return {"here": look["alpha"], "spent": sum(row["alpha"] for row in upto), "looks": look.get("looks")}
 
 
 def roll_back(folder: Path, run: int, after: int) -> None:

@@ -58,7 +58,7 @@ def test_a_run_keeps_the_promise_that_is_made_of_one_look() -> None:
     """570 items: no false word in 10 looks, no false action in 20, beyond the promise; each look for itself broke both."""
     cells = list(whole_runs.cells((570,)))
     assert len(cells) == 23 and not [cell for cell in cells if cell.trouble]
-    assert sum(cell.old_fails for cell in cells) == 18
+    assert sum(cell.old_fails for cell in cells) == 19
     first = next(cell for cell in cells if cell.case.startswith("n 570, 5 %") and "no change" in cell.case)
     assert first.old == pytest.approx(0.198, abs=0.001) and first.rate < 0.015
 

@@ -56,25 +56,30 @@ def test_no_order_of_looks_spends_more_than_alpha(between: int | None, share: fl
         assert all(alpha > 0 for alpha in spent[:8])
 
 
+def noted(folder: Path, run: int, plan: Plan, step: int, final: bool) -> tuple[float, float]:
+    look = spend(folder, run, plan, step, final)
+    return look["here"], look["spent"]
+
+
 def test_an_evaluation_made_again_is_the_same_look_and_after_a_roll_back_another(tmp_path: Path) -> None:
     plan = Plan(between=3)
-    first = spend(tmp_path, 0, plan, 10, final=False)
-    assert first == pytest.approx((0.0025, 0.0025)) and spend(tmp_path, 0, plan, 10, final=False) == first
-    assert spend(tmp_path, 0, plan, 20, final=False) == pytest.approx((0.0025, 0.005))
-    assert spend(tmp_path, 0, plan, 10, final=False) == first  # a watcher's, of a step that the run has passed
+    first = noted(tmp_path, 0, plan, 10, final=False)
+    assert first == pytest.approx((0.0025, 0.0025)) and noted(tmp_path, 0, plan, 10, final=False) == first
+    assert noted(tmp_path, 0, plan, 20, final=False) == pytest.approx((0.0025, 0.005))
+    assert noted(tmp_path, 0, plan, 10, final=False) == first  # a watcher's, of a step that the run has passed
     roll_back(tmp_path, 0, after=10)
-    assert spend(tmp_path, 0, plan, 10, final=False) == first
-    again = spend(tmp_path, 0, plan, 20, final=False)
+    assert noted(tmp_path, 0, plan, 10, final=False) == first
+    again = noted(tmp_path, 0, plan, 20, final=False)
     assert again == pytest.approx((0.0025, 0.0075))
-    assert spend(tmp_path, 0, plan, 40, final=True) == pytest.approx((0.038, 0.0455))
+    assert noted(tmp_path, 0, plan, 40, final=True) == pytest.approx((0.038, 0.0455))
     assert len(json.loads((tmp_path / FILE).read_text())["looks"]) == 4
 
 
 def test_runs_of_a_pipeline_spend_apart_and_one_begun_anew_begins_with_all(tmp_path: Path) -> None:
     plan = plan_of(Budget(), between=0, runs=2)
     assert plan.alpha == pytest.approx(0.025)
-    assert spend(tmp_path, 0, plan, 10, final=True) == pytest.approx((0.025, 0.025))
-    assert spend(tmp_path, 10, plan, 20, final=True) == pytest.approx((0.025, 0.025))
+    assert noted(tmp_path, 0, plan, 10, final=True) == pytest.approx((0.025, 0.025))
+    assert noted(tmp_path, 10, plan, 20, final=True) == pytest.approx((0.025, 0.025))
     begin_anew(tmp_path, 10)
     assert [row["step"] for row in json.loads((tmp_path / FILE).read_text())["looks"]] == [10]
     copy_upto(tmp_path, tmp_path / "fork", 5)
@@ -135,7 +140,7 @@ def test_a_run_at_the_limit_through_the_products_own_functions(tmp_path: Path) -
     for run in range(150):
         found, single = False, False
         for step in range(1, 11):
-            alpha, _ = spend(tmp_path / str(run), 0, plan_of(budget, 9, 1), step, step == 10)
+            alpha, _ = noted(tmp_path / str(run), 0, plan_of(budget, 9, 1), step, step == 10)
             before, after = table(law, rng)
             lost, gained = int((before & ~after).sum()), int((~before & after).sum())
             found |= bool(crossed(budget, summary(lost, gained, Look(alpha=alpha))))
