@@ -8,8 +8,9 @@ import pyarrow as pa
 from eval_hooks.calibration.brier import decompose
 from eval_hooks.calibration.ece import reliability
 from eval_hooks.calibration.nll import clipped
-from eval_hooks.calibration.numbers import calibration, ece_rise
+from eval_hooks.calibration.numbers import calibration
 from eval_hooks.calibration.rescaled import rescaled
+from eval_hooks.calibration.rise import ece_rise
 from eval_hooks.config import MARGIN
 from eval_hooks.estimate import Estimate, missing
 from eval_hooks.intervals import bootstrap, bootstrap_mean, ratio, share

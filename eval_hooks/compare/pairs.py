@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
-from eval_hooks.calibration.numbers import ece_rise
+from eval_hooks.calibration.rise import ece_rise
 from eval_hooks.config import MARGIN
 from eval_hooks.errors import EvalError
 from eval_hooks.evaluations import Evaluation
