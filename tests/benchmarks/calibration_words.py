@@ -27,7 +27,7 @@ LIMIT = 0.03
 PART = "5"
 WRONG = 0.025
 """How often a word may be wrong to one side."""
-DRAWS, OLD_DRAWS, DRAWS_IN_WAVES = 600, 200, 200
+DRAWS, OLD_DRAWS, DRAWS_IN_WAVES = 600, 200, 150
 EXACT = 0.0005
 """A rise that is nearer to one in view is that one: the laws' own edges lie a little off the median."""
 

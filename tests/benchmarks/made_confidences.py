@@ -110,9 +110,9 @@ def table(conf: np.ndarray, right: np.ndarray, gold: np.ndarray) -> pa.Table:
     each_four = np.arange(0, 4 * n + 1, 4, dtype=np.int32)
     return pa.table(
         {
-            "item_id": np.arange(n).astype(str), "gold": gold.astype(np.int32), "pred": chosen.astype(np.int32),
+            "gold": gold.astype(np.int32), "pred": chosen.astype(np.int32),
             "correct": right, "conf": conf, "logp": pa.ListArray.from_arrays(each_four, logp.ravel()),
             "chars": pa.ListArray.from_arrays(each_four, np.ones(4 * n, dtype=np.int32)),
-            "variant": np.full(n, "lm_eval"), "letter_mass": np.ones(n),
+            "variant": pa.repeat("lm_eval", n), "letter_mass": np.ones(n),
         }
     )  # fmt: skip

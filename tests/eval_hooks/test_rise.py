@@ -6,8 +6,12 @@ import numpy as np
 import pytest
 from scipy.stats import norm
 
+from eval_hooks.budget import crossed
 from eval_hooks.calibration.rise import Gaps, ece_rise, edge_of, gaps, surplus, two_phase
+from eval_hooks.config import Budget
+from eval_hooks.estimate import Estimate, missing
 from eval_hooks.part import part_rise
+from eval_hooks.report import words
 from eval_hooks.retention.interval import change_interval
 from eval_hooks.retention.strata import pocock
 from eval_hooks.table import column
@@ -149,3 +153,36 @@ def test_a_part_holds_at_all_looks() -> None:
     pairs = drawn.by_stratum(np.concatenate([gaps(after, edge), gaps(before, edge)], axis=1)[drawn.items])
     moved = two_phase(gaps(before, edge), pairs, drawn.change().flips, drawn.sizes)
     assert isinstance(moved, Gaps) and (found.low, found.high) == (moved.least(z), moved.most(z))
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "word"),
+    [
+        (0.01, 0.09, "worse"),
+        (-0.09, -0.01, "better"),
+        (-0.01, 0.09, "no proven change"),
+        (0.0, 0.09, "no proven change"),
+    ],
+)
+def test_the_word_is_that_of_the_two_bins_and_ece_only_stands_beside_it(low: float, high: float, word: str) -> None:
+    """Plain ECE rises by .2 in all of them."""
+    ends = (Estimate(value=0.1, low=0.1, high=0.1), Estimate(value=0.3, low=0.3, high=0.3))
+    before, after, rise = (one.as_dict() for one in (*ends, Estimate(value=0.04, low=low, high=high)))
+    said = f"ECE 0.100 -> 0.300: {word} (in two bins +0.040, {low:+.3f} to {high:+.3f})"
+    assert words.calibrated(before, after, rise) == said
+
+
+def test_without_a_valid_interval_there_is_no_word() -> None:
+    before, after = ({"value": value, "low": 0.0, "high": 1.0} for value in (0.1, 0.3))
+    assert words.calibrated(before, after, None) == "ECE 0.300"
+    none = missing("a stratum has 3 scored items").as_dict()
+    said = "ECE 0.100 -> 0.300: whether it changed is not known (a stratum has 3 scored items)"
+    assert words.calibrated(before, after, none) == said
+
+
+def test_a_budget_acts_on_nothing_that_is_missing() -> None:
+    entry = {"role": "retain", "retention": {"ece_rise": missing("too few").as_dict()}}
+    assert crossed(Budget(ece_rise=0.03), {"tasks": {"m": entry}}) == []
+    entry["retention"]["ece_rise"] = Estimate(value=0.05, low=0.031, high=0.07).as_dict()
+    said = "m: ECE in two bins rose by more than 0.03 (at least +0.0310)"
+    assert crossed(Budget(ece_rise=0.03), {"tasks": {"m": entry}}) == [said]
