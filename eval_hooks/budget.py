@@ -16,8 +16,8 @@ def crossed(budget: Budget, summary: Mapping[str, Any]) -> list[str]:
     """One sentence for each limit that is proven to be broken; empty where none is.
 
     The bounds are those of the run (`delta_run`, `ece_rise_run`, `accuracy_run`), which hold at all its looks together.
-    Accuracy: the whole interval of the paired change lies below -accuracy_drop. ECE: the lower bound of its rise lies
-    above ece_rise. Target: the upper bound of its accuracy lies below target_floor.
+    Accuracy: the whole interval of the paired change lies below -accuracy_drop. ECE: the lower bound of its rise in
+    two bins (`calibration.rise`) lies above ece_rise. Target: the upper bound of its accuracy lies below target_floor.
     """
     reasons = []
     for name, task in summary["tasks"].items():
@@ -34,7 +34,7 @@ def crossed(budget: Budget, summary: Mapping[str, Any]) -> list[str]:
             reasons.append(f"{name}: accuracy fell by more than {budget.accuracy_drop:g} (change at most {high:+.4f})")
         low = _bound(retention, "ece_rise", "low")
         if budget.ece_rise is not None and low is not None and low > budget.ece_rise:
-            reasons.append(f"{name}: ECE rose by more than {budget.ece_rise:g} (at least {low:+.4f})")
+            reasons.append(f"{name}: ECE in two bins rose by more than {budget.ece_rise:g} (at least {low:+.4f})")
     return reasons
 
 

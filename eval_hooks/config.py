@@ -124,7 +124,7 @@ class Budget:
     accuracy_drop: float | None = None
     """Of a task to retain, against step 0; a share: 0.02 is two points."""
     ece_rise: float | None = None
-    """Of a task to retain, against step 0."""
+    """Of a task to retain, against step 0: the rise of ECE in two bins, whose interval holds what it says."""
     target_floor: float | None = None
     """Accuracy under which no target may lie after step 0."""
     confidence: float = 0.95

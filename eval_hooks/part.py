@@ -12,15 +12,17 @@ import numpy as np
 import pyarrow as pa
 
 from eval_hooks.calibration.brier import brier, brier_top_label
-from eval_hooks.calibration.ece import ece, width_bins
+from eval_hooks.calibration.ece import width_bins
 from eval_hooks.calibration.nll import nll
+from eval_hooks.calibration.numbers import BIASED_UP, noted
 from eval_hooks.calibration.resampled import spread
+from eval_hooks.calibration.rise import FEWEST, METHOD, TIES, edge_of, gaps, two_phase
 from eval_hooks.estimate import Estimate, missing
 from eval_hooks.intervals import Z
 from eval_hooks.retention import gold_logp, of_run, paired, verdict
 from eval_hooks.retention.flips import e_value, e_value_drop
 from eval_hooks.retention.spending import ALONE, Look
-from eval_hooks.retention.strata import mean_of_all
+from eval_hooks.retention.strata import mean_of_all, pocock
 from eval_hooks.table import chance, column, noise_of, probabilities
 from eval_hooks.waves import LOOKS, Drawn
 
@@ -61,7 +63,7 @@ def summarise_part(
                       "verdict": verdict(delta, margin)},
         "calibration": {
             **dict.fromkeys(WHOLE_ONLY, missing("not had from a part of the items", len(scored)).as_dict()),
-            "ece": _resampled(moved_ece(drawn, before, table), drawn).as_dict(),
+            "ece": noted(_resampled(moved_ece(drawn, before, table), drawn), BIASED_UP).as_dict(),
             **{name: _resampled(_of(number, table), drawn).as_dict() for name, number in NUMBERS.items()},
             "brier": _mean(drawn, brier, table, ("p", "gold")).as_dict(),
             "brier_top_label": _mean(drawn, brier_top_label, table, ("conf", "correct")).as_dict(),
@@ -94,8 +96,6 @@ def _retention(
     weights, found = drawn.weights(), drawn.change()
     lost, gained = int((a & ~b).sum()), int((~a & b).sum())
     logp = gold_logp(table) - gold_logp(before)
-    ece_now = moved_ece(drawn, before, table)
-    ece_then = ece(column(drawn.before, "conf"), column(drawn.before, "correct").astype(float))
     drawn_by = "the items are drawn by margin"
     return {
         "over": "these items",
@@ -108,10 +108,30 @@ def _retention(
         "e_value_drop": e_value_drop(lost, gained),
         "chance_corrected": _ratio(delta, right, guess, len(drawn.stratum)).as_dict(),
         "delta_logp_gold": _estimate(drawn, logp, 0.0).as_dict(),
-        "ece_rise": _resampled(lambda weight: ece_now(weight) - ece_then, drawn).as_dict(),
+        "ece_rise": part_rise(table, drawn).as_dict(),
         "noise_flips": noise_of(drawn.before),
         "minimum_detectable": (drawn.z + Z_80) * found.se,
     }
+
+
+def part_rise(table: pa.Table, drawn: Drawn, alpha: float = 0.05) -> Estimate:
+    """`ece_rise` from the items scored so far; its interval holds at all looks at level 1 - alpha.
+
+    Missing until each stratum has enough of them. The items of the base are no fixed population here: a word is about
+    calibration on items like these.
+    """
+    found = drawn.change()
+    scarce = min(found.scored)
+    if scarce < FEWEST:
+        return missing(f"a stratum has {scarce} scored items: {FEWEST} are needed for a change of calibration", found.n)
+    edge, z = edge_of(drawn.before), pocock(alpha / TIES, LOOKS)
+    first = gaps(drawn.before, edge)
+    pairs = drawn.by_stratum(np.concatenate([gaps(table, edge), first[drawn.items]], axis=1))
+    moved = two_phase(first, pairs, found.flips, drawn.sizes)
+    return Estimate(
+        value=moved.rise, low=moved.least(z), high=moved.most(z), n=found.n,
+        method=f"{METHOD}; stratified by the base's margin; holds at all of {LOOKS} looks",
+    )  # fmt: skip
 
 
 def _ratio(delta: Estimate, right: float, guess: float, n: int) -> Estimate:

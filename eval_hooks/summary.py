@@ -8,8 +8,9 @@ import pyarrow as pa
 from eval_hooks.calibration.brier import decompose
 from eval_hooks.calibration.ece import reliability
 from eval_hooks.calibration.nll import clipped
-from eval_hooks.calibration.numbers import calibration, ece_rise
+from eval_hooks.calibration.numbers import calibration
 from eval_hooks.calibration.rescaled import rescaled
+from eval_hooks.calibration.rise import ece_rise
 from eval_hooks.config import MARGIN, Over
 from eval_hooks.copies import clusters_of, told
 from eval_hooks.estimate import Estimate, missing
@@ -87,6 +88,7 @@ def summarise_task(
         return entry
     if baseline is not None:
         entry["retention"]["ece_rise"] = ece_rise(baseline, table).as_dict()
+        entry["retention"]["ece_rise_run"] = of_run(ece_rise(baseline, table, look.alpha), look)
     return {**entry, **_of_options(table, baseline, validation, temperature_split)}
 
 

@@ -98,7 +98,7 @@ def measured_rows(summary: Mapping[str, Any], before: Mapping[str, Any]) -> Iter
             yield name, task["role"], "", "not measured", impersonal(str(task["error"])), "", ""
             continue
         old, change = before.get("tasks", {}).get(name, {}), task["retention"]
-        ece = [number((entry.get("calibration") or {}).get("ece")) for entry in (old, task)]
+        ece = [_plain((entry.get("calibration") or {}).get("ece")) for entry in (old, task)]
         paired = change and change["delta"]["value"] is not None
         yield (
             name,
@@ -109,6 +109,11 @@ def measured_rows(summary: Mapping[str, Any], before: Mapping[str, Any]) -> Iter
             change["verdict"] if paired else "",
             " -> ".join(ece) if task.get("calibration") else "",
         )
+
+
+def _plain(ece: Mapping[str, Any] | None) -> str:
+    """ECE without its interval, which claims no coverage, while the card's intervals do."""
+    return "not measured" if ece is None or ece["value"] is None else f"{ece['value']:.3f}"
 
 
 def _losses(summary: Mapping[str, Any], before: Mapping[str, Any]) -> Iterator[tuple[str, str, str]]:

@@ -6,10 +6,10 @@ import numpy as np
 import pyarrow as pa
 
 from eval_hooks.calibration.brier import brier, brier_top_label
-from eval_hooks.calibration.ece import classwise_ece, ece, ece_debiased, mce, rms_ce, width_bins
+from eval_hooks.calibration.ece import classwise_ece, ece, ece_debiased, mce, rms_ce
 from eval_hooks.calibration.nll import nll
 from eval_hooks.calibration.ranking import COVERAGES, RISK, accuracy_at, aurc, auroc, coverage_at, e_aurc
-from eval_hooks.calibration.resampled import Binned, Sorted, spread
+from eval_hooks.calibration.resampled import Binned, Sorted
 from eval_hooks.calibration.smooth import smooth_ece, smooth_eces
 from eval_hooks.copies import clusters_of
 from eval_hooks.estimate import Estimate
@@ -77,20 +77,3 @@ def _smooth(conf: np.ndarray, correct: np.ndarray, clusters: np.ndarray | None) 
         return {"smooth_ece": smooth_eces(conf, correct, counts)}
 
     return bootstrap({"smooth_ece": smooth_ece(conf, correct)}, drawn, len(conf), 100, clusters=clusters)
-
-
-def ece_rise(before: pa.Table, after: pa.Table) -> Estimate:
-    """ECE after minus before, the same items resampled together.
-
-    The noise in either is much the same, so that it proves no rise: where there is none, the interval lies above 0 in
-    3 % of simulated pairs at most. From a calibrated base the rise itself is seen too small.
-    """
-    sides = [(column(t, "conf"), column(t, "correct").astype(float)) for t in (before, after)]
-    gaps = [spread(width_bins(conf), correct - conf) for conf, correct in sides]
-    n = len(gaps[0])
-
-    def drawn(counts: np.ndarray) -> dict[str, np.ndarray]:
-        first, then = (np.abs(counts @ gap).sum(1) / n for gap in gaps)
-        return {"rise": then - first}
-
-    return bootstrap({"rise": ece(*sides[1]) - ece(*sides[0])}, drawn, n, clusters=clusters_of(after))["rise"]

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from eval_hooks.calibration.numbers import ece_rise
+from eval_hooks.calibration.rise import ece_rise
 from eval_hooks.config import MARGIN
 from eval_hooks.copies import clusters_of, worth
 from eval_hooks.errors import EvalError

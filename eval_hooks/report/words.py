@@ -246,9 +246,15 @@ def at_temperature(task: Mapping[str, Any]) -> str:
 
 
 def calibrated(before: E, after: E, rise: E | None) -> str:
-    """What happened to ECE, without claiming more than the paired interval does."""
-    if rise is None or rise["value"] is None:
-        return f"ECE {number(after)}"
+    """ECE before and after, the number people know, then a word from the one change that has a valid interval.
+
+    That is `calibration.rise`'s, of ECE in two bins: plain ECE moves with its noise wherever confidences move, so its
+    own change gives no word.
+    """
+    if rise is None or before["value"] is None or after["value"] is None:
+        return f"ECE {'not measured' if after['value'] is None else format(after['value'], '.3f')}"
+    moved = f"ECE {before['value']:.3f} -> {after['value']:.3f}"
+    if rise["value"] is None:
+        return f"{moved}: whether it changed is not known ({rise['reason']})"
     change = "worse" if rise["low"] > 0 else "better" if rise["high"] < 0 else "no proven change"
-    by = f"change {rise['value']:+.3f}, {rise['low']:+.3f} to {rise['high']:+.3f}"
-    return f"ECE {before['value']:.3f} -> {after['value']:.3f}: {change} ({by})"
+    return f"{moved}: {change} (in two bins {rise['value']:+.3f}, {rise['low']:+.3f} to {rise['high']:+.3f})"

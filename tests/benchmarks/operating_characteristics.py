@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
-from tests.benchmarks import copied_items, few_flips, new_subjects, whole_runs
+from tests.benchmarks import calibration_words, copied_items, few_flips, new_subjects, whole_runs
 from tests.benchmarks.cells import Cell, table_of
 
 PAGE = Path(__file__).parents[2] / "eval_hooks" / "README.md"
@@ -21,12 +21,15 @@ CELLS: dict[str, Callable[[], Iterable[Cell]]] = {
     "whole runs": whole_runs.cells,
     "new subjects": new_subjects.cells,
     "copied items": copied_items.cells,
+    "calibration": calibration_words.cells,
+    "calibration in waves": calibration_words.wave_cells,
 }
 TABLES: dict[str, Callable[[], str]] = {
     "few flips": few_flips.summary,
     "whole runs": whole_runs.price,
     "new subjects": new_subjects.summary,
     "copied items": copied_items.summary,
+    "calibration": calibration_words.summary,
 }
 """What stands on the page, between the marks of its name."""
 

@@ -3,12 +3,20 @@
 Words of counts, until 2026-11-29: the percentile bootstrap of the paired change over 10,000 resamples of the items, and
 the Wilson bound of the share of flips where there was none. New subjects, until 2026-11-30: whole subjects resampled, and
 percentiles. Copies of an item, until 2026-11-30: as many items.
+
+Words of calibration, until 2026-11-30: the percentile bootstrap of the change of plain ECE, whose noise differs where
+confidences differ; in waves the base's was taken as known and only the change's items were resampled.
 """
 
 import numpy as np
+import pyarrow as pa
 
+from eval_hooks.calibration.ece import ece, width_bins
+from eval_hooks.calibration.resampled import spread
 from eval_hooks.estimate import Estimate
-from eval_hooks.intervals import Z, bootstrap_mean
+from eval_hooks.intervals import Z, bootstrap, bootstrap_mean, times_drawn
+from eval_hooks.table import column
+from eval_hooks.waves import Drawn
 
 BATCH = 2_000_000
 """Numbers at once."""
@@ -58,3 +66,32 @@ def clustered_interval(
     times = np.random.default_rng(seed).multinomial(subjects, np.full(subjects, 1 / subjects), resamples)  # (R, G)
     low, high = np.quantile(sums @ times.T / (times @ sizes), [0.025, 0.975], axis=1)
     return low, high
+
+
+def ece_rise(before: tuple[np.ndarray, np.ndarray], after: tuple[np.ndarray, np.ndarray]) -> Estimate:
+    """The change of ECE of (confidence, right), (n,) each, with the percentile interval of resampled items."""
+    gaps = [spread(width_bins(conf), right - conf) for conf, right in (before, after)]
+    n = len(before[0])
+
+    def drawn(counts: np.ndarray) -> dict[str, np.ndarray]:
+        first, then = (np.abs(counts @ gap).sum(1) / n for gap in gaps)
+        return {"rise": then - first}
+
+    return bootstrap({"rise": ece(*after) - ece(*before)}, drawn, n)["rise"]
+
+
+def part_rise(table: pa.Table, drawn: Drawn, resamples: int = 1000) -> Estimate:
+    """The same in waves: the base's ECE, known, against that of the base's bins moved by the weighted change."""
+
+    def gaps(one: pa.Table) -> np.ndarray:
+        conf = column(one, "conf")
+        return spread(width_bins(conf), column(one, "correct").astype(float) - conf)
+
+    every, n, weights, rng = gaps(drawn.before), len(drawn.stratum), drawn.weights(), np.random.default_rng(0)
+    base, change = every.sum(axis=0), gaps(table) - every[drawn.items]
+    strata = drawn.by_stratum(np.arange(len(change)))
+    index = np.concatenate([rng.choice(own, (resamples, len(own))) for own in strata], axis=1)
+    rises = np.abs(base + (weights * times_drawn(index)) @ change).sum(axis=1) / n - np.abs(base).sum() / n
+    value = float(np.abs(base + weights @ change).sum() / n - np.abs(base).sum() / n)
+    low, high = np.quantile(rises, [0.025, 0.975])
+    return Estimate(value=value, low=float(low), high=float(high), n=len(change))

@@ -19,7 +19,7 @@ from eval_hooks.calibration.ece import (
     rms_ce,
 )
 from eval_hooks.calibration.nll import clipped, nll
-from eval_hooks.calibration.numbers import calibration, ece_rise
+from eval_hooks.calibration.numbers import calibration
 from eval_hooks.calibration.ranking import accuracy_at, aurc, auroc, coverage_at, e_aurc
 from eval_hooks.calibration.smooth import smooth_ece, smooth_eces
 from eval_hooks.calibration.temperature import fit_temperature, scaled
@@ -216,10 +216,3 @@ def test_intervals_hold_the_value_and_cover_the_truth() -> None:
         estimate = bootstrap_mean(brier_top_label(conf, right), resamples=1000)
         hits += estimate.low <= truth <= estimate.high
     assert 70 <= hits <= 80
-
-
-def test_a_rise_in_ece_is_paired() -> None:
-    """The same table twice: a rise of exactly 0 with an interval of width 0."""
-    table = random_choices(90)
-    same = ece_rise(table, table)
-    assert (same.value, same.low, same.high) == (0.0, 0.0, 0.0)

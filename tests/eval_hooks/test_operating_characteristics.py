@@ -8,7 +8,7 @@ import pytest
 
 from eval_hooks.retention import verdict
 from eval_hooks.retention.interval import change_interval, paired_change
-from tests.benchmarks import copied_items, few_flips, new_subjects, whole_runs
+from tests.benchmarks import calibration_words, copied_items, few_flips, new_subjects, whole_runs
 from tests.benchmarks.cells import Cell
 from tests.benchmarks.made_tables import Law, all_counts, flipping, table
 from tests.benchmarks.operating_characteristics import PAGE, TABLES, on_page, with_table
@@ -139,3 +139,15 @@ def test_rates_are_those_of_the_words_that_are_said() -> None:
     said = {word: counts.p[np.array(words) == word].sum() for word in set(words)}
     assert found.dropped == pytest.approx(said.get("dropped", 0.0))
     assert found.kept[0.02] == pytest.approx(said.get("kept", 0.0) + said.get("gained", 0.0))
+
+
+def test_words_of_calibration_keep_their_rates() -> None:
+    """100 items, whole: false `worse` and `better`, and a budget crossed by a rise of just its limit."""
+    cells = list(calibration_words.cells((100,), draws=50))
+    assert len(cells) == 2 * len(calibration_words.UNCHANGED) + len(calibration_words.AT_LIMIT)
+    assert not [cell for cell in cells if cell.trouble] and sum(cell.old_fails for cell in cells) == 2
+
+
+def test_words_of_calibration_keep_their_rates_in_waves() -> None:
+    cells = list(calibration_words.wave_cells((570,), draws=12))
+    assert not [cell for cell in cells if cell.trouble] and sum(cell.old_fails for cell in cells) == 1

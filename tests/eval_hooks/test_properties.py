@@ -12,8 +12,8 @@ from eval_hooks.budget import crossed
 from eval_hooks.calibration.brier import brier, brier_top_label
 from eval_hooks.calibration.ece import classwise_ece, ece, ece_debiased, mce, rms_ce
 from eval_hooks.calibration.nll import nll
-from eval_hooks.calibration.numbers import ece_rise
 from eval_hooks.calibration.ranking import accuracy_at, aurc, auroc, coverage_at, e_aurc
+from eval_hooks.calibration.rise import ece_rise
 from eval_hooks.calibration.smooth import smooth_ece
 from eval_hooks.calibration.temperature import fit_temperature, scaled
 from eval_hooks.config import Budget

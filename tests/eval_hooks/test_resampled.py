@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from eval_hooks.calibration.ece import classwise_ece, ece, ece_debiased, mce, rms_ce
-from eval_hooks.calibration.numbers import FEWEST_IN_BIN, UNCLAIMED, calibration, ece_rise
+from eval_hooks.calibration.numbers import FEWEST_IN_BIN, UNCLAIMED, calibration
 from eval_hooks.calibration.ranking import accuracy_at, aurc, auroc, coverage_at, e_aurc
 from eval_hooks.calibration.resampled import Binned, Sorted
 from eval_hooks.calibration.temperature import scaled, temperatures
@@ -66,11 +66,6 @@ def test_intervals_are_those_of_the_plain_numbers_over_the_same_draws() -> None:
     p, gold = probabilities(table), column(table, "gold")
     low, high = np.quantile([-np.log(p[i, gold[i]]).mean() for i in draws], [0.025, 0.975])
     assert (found["nll"].low, found["nll"].high) == pytest.approx((low, high), abs=1e-12)
-    after = random_choices(200, skill=0.0)
-    conf2, correct2 = column(after, "conf"), column(after, "correct").astype(float)
-    rises = [ece(conf2[i], correct2[i]) - ece(conf[i], correct[i]) for i in draws]
-    rise = ece_rise(table, after)
-    assert (rise.low, rise.high) == pytest.approx(np.quantile(rises, [0.025, 0.975]), abs=1e-12)
 
 
 def test_the_draws_do_not_depend_on_how_many_are_made_at_once() -> None:

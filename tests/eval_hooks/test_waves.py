@@ -129,7 +129,9 @@ def test_a_part_says_what_all_items_say() -> None:
             mine, truth = entry["calibration"][name], whole["calibration"][name]["value"]
             half = (mine["high"] - mine["low"]) / 2
             assert abs(mine["value"] - truth) <= 2 * half, (name, mine, truth)
+        assert "no coverage is claimed" in entry["calibration"]["ece"]["method"]
         for mine, truth in (
+            (entry["retention"]["ece_rise"], whole["retention"]["ece_rise"]),
             (entry["accuracy"], whole["accuracy"]),
             (entry["retention"]["delta"], whole["retention"]["delta"]),
             (entry["retention"]["chance_corrected"], whole["retention"]["chance_corrected"]),

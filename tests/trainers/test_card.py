@@ -102,6 +102,7 @@ def test_a_card_of_hostile_texts_is_one_recipe_and_whole_tables(subject: Any, tm
         count = 0 if token.type == "tr_open" else count + (token.type in ("td_open", "th_open"))
         widths += [count] if token.type == "tr_close" else []
     assert widths == [7, 7, 7, 4, 4]
+    assert "| 0.500 -&gt; 0.500 |" in text  # ECE has no interval that the card's 95 % would be true of
     for secret in ("kaninchen", "stallhase", "geheimes-wort", str(tmp_path), "models/base"):
         assert secret not in text
 
