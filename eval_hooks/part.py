@@ -1,8 +1,13 @@
 """The entry of a task of which only a part was scored: every number is of all items, each scored one weighted.
 
+All of it speaks of these very items, of which those not scored are unknown; a whole pass speaks of items like these.
+
 A mean over items is the base's, which is known exactly, plus the weighted mean change; its interval is far narrower
 than that of the sample's own mean (difference estimator: Cochran, Sampling Techniques, section 7.3). So are the sums of
 ECE's bins. AUROC and AURC are no means: item weights N_h / n_h. Their intervals resample items within strata.
+
+The change of accuracy ends the looking, so its plain estimate is too far out, and with it every mean that moves with
+it: those are corrected by their regression on it (Whitehead 1986, Biometrics 42:461). ECE, AUROC and AURC are not.
 """
 
 from collections.abc import Callable
@@ -20,15 +25,13 @@ from eval_hooks.calibration.rise import FEWEST, METHOD, TIES, edge_of, gaps, two
 from eval_hooks.estimate import Estimate, missing
 from eval_hooks.intervals import Z
 from eval_hooks.retention import gold_logp, of_run, paired, verdict
-from eval_hooks.retention.flips import e_value, e_value_drop
-from eval_hooks.retention.spending import ALONE, Look
-from eval_hooks.retention.strata import mean_of_all, pocock
+from eval_hooks.retention.power import Z_POWER
+from eval_hooks.retention.spending import ALONE, ALPHA, Look
+from eval_hooks.retention.strata import mean_of_all, slope
 from eval_hooks.table import chance, column, noise_of, probabilities
-from eval_hooks.waves import LOOKS, Drawn
+from eval_hooks.waves import Drawn
 
 RESAMPLES = 1000
-Z_80 = 0.8416212335729143
-"""80 % point of the normal distribution: the power of `minimum_detectable`."""
 WHOLE_ONLY = ("ece_equal_mass", "ece_debiased", "smooth_ece", "rms", "mce", "classwise_ece", "e_aurc", "temperature",
               "ece_after_temperature")  # fmt: skip
 """Calibration numbers that need every item."""
@@ -44,7 +47,7 @@ def summarise_part(
     before = drawn.before.take(scored)
     paired(before, table)
     right, guess = float(column(drawn.before, "correct").mean()), chance(drawn.before)
-    delta = _delta(drawn)
+    delta, over_run = _delta(drawn, ALPHA), _delta(drawn, look.alpha)
     return {
         **entry,
         "status": "stopped_early",
@@ -58,27 +61,34 @@ def summarise_part(
         "chance": guess,
         "accuracy": _shifted(delta, right).as_dict(),
         "accuracy_macro": missing("the items are drawn by margin, not by subject", len(scored)).as_dict(),
-        "retention": {**_retention(table, before, drawn, delta, right, guess), "margin": margin,
-                      "baseline_step": baseline_step, "delta_run": of_run(delta, look),
-                      "verdict": verdict(delta, margin)},
+        "retention": {**_retention(table, before, drawn, delta, right, guess, look), "margin": margin,
+                      "baseline_step": baseline_step, "delta_run": of_run(over_run, look),
+                      "minimum_detectable": minimum_detectable(drawn, look.alpha),
+                      "verdict": verdict(over_run, margin)},
         "calibration": {
             **dict.fromkeys(WHOLE_ONLY, missing("not had from a part of the items", len(scored)).as_dict()),
             "ece": noted(_resampled(moved_ece(drawn, before, table), drawn), BIASED_UP).as_dict(),
             **{name: _resampled(_of(number, table), drawn).as_dict() for name, number in NUMBERS.items()},
-            "brier": _mean(drawn, brier, table, ("p", "gold")).as_dict(),
-            "brier_top_label": _mean(drawn, brier_top_label, table, ("conf", "correct")).as_dict(),
-            "nll": _mean(drawn, nll, table, ("p_gold",)).as_dict(),
+            "brier": _mean(drawn, delta, brier, table, ("p", "gold")).as_dict(),
+            "brier_top_label": _mean(drawn, delta, brier_top_label, table, ("conf", "correct")).as_dict(),
+            "nll": _mean(drawn, delta, nll, table, ("p_gold",)).as_dict(),
         },
     }  # fmt: skip
 
 
-def _delta(drawn: Drawn) -> Estimate:
-    found = drawn.change()
-    low, high = found.interval(drawn.z)
+def _delta(drawn: Drawn, alpha: float) -> Estimate:
+    """The change of these items, with an interval that holds at all looks together in 1 - alpha."""
+    low, high = drawn.interval(alpha)
     return Estimate(
-        value=found.value, low=low, high=high, n=found.n,
-        method=f"stratified by the base's margin; holds at all of {LOOKS} looks, z = {drawn.z:.2f}",
+        value=drawn.value(), low=low, high=high, n=len(drawn.items),
+        method=f"of these {len(drawn.stratum)} items, stratified by the base's margin; holds at all looks, "
+        f"z = {drawn.seen.bounds(alpha)[-1]:.2f}; value without the bias of when it ended",
     )  # fmt: skip
+
+
+def minimum_detectable(drawn: Drawn, alpha: float) -> float:
+    """Smallest change of these items seen with 80 % power at this look, at alpha; 1 at alpha 0."""
+    return min(1.0, float((drawn.seen.bounds(alpha)[-1] + Z_POWER) * drawn.change().se))
 
 
 def _shifted(delta: Estimate, by: float) -> Estimate:
@@ -90,48 +100,63 @@ def _shifted(delta: Estimate, by: float) -> Estimate:
 
 
 def _retention(
-    table: pa.Table, before: pa.Table, drawn: Drawn, delta: Estimate, right: float, guess: float
+    table: pa.Table, before: pa.Table, drawn: Drawn, delta: Estimate, right: float, guess: float, look: Look
 ) -> dict[str, Any]:
     a, b = column(before, "correct").astype(bool), column(table, "correct").astype(bool)
-    weights, found = drawn.weights(), drawn.change()
-    lost, gained = int((a & ~b).sum()), int((~a & b).sum())
+    lost, gained = flips_of_all(drawn, a & ~b, ~a & b)
     logp = gold_logp(table) - gold_logp(before)
     drawn_by = "the items are drawn by margin"
     return {
         "over": "these items",
-        "lost": round(float(weights[a & ~b].sum())),
-        "gained": round(float(weights[~a & b].sum())),
+        "lost": lost,
+        "gained": gained,
         "delta": delta.as_dict(),
         "delta_clustered": missing(drawn_by, len(a)).as_dict(),
         "mcnemar_p": None,
-        "e_value": e_value(lost, gained),
-        "e_value_drop": e_value_drop(lost, gained),
+        "e_value": None,  # of counts that chance made equal under no change, which those of a weighted sample are not
+        "e_value_drop": None,
         "chance_corrected": _ratio(delta, right, guess, len(drawn.stratum)).as_dict(),
-        "delta_logp_gold": _estimate(drawn, logp, 0.0).as_dict(),
+        "delta_logp_gold": _estimate(drawn, delta, logp, 0.0).as_dict(),
         "ece_rise": part_rise(table, drawn).as_dict(),
+        "ece_rise_run": of_run(part_rise(table, drawn, look.alpha), look),
         "noise_flips": noise_of(drawn.before),
-        "minimum_detectable": (drawn.z + Z_80) * found.se,
     }
 
 
-def part_rise(table: pa.Table, drawn: Drawn, alpha: float = 0.05) -> Estimate:
+def part_rise(table: pa.Table, drawn: Drawn, alpha: float = ALPHA) -> Estimate:
     """`ece_rise` from the items scored so far; its interval holds at all looks at level 1 - alpha.
 
     Missing until each stratum has enough of them. The items of the base are no fixed population here: a word is about
-    calibration on items like these.
+    calibration on items like these. All there is at alpha 0.
     """
     found = drawn.change()
-    scarce = min(found.scored)
+    scarce = int(min(found.scored))
     if scarce < FEWEST:
         return missing(f"a stratum has {scarce} scored items: {FEWEST} are needed for a change of calibration", found.n)
-    edge, z = edge_of(drawn.before), pocock(alpha / TIES, LOOKS)
+    edge = edge_of(drawn.before)
     first = gaps(drawn.before, edge)
     pairs = drawn.by_stratum(np.concatenate([gaps(table, edge), first[drawn.items]], axis=1))
-    moved = two_phase(first, pairs, found.flips, drawn.sizes)
+    moved = two_phase(first, pairs, (found.lost + found.gained).tolist(), drawn.sizes)
+    z = float(drawn.seen.bounds(alpha / TIES)[-1]) if alpha else 0.0
+    low, high = (moved.least(z), moved.most(z)) if alpha else (-1.0, 1.0)
     return Estimate(
-        value=moved.rise, low=moved.least(z), high=moved.most(z), n=found.n,
-        method=f"{METHOD}; stratified by the base's margin; holds at all of {LOOKS} looks",
+        value=moved.rise, low=low, high=high, n=found.n,
+        method=f"{METHOD}; stratified by the base's margin; holds at all looks",
     )  # fmt: skip
+
+
+def flips_of_all(drawn: Drawn, lost: np.ndarray, gained: np.ndarray) -> tuple[int, int]:
+    """(lost, gained) of all items, estimated from those scored, (n,) each; their difference is the change's value.
+
+    What the change is corrected by is taken from both in proportion: of counts that vary as their means do, that is
+    their regression on the change.
+    """
+    weights, n = drawn.weights(), len(drawn.stratum)
+    before = np.array([weights[lost].sum(), weights[gained].sum()])
+    correction = n * (drawn.value() - drawn.change().value)
+    share = before / before.sum() if before.any() else np.full(2, 0.5)
+    found = np.maximum(0.0, before + np.array([-1, 1]) * share * correction)
+    return round(float(found[0])), round(float(found[1]))
 
 
 def _ratio(delta: Estimate, right: float, guess: float, n: int) -> Estimate:
@@ -142,7 +167,9 @@ def _ratio(delta: Estimate, right: float, guess: float, n: int) -> Estimate:
     return Estimate(value=value, low=low, high=high, n=delta.n, method=delta.method)
 
 
-def _mean(drawn: Drawn, each: Callable[..., np.ndarray], table: pa.Table, names: tuple[str, ...]) -> Estimate:
+def _mean(
+    drawn: Drawn, delta: Estimate, each: Callable[..., np.ndarray], table: pa.Table, names: tuple[str, ...]
+) -> Estimate:
     """The mean over all items of a number of each item."""
 
     def of(one: pa.Table) -> np.ndarray:
@@ -150,14 +177,25 @@ def _mean(drawn: Drawn, each: Callable[..., np.ndarray], table: pa.Table, names:
         return each(*(take[name](one) if name in take else column(one, name) for name in names))
 
     base = of(drawn.before)
-    return _estimate(drawn, of(table) - base[drawn.items], float(base.mean()))
+    return _estimate(drawn, delta, of(table) - base[drawn.items], float(base.mean()))
 
 
-def _estimate(drawn: Drawn, change: np.ndarray, base: float) -> Estimate:
-    mean, se = mean_of_all(drawn.by_stratum(change), drawn.sizes)
+def _estimate(drawn: Drawn, delta: Estimate, change: np.ndarray, base: float) -> Estimate:
+    """A mean that the items' changes (n,) move from the base's: what is left of it beside the change of accuracy.
+
+    M = R + b D, b = cov(M, D) / var(D): R has nothing to do with when the looking ended, and D stands for itself with
+    its own interval; the ends are combined as those of independent numbers (MOVER: Zou, Donner 2008).
+    """
+    assert delta.value is not None and delta.low is not None and delta.high is not None
+    found, by_stratum = drawn.change(), drawn.by_stratum(change)
+    mean, se = mean_of_all(by_stratum, drawn.sizes)
+    b = slope(drawn.by_stratum(drawn.changed), by_stratum, drawn.sizes)
+    rest = Z**2 * max(0.0, se**2 - b**2 * float(found.plain_variance(found.scored)))
+    value = base + mean + b * (delta.value - found.value)
+    down, up = sorted((b * (delta.low - delta.value), b * (delta.high - delta.value)))
     return Estimate(
-        value=base + mean, low=base + mean - Z * se, high=base + mean + Z * se, n=len(change),
-        method="the base's, plus the change stratified by its margin",
+        value=value, low=value - float(np.hypot(np.sqrt(rest), down)), high=value + float(np.hypot(np.sqrt(rest), up)),
+        n=len(change), method="the base's, plus the change stratified by its margin, less what its ending adds",
     )  # fmt: skip
 
 

@@ -6,17 +6,17 @@ every number is weighted by stratum, so it is unbiased whatever was expected. Wi
 scored, x the change of an item (-1, 0 or 1), W_h = N_h / N:
 
     D = sum_h W_h mean_h(x),    var D = sum_h W_h^2 (1 - n_h / N_h) s_h^2 / n_h
-    s_h^2 = p_h - mean_h(x)^2,  p_h = (flips_h + 1/2) / (n_h + 1)
+    s_h^2 = l_h + g_h - (g_h - l_h)^2,  l_h = (lost_h + 1/2) / (n_h + 1), g_h = (gained_h + 1/2) / (n_h + 1)
 
-Stratified sampling and Neyman's shares: Cochran, Sampling Techniques, chapter 5. Nearest published: Neyman allocation
-on a surrogate's entropy for one model's own score (arXiv 2605.10075). Worked by hand: N = (100, 300), n = (50, 30), 5
-and 1 items lost, nothing gained: D = .25 (-.1) + .75 (-.033333) = -.05, se .029308.
+Half an item is added to the lost and to the gained (Jeffreys), so that neither a stratum without flips nor one whose
+items all flipped counts as known before its last item is scored. Stratified sampling and Neyman's shares: Cochran,
+Sampling Techniques, chapter 5. Nearest published: Neyman allocation on a surrogate's entropy for one model's own score
+(arXiv 2605.10075). Worked by hand: N = (100, 300), n = (50, 30), 5 and 1 items lost, nothing gained:
+D = .25 (-.1) + .75 (-.033333) = -.05, se .033744.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import lru_cache
-from typing import Literal
 
 import numpy as np
 import pyarrow as pa
@@ -36,9 +36,12 @@ FEWEST = 60
 
 def margins(table: pa.Table) -> np.ndarray:
     """|log p of the right option - log p of the best other one| of each item, (N,). Raises EvalError for NaN."""
-    p, gold = probabilities(table), column(table, "gold").astype(int)
-    logp = [np.log(np.maximum(row, 1e-12)) for row in p]
-    out = np.array([abs(row[g] - np.delete(row, g).max()) for row, g in zip(logp, gold, strict=True)])
+    gold = column(table, "gold").astype(int)
+    logp = np.log(np.maximum(probabilities(table), 1e-12))  # (N, options)
+    items = np.arange(len(gold))
+    of_gold = logp[items, gold]
+    logp[items, gold] = -np.inf
+    out = np.abs(of_gold - logp.max(axis=1))
     if np.isnan(out).any():
         raise EvalError(f"{int(np.isnan(out).sum())} items of step 0 have no margin: their log-probabilities are NaN")
     return out
@@ -84,7 +87,7 @@ def allocate(sizes: np.ndarray, scored: np.ndarray, rates: np.ndarray, wave: int
 def _scale(wanted: np.ndarray, low: np.ndarray, high: np.ndarray, total: int) -> float:
     """The factor at which clip(factor * wanted, low, high) sums to the total, by bisection."""
     below, above = 0.0, float((high / wanted).max())
-    for _ in range(200):
+    for _ in range(60):
         middle = (below + above) / 2
         below, above = (middle, above) if np.clip(middle * wanted, low, high).sum() < total else (below, middle)
     return above
@@ -101,36 +104,54 @@ class Change:
     """The mean change over all items, from those scored."""
 
     value: float
-    se: float
-    n: int
-    of: int
-    flips: tuple[int, ...]
-    """Of each stratum."""
-    scored: tuple[int, ...]
+    sizes: np.ndarray
+    """Items of each stratum, (H,); the same shape below."""
+    lost: np.ndarray
+    gained: np.ndarray
+    scored: np.ndarray
 
-    def interval(self, z: float) -> tuple[float, float]:
-        """Value -+ z standard errors, inside [-1, 1]."""
-        return max(-1.0, self.value - z * self.se), min(1.0, self.value + z * self.se)
+    @property
+    def n(self) -> int:
+        """Items scored."""
+        return int(self.scored.sum())
+
+    @property
+    def se(self) -> float:
+        """Standard error of the value; 0 only where every item is scored."""
+        return float(np.sqrt(self.variance(self.scored)))
+
+    def variance(self, scored: np.ndarray) -> np.ndarray:
+        """Of the value from so many items of each stratum, (..., H) -> (...), the flips spread as they are here."""
+        lost, gained = (self.lost + 0.5) / (self.scored + 1), (self.gained + 0.5) / (self.scored + 1)
+        return _variance(lost + gained - (gained - lost) ** 2, scored, self.sizes)
+
+    def plain_variance(self, scored: np.ndarray) -> np.ndarray:
+        """The same without the half items: right on average, and 0 in a stratum where none flipped or all did."""
+        lost, gained = self.lost / self.scored, self.gained / self.scored
+        spread = lost + gained - (gained - lost) ** 2
+        return _variance(spread * self.scored / np.maximum(self.scored - 1, 1), scored, self.sizes)
+
+
+def _variance(spread: np.ndarray, scored: np.ndarray, sizes: np.ndarray) -> np.ndarray:
+    weight = sizes / sizes.sum()
+    return np.asarray((weight**2 * (1 - scored / sizes) * spread / scored).sum(axis=-1))
 
 
 def change(x: Sequence[np.ndarray], sizes: np.ndarray) -> Change:
     """The estimate from the scored items' changes by stratum. Raises EvalError for a stratum without an item."""
-    n = np.array([len(values) for values in x])
-    if (n == 0).any():
-        raise EvalError(f"stratum {int(np.argmin(n))} has no scored item, so nothing can be said of all items")
-    weight = sizes / sizes.sum()
-    mean = np.array([values.mean() for values in x])
-    flips = np.array([int(np.count_nonzero(values)) for values in x])
-    spread = np.maximum((flips + 0.5) / (n + 1) - mean**2, 0.0)
-    variance = (weight**2 * (1 - n / sizes) * spread / n).sum()
-    return Change(
-        value=float((weight * mean).sum()),
-        se=float(np.sqrt(variance)),
-        n=int(n.sum()),
-        of=int(sizes.sum()),
-        flips=tuple(flips.tolist()),
-        scored=tuple(n.tolist()),
-    )
+    scored, lost, gained = (np.array([how(values) for values in x]) for how in (len, _lost, _gained))
+    if (scored == 0).any():
+        raise EvalError(f"stratum {int(np.argmin(scored))} has no scored item, so nothing can be said of all items")
+    value = float((sizes / sizes.sum()) @ ((gained - lost) / scored))
+    return Change(value=value, sizes=sizes, lost=lost, gained=gained, scored=scored)
+
+
+def _lost(x: np.ndarray) -> int:
+    return int((x < 0).sum())
+
+
+def _gained(x: np.ndarray) -> int:
+    return int((x > 0).sum())
 
 
 def mean_of_all(x: Sequence[np.ndarray], sizes: np.ndarray) -> tuple[float, float]:
@@ -141,40 +162,13 @@ def mean_of_all(x: Sequence[np.ndarray], sizes: np.ndarray) -> tuple[float, floa
     n, weight = np.array([len(values) for values in x]), sizes / sizes.sum()
     everywhere = np.concatenate(x).var(ddof=1)
     spread = np.array([values.var(ddof=1) if len(values) > 1 else everywhere for values in x])
-    variance = (weight**2 * (1 - n / sizes) * spread / n).sum()
-    return float((weight * [values.mean() for values in x]).sum()), float(np.sqrt(variance))
+    mean = float((weight * [values.mean() for values in x]).sum())
+    return mean, float(np.sqrt(_variance(spread, n, sizes)))
 
 
-Decision = Literal["excluded", "proven", "undecided"]
-
-
-def decide(found: Change, allowed: float, z: float) -> Decision:
-    """Whether a loss of more than `allowed` is excluded, proven, or neither."""
-    low, high = found.interval(z)
-    return "excluded" if low > -allowed else "proven" if high < -allowed else "undecided"
-
-
-@lru_cache
-def pocock(alpha: float, looks: int) -> float:
-    """The constant bound z that |Z| crosses at any of `looks` looks with probability alpha under no change.
-
-    Equal steps of information; by the recursion of Armitage, McPherson and Rowe (1969), solved for z (Pocock 1977).
-    """
-    from scipy.optimize import brentq
-
-    return float(brentq(lambda z: _crossing(z, looks) - alpha, 1.0, 6.0, xtol=1e-6))
-
-
-def _crossing(z: float, looks: int) -> float:
-    """Probability that |S_k| / sqrt(k) exceeds z for some k up to `looks`, S a sum of standard normals."""
-    from scipy.stats import norm
-
-    points, weights = np.polynomial.legendre.leggauss(96)
-    grid, step = z * points, z * weights  # S_1 inside [-z, z]
-    density = norm.pdf(grid)
-    for k in range(2, looks + 1):
-        edge = z * np.sqrt(k)
-        following, its_step = edge * points, edge * weights
-        density = norm.pdf(following[:, None] - grid[None, :]) @ (step * density)
-        grid, step = following, its_step
-    return float(1 - (step * density).sum())
+def slope(x: Sequence[np.ndarray], y: Sequence[np.ndarray], sizes: np.ndarray) -> float:
+    """cov(Y, X) / var(X) of two such means of the same items; 0 where X does not vary."""
+    n = np.array([len(values) for values in x])
+    pairs = [np.cov(a, b) if len(a) > 1 else np.zeros((2, 2)) for a, b in zip(x, y, strict=True)]
+    of_x, both = (_variance(np.array([pair[0, i] for pair in pairs]), n, sizes) for i in (0, 1))
+    return float(both / of_x) if of_x > 0 else 0.0

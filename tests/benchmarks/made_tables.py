@@ -98,3 +98,44 @@ def copied_counts(law: Law, copies: int, share: float, draws: int, rng: np.rando
         copies * twice[:, 0] + once[:, 0], copies * twice[:, 1] + once[:, 1], twice[:, 0] + once[:, 0],
         twice[:, 1] + once[:, 1], sizes,
     )  # fmt: skip
+
+
+FLIPS_BY_TENTH = {
+    (0.05, "low margins"): (0.33, 0.11, 0.04, 0.02),
+    (0.20, "low margins"): (0.60, 0.50, 0.35, 0.25, 0.15, 0.10, 0.05),
+}
+"""Share of items that flips in each tenth by margin, the smallest first; none in the rest."""
+WHERE = ("low margins", "all margins", "high margins")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Bank:
+    """All items of a task, (n,) each: whoever knows them all knows the change."""
+
+    margin: np.ndarray
+    """How far the right answer is ahead of the best other one before; below 0 where it is not."""
+    change: np.ndarray
+    """-1 lost, 1 gained, 0 left alone."""
+
+
+def bank(n: int, flips: float, where: str, change: float, rng: np.random.Generator) -> Bank:
+    """Of which a share `flips` flips, at margins as `where` says, and whose accuracy changes by `change` to the item."""
+    tenths = [len(part) for part in np.array_split(np.arange(n), 10)]
+    rates = np.full(10, flips)
+    if where != "all margins":
+        low = FLIPS_BY_TENTH[flips, "low margins"]
+        rates = np.array([*low, *[0.0] * (10 - len(low))])[:: 1 if where == "low margins" else -1]
+    both, net = round(n * flips), round(n * change)
+    lost, gained = (_apportioned(total, rates * tenths) for total in ((both - net) // 2, both - (both - net) // 2))
+    kinds = [[-1] * b + [1] * c + [0] * (m - b - c) for m, b, c in zip(tenths, lost, gained, strict=True)]
+    changed = np.concatenate([rng.permutation(kind) for kind in kinds])
+    right = np.where(changed == 0, rng.uniform(size=n) < 0.6, changed < 0)
+    return Bank(margin=np.sort(rng.exponential(size=n)) * np.where(right, 1, -1), change=changed.astype(float))
+
+
+def _apportioned(total: int, weights: np.ndarray) -> np.ndarray:
+    """Whole numbers that add up to the total, in proportion of the weights; what is over goes to the largest rests."""
+    exact = total * weights / weights.sum()
+    found = np.floor(exact).astype(int)
+    found[np.argsort(found - exact, kind="stable")[: total - found.sum()]] += 1
+    return found

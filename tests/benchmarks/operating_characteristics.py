@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
-from tests.benchmarks import calibration_words, copied_items, few_flips, new_subjects, whole_runs
+from tests.benchmarks import calibration_words, copied_items, few_flips, new_subjects, wave_looks, whole_runs
 from tests.benchmarks.cells import Cell, table_of
 
 PAGE = Path(__file__).parents[2] / "eval_hooks" / "README.md"
@@ -19,6 +19,7 @@ CELLS: dict[str, Callable[[], Iterable[Cell]]] = {
     "few flips": few_flips.cells,
     "items needed": few_flips.power_cells,
     "whole runs": whole_runs.cells,
+    "waves": wave_looks.cells,
     "new subjects": new_subjects.cells,
     "copied items": copied_items.cells,
     "calibration": calibration_words.cells,
@@ -27,6 +28,7 @@ CELLS: dict[str, Callable[[], Iterable[Cell]]] = {
 TABLES: dict[str, Callable[[], str]] = {
     "few flips": few_flips.summary,
     "whole runs": whole_runs.price,
+    "waves": wave_looks.summary,
     "new subjects": new_subjects.summary,
     "copied items": copied_items.summary,
     "calibration": calibration_words.summary,

@@ -6,17 +6,24 @@ percentiles. Copies of an item, until 2026-11-30: as many items.
 
 Words of calibration, until 2026-11-30: the percentile bootstrap of the change of plain ECE, whose noise differs where
 confidences differ; in waves the base's was taken as known and only the change's items were resampled.
+
+Evaluations in waves, until 2026-11-30: Pocock's constant for ten looks at equal steps, flips smoothed but not their
+direction, and the estimate as it stood where looking ended.
 """
+
+from functools import lru_cache
 
 import numpy as np
 import pyarrow as pa
+from scipy.optimize import brentq
+from scipy.stats import norm
 
 from eval_hooks.calibration.ece import ece, width_bins
 from eval_hooks.calibration.resampled import spread
 from eval_hooks.estimate import Estimate
 from eval_hooks.intervals import Z, bootstrap, bootstrap_mean, times_drawn
 from eval_hooks.table import column
-from eval_hooks.waves import Drawn
+from eval_hooks.waves import MMLU, SIZES, Drawn
 
 BATCH = 2_000_000
 """Numbers at once."""
@@ -95,3 +102,45 @@ def part_rise(table: pa.Table, drawn: Drawn, resamples: int = 1000) -> Estimate:
     value = float(np.abs(base + weights @ change).sum() / n - np.abs(base).sum() / n)
     low, high = np.quantile(rises, [0.025, 0.975])
     return Estimate(value=value, low=float(low), high=float(high), n=len(change))
+
+
+@lru_cache
+def pocock(alpha: float, looks: int) -> float:
+    """The constant bound that |Z| crosses at any of so many equally spaced looks with probability alpha."""
+    return float(brentq(lambda z: _crossing(z, looks) - alpha, 1.0, 6.0, xtol=1e-6))
+
+
+def _crossing(z: float, looks: int) -> float:
+    points, weights = np.polynomial.legendre.leggauss(96)
+    grid, step = z * points, z * weights
+    density = norm.pdf(grid)
+    for k in range(2, looks + 1):
+        edge = z * np.sqrt(k)
+        following, its_step = edge * points, edge * weights
+        density = norm.pdf(following[:, None] - grid[None, :]) @ (step * density)
+        grid, step = following, its_step
+    return float(1 - (step * density).sum())
+
+
+def se_of_change(lost: np.ndarray, gained: np.ndarray, scored: np.ndarray, sizes: np.ndarray) -> float:
+    """Standard error of the stratified change, (H,) each: 0 where all scored items flipped one way."""
+    spread = np.maximum((lost + gained + 0.5) / (scored + 1) - ((gained - lost) / scored) ** 2, 0.0)
+    return float(np.sqrt(((sizes / sizes.sum()) ** 2 * (1 - scored / sizes) * spread / scored).sum()))
+
+
+class DrawnBefore(Drawn):
+    """The waves and the decisions of before; how items are drawn is the same."""
+
+    def plan(self) -> list[int]:
+        """Waves of as few as one item, and all that is left after the ninth."""
+        return [*(max(1, round(size * len(self.stratum) / MMLU)) for size in SIZES), len(self.stratum)]
+
+    def interval(self, alpha: float) -> tuple[float, float]:
+        """The estimate less and plus Pocock's constant standard errors."""
+        found = self.change()
+        half = pocock(alpha, len(SIZES) + 1) * se_of_change(found.lost, found.gained, found.scored, self.sizes)
+        return found.value - half, found.value + half
+
+    def value(self) -> float:
+        """As it stood."""
+        return self.change().value

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from eval_hooks.retention.strata import margins, pocock, strata
-from eval_hooks.waves import LOOKS, wave_sizes
+from eval_hooks.retention.strata import margins, strata
+from eval_hooks.waves import wave_sizes
 from tests.eval_hooks.measured import measured
 from tests.eval_hooks.test_strata import stopped, waves
 
@@ -26,12 +26,12 @@ def test_decisions_are_wrong_no_more_often_than_alpha_and_intervals_cover(name: 
     300 orders, looked at after every wave, alpha 5 %: at most 5 % + 3 binomial standard errors.
     """
     x, stratum = flips(name)
-    truth, z = x.mean(), pocock(0.05, LOOKS)
+    truth = x.mean()
     wrong = covered = 0
     for seed in range(RUNS):
-        found, decision = stopped(waves(x, stratum, seed, wave_sizes(len(x)))[:-1], -truth, z)
+        seen, decision = stopped(waves(x, stratum, seed, wave_sizes(len(x)))[:-1], -truth)
         wrong += decision != "undecided"
-        low, high = found.interval(z)
+        low, high = seen.interval(0.05)
         covered += low <= truth <= high
     band = 0.05 + 3 * np.sqrt(0.05 * 0.95 / RUNS)
     assert wrong / RUNS <= band, wrong
@@ -40,10 +40,10 @@ def test_decisions_are_wrong_no_more_often_than_alpha_and_intervals_cover(name: 
 
 def test_a_margin_of_a_point_is_decided_from_a_fraction_of_the_items() -> None:
     """The light tuning, and the flips without order: the first needs fewer, since margins say where to look."""
-    z, needed = pocock(0.05, LOOKS), {}
+    needed = {}
     for name in ("light", "scattered"):
         x, stratum = flips(name)
         plan = wave_sizes(len(x))
-        counts = [stopped(waves(x, stratum, seed, plan), 0.01, z)[0].n for seed in range(60)]
+        counts = [stopped(waves(x, stratum, seed, plan)[:-1], 0.01)[0].looks[-1].n for seed in range(60)]
         needed[name] = np.median(counts)
     assert needed["light"] < needed["scattered"]

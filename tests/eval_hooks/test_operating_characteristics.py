@@ -92,7 +92,7 @@ def test_a_table_is_put_in_its_place_and_nothing_else_moves() -> None:
     assert on_page(full, "few flips") == "| x |" and on_page(empty, "few flips") == ""
     assert with_table(full, "few flips", "| y |") == full.replace("x", "y")
     with pytest.raises(ValueError, match="no place"):
-        with_table(empty, "waves", "| x |")
+        with_table(empty, "no such part", "| x |")
 
 
 def test_a_cell_is_out_of_its_bound_or_shows_nothing() -> None:

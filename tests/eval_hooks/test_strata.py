@@ -8,18 +8,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from eval_hooks import EvalError
+from eval_hooks.retention.looks import Decision, Seen, decide
 from eval_hooks.retention.strata import (
-    Change,
-    Decision,
     allocate,
     assumed_rates,
     change,
-    decide,
     learned_rates,
     order,
-    pocock,
     strata,
 )
+from tests.eval_hooks import old_rules
 
 WAVES = (400, 400, 400, 400, 600, 800, 1000, 1500, 2500, 14_042)
 N = 14_042
@@ -31,10 +29,13 @@ def lost(n: int, minus: int, plus: int = 0) -> np.ndarray:
 
 
 def test_by_hand() -> None:
-    """Card: D = -.05; p .107843 and .048387, s^2 .097843 and .047276, variance .000858935, se .029308."""
+    """D = -.05. Lost .107843 and .048387, gained .009804 and .016129, s^2 .108035 and .063476: variance .001139, se .033744.
+
+    .0625 x .5 x .108035 / 50 + .5625 x .9 x .063476 / 30 = .00006752 + .00107116.
+    """
     found = change([lost(50, 5), lost(30, 1)], np.array([100, 300]))
-    assert found.value == pytest.approx(-0.05) and found.se == pytest.approx(0.029308, abs=1e-6)
-    assert (found.n, found.of, found.flips) == (80, 400, (5, 1))
+    assert found.value == pytest.approx(-0.05) and found.se == pytest.approx(0.033744, abs=1e-6)
+    assert (found.n, found.lost.tolist(), found.gained.tolist()) == (80, [5, 1], [0, 0])
 
 
 def test_all_items_scored_give_the_plain_mean_exactly_and_no_width() -> None:
@@ -45,10 +46,20 @@ def test_all_items_scored_give_the_plain_mean_exactly_and_no_width() -> None:
 
 
 def test_one_stratum_is_simple_random_sampling_with_its_correction() -> None:
-    """N 40 of 200, 4 lost: variance (1 - .2) ((4.5 / 41) - .01) / 40."""
+    """40 of 200, 4 lost: variance (1 - .2) (5 / 41 - (4 / 41)^2) / 40; plain (1 - .2) (.1 - .01) / 39."""
     found = change([lost(40, 4)], np.array([200]))
     assert found.value == pytest.approx(-0.1)
-    assert found.se**2 == pytest.approx(0.8 * (4.5 / 41 - 0.01) / 40)
+    assert found.se**2 == pytest.approx(0.8 * (5 / 41 - (4 / 41) ** 2) / 40)
+    assert found.plain_variance(found.scored) == pytest.approx(0.8 * 0.09 / 39)
+
+
+def test_items_that_all_flipped_do_not_say_what_the_others_do() -> None:
+    """5 of 100 scored, all lost: by the rule of before the standard error was 0, and the interval [-1, -1]."""
+    found = change([lost(5, 5)], np.array([100]))
+    assert old_rules.se_of_change(found.lost, found.gained, found.scored, found.sizes) == 0
+    assert found.se == pytest.approx(np.sqrt(0.95 * (1 - (5 / 6) ** 2) / 5))
+    for minus, plus in ((5, 0), (0, 5), (0, 0), (3, 2)):
+        assert change([lost(5, minus, plus), lost(1, 1)], np.array([100, 2])).se > 0
 
 
 def test_a_stratum_without_a_scored_item_is_an_error() -> None:
@@ -87,12 +98,6 @@ def test_rates_are_learned_but_never_under_the_floor() -> None:
     assert learned_rates(np.array([9, 0]), np.array([99, 199])).tolist() == [0.095, 0.01]
 
 
-@pytest.mark.parametrize(("looks", "z"), [(1, 1.960), (2, 2.178), (5, 2.413), (10, 2.555)])
-def test_pococks_constants_are_the_published_ones(looks: int, z: float) -> None:
-    """Pocock 1977, table 1; Jennison and Turnbull 2000, table 2.1."""
-    assert pocock(0.05, looks) == pytest.approx(z, abs=1e-3)
-
-
 FLIPS = {  # share lost, share gained, of each tenth by margin
     "unharmed": ([0.0] * 10, [0.0] * 10),
     "light": ([0.17, 0.06, 0.015, *[0.0] * 7], [0.16, 0.054, 0.014, *[0.0] * 7]),
@@ -122,13 +127,16 @@ def waves(
     return out
 
 
-def stopped(looks: Sequence[tuple[list[np.ndarray], np.ndarray]], allowed: float, z: float) -> tuple[Change, Decision]:
-    """What is known at the first look that decides, or at the last one."""
+def stopped(
+    looks: Sequence[tuple[list[np.ndarray], np.ndarray]], allowed: float, alpha: float = 0.05
+) -> tuple[Seen, Decision]:
+    """What was seen up to the look that decides, or the last one before everything is scored."""
+    seen = Seen([1 / len(looks)] * len(looks))
     for by_stratum, sizes in looks:
-        found = change(by_stratum, sizes)
-        if (decision := decide(found, allowed, z)) != "undecided":
+        seen.add(change(by_stratum, sizes))
+        if (decision := decide(seen.interval(alpha), allowed)) != "undecided":
             break
-    return found, decision
+    return seen, decision
 
 
 @pytest.mark.parametrize("name", FLIPS)
@@ -152,12 +160,12 @@ def test_no_more_wrong_decisions_than_alpha_though_looked_at_after_every_wave(na
     """
     rng = np.random.default_rng(3)
     x, stratum = table(name, rng)
-    truth, z = x.mean(), pocock(0.05, len(WAVES))
+    truth = x.mean()
     wrong = covered = 0
     for seed in range(400):
-        found, decision = stopped(waves(x, stratum, seed)[:-1], -truth, z)
+        seen, decision = stopped(waves(x, stratum, seed)[:-1], -truth)
         wrong += decision != "undecided"
-        low, high = found.interval(z)
+        low, high = seen.interval(0.05)
         covered += low <= truth <= high
     band = 0.05 + 3 * np.sqrt(0.05 * 0.95 / 400)
     assert wrong / 400 <= band, wrong
@@ -167,10 +175,10 @@ def test_no_more_wrong_decisions_than_alpha_though_looked_at_after_every_wave(na
 def test_a_light_tuning_is_decided_from_fewer_items_than_a_plain_draw_needs() -> None:
     """A margin of 1 point, true change near 0, looked at every 200 items: median items until it is decided."""
     x, stratum = table("light", np.random.default_rng(4))
-    z = pocock(0.05, len(WAVES))
 
     def needed(groups: np.ndarray) -> float:
-        return float(np.median([stopped(waves(x, groups, seed, [200] * 40), 0.01, z)[0].n for seed in range(30)]))
+        each = [stopped(waves(x, groups, seed, [200] * 40), 0.01)[0].looks[-1].n for seed in range(30)]
+        return float(np.median(each))
 
     assert needed(stratum) * 1.3 < needed(np.zeros(N, dtype=int))
 

@@ -24,7 +24,7 @@ from eval_hooks.report.words import flipped, items, kept
 from eval_hooks.retention.flips import e_value_drop
 from eval_hooks.summary import summarise_task
 from eval_hooks.table import column
-from eval_hooks.waves import LOOKS, MMLU, Drawn, Looks, in_waves, wave_sizes
+from eval_hooks.waves import MMLU, Drawn, Looks, in_waves, shares, wave_sizes
 from tests.eval_hooks.tables import choices, random_choices
 from tests.eval_hooks.test_callback import all_right, bare, summaries
 
@@ -53,8 +53,14 @@ def drawn_from(before: pa.Table, after: pa.Table, looks: Looks, **more: Any) -> 
 
 
 def test_wave_sizes_of_mmlu_and_in_proportion() -> None:
-    assert wave_sizes(MMLU) == [400, 400, 400, 400, 600, 800, 1000, 1500, 2500, MMLU] and LOOKS == 10
-    assert wave_sizes(1404)[:3] == [40, 40, 40] and wave_sizes(60)[0] == 2
+    """Of fewer, 50 at least; then half of what is left while two waves of 50 are; alpha is spent before the last."""
+    first = [400, 400, 400, 400, 600, 800, 1000, 1500, 2500]
+    assert wave_sizes(MMLU) == [*first, 3021, 1510, 755, 378, 189, 94, 95]
+    assert wave_sizes(2808)[:6] == [80, 80, 80, 80, 120, 160] and wave_sizes(500)[-3:] == [53, 89, 8]
+    assert wave_sizes(60) == [50, 10] and wave_sizes(20) == [20]
+    assert all(sum(wave_sizes(n)) == n for n in range(1, 3000, 7))
+    spent = shares(wave_sizes(MMLU))
+    assert len(spent) == 15 and sum(spent) == pytest.approx(1) and spent[0] == pytest.approx(4 * spent[9])
 
 
 def test_a_small_change_is_decided_early_and_the_interval_holds_the_truth() -> None:
@@ -62,7 +68,7 @@ def test_a_small_change_is_decided_early_and_the_interval_holds_the_truth() -> N
     after = noisy(before, 0.1)
     truth = (column(after, "correct").astype(float) - column(before, "correct")).mean()
     drawn = drawn_from(before, after, Looks(allowed=0.02))
-    low, high = drawn.change().interval(drawn.z)
+    low, high = drawn.interval(0.05)
     assert len(drawn.items) < 3000 and "excluded" in drawn.end
     assert low <= truth <= high and high - low < 0.04
     assert len(set(drawn.items.tolist())) == len(drawn.items)
@@ -238,7 +244,8 @@ def test_in_a_trainer_between_the_ends_in_waves_and_whole_at_both(tokenizer: Any
     assert 0 == cost[0]["evaluation_seconds"] < cost[1]["evaluation_seconds"] < cost[2]["evaluation_seconds"]
     assert cost[2]["evaluation_seconds"] == cost[3]["evaluation_seconds"]  # the last pass does not count
     lines = [json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]
-    assert all("eval/pocket/retention/e_value_drop" in line for line in lines[1:])
+    of_counts = ["eval/pocket/retention/e_value_drop" in line for line in lines]
+    assert of_counts == [False, False, False, True], "a weighted sample's counts have no e-value"
 
 
 def test_a_run_that_its_budget_stops_is_measured_whole_where_it_ends(tokenizer: Any, tmp_path: Path) -> None:
