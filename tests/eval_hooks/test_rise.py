@@ -13,9 +13,8 @@ from eval_hooks.estimate import Estimate, missing
 from eval_hooks.part import part_rise
 from eval_hooks.report import words
 from eval_hooks.retention.interval import change_interval
-from eval_hooks.retention.strata import pocock
 from eval_hooks.table import column
-from eval_hooks.waves import LOOKS, Drawn, Looks
+from eval_hooks.waves import Drawn, Looks
 from tests.benchmarks.made_confidences import Law, calibrated, over, pair, table
 
 GOLD = np.zeros(10, dtype=int)
@@ -148,7 +147,7 @@ def test_a_part_says_nothing_until_each_stratum_has_enough() -> None:
 def test_a_part_holds_at_all_looks() -> None:
     """Its z is the waves' at half the chance."""
     drawn, before, after = scored(3000, 4)
-    found, z = part_rise(after.take(drawn.items), drawn, alpha=0.02), pocock(0.01, LOOKS)
+    found, z = part_rise(after.take(drawn.items), drawn, alpha=0.02), drawn.seen.bounds(0.01)[-1]
     edge = edge_of(before)
     pairs = drawn.by_stratum(np.concatenate([gaps(after, edge), gaps(before, edge)], axis=1)[drawn.items])
     moved = two_phase(gaps(before, edge), pairs, drawn.change().flips, drawn.sizes)
