@@ -19,9 +19,10 @@ from eval_hooks.estimate import Estimate, missing
 from eval_hooks.intervals import Z
 from eval_hooks.retention import gold_logp, of_run, paired, verdict
 from eval_hooks.retention.flips import e_value, e_value_drop
+from eval_hooks.retention.noise import beyond, noise_of
 from eval_hooks.retention.spending import ALONE, Look
 from eval_hooks.retention.strata import mean_of_all
-from eval_hooks.table import chance, column, noise_of, probabilities
+from eval_hooks.table import chance, column, probabilities
 from eval_hooks.waves import LOOKS, Drawn
 
 RESAMPLES = 1000
@@ -42,7 +43,7 @@ def summarise_part(
     before = drawn.before.take(scored)
     paired(before, table)
     right, guess = float(column(drawn.before, "correct").mean()), chance(drawn.before)
-    delta = _delta(drawn)
+    delta = _beyond_noise(_delta(drawn), column(before, "correct"), column(table, "correct"), drawn, look)
     return {
         **entry,
         "status": "stopped_early",
@@ -56,7 +57,7 @@ def summarise_part(
         "chance": guess,
         "accuracy": _shifted(delta, right).as_dict(),
         "accuracy_macro": missing("the items are drawn by margin, not by subject", len(scored)).as_dict(),
-        "retention": {**_retention(table, before, drawn, delta, right, guess), "margin": margin,
+        "retention": {**_retention(table, before, drawn, delta, right, guess, look), "margin": margin,
                       "baseline_step": baseline_step, "delta_run": of_run(delta, look),
                       "verdict": verdict(delta, margin)},
         "calibration": {
@@ -79,6 +80,13 @@ def _delta(drawn: Drawn) -> Estimate:
     )  # fmt: skip
 
 
+def _beyond_noise(delta: Estimate, before: np.ndarray, after: np.ndarray, drawn: Drawn, look: Look) -> Estimate:
+    """The same with 0 inside, where the arithmetic may have flipped as many of the scored items."""
+    noise = noise_of(drawn.before)
+    most = noise.most(look.alpha) if noise else 0
+    return beyond(delta, int((before > after).sum()), int((after > before).sum()), most)
+
+
 def _shifted(delta: Estimate, by: float) -> Estimate:
     assert delta.value is not None and delta.low is not None and delta.high is not None
     return Estimate(
@@ -88,7 +96,7 @@ def _shifted(delta: Estimate, by: float) -> Estimate:
 
 
 def _retention(
-    table: pa.Table, before: pa.Table, drawn: Drawn, delta: Estimate, right: float, guess: float
+    table: pa.Table, before: pa.Table, drawn: Drawn, delta: Estimate, right: float, guess: float, look: Look
 ) -> dict[str, Any]:
     a, b = column(before, "correct").astype(bool), column(table, "correct").astype(bool)
     weights, found = drawn.weights(), drawn.change()
@@ -96,7 +104,7 @@ def _retention(
     logp = gold_logp(table) - gold_logp(before)
     ece_now = moved_ece(drawn, before, table)
     ece_then = ece(column(drawn.before, "conf"), column(drawn.before, "correct").astype(float))
-    drawn_by = "the items are drawn by margin"
+    drawn_by, noise = "the items are drawn by margin", noise_of(drawn.before)
     return {
         "lost": round(float(weights[a & ~b].sum())),
         "gained": round(float(weights[~a & b].sum())),
@@ -108,7 +116,11 @@ def _retention(
         "chance_corrected": _ratio(delta, right, guess, len(drawn.stratum)).as_dict(),
         "delta_logp_gold": _estimate(drawn, logp, 0.0).as_dict(),
         "ece_rise": _resampled(lambda weight: ece_now(weight) - ece_then, drawn).as_dict(),
-        "noise_flips": noise_of(drawn.before),
+        "noise_flips": noise.flips if noise else None,
+        "noise_most": noise.most(look.alpha) if noise else None,
+        **dict.fromkeys(
+            ("churn", "forgetting", "backward_transfer"), missing("not had from a part of the items", len(a)).as_dict()
+        ),
         "minimum_detectable": (drawn.z + Z_80) * found.se,
     }
 

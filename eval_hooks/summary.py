@@ -15,6 +15,7 @@ from eval_hooks.estimate import Estimate, missing
 from eval_hooks.intervals import bootstrap, bootstrap_mean, ratio, share
 from eval_hooks.part import summarise_part
 from eval_hooks.retention import retention
+from eval_hooks.retention.noise import noise_of
 from eval_hooks.retention.spending import ALONE, Look
 from eval_hooks.retention.subjects import by_group
 from eval_hooks.table import RECALL_METRICS, chance, column, facts_of, kind_of, marks
@@ -94,6 +95,7 @@ def _of_options(
     numbers = {**calibration(table), **rescaled(table, validation, temperature_split)}
     return {
         "chance": chance(table),
+        "noise": noise.as_dict() if (noise := noise_of(table)) else None,
         "accuracy_macro": macro(table).as_dict(),
         "calibration": {name: e.as_dict() for name, e in numbers.items()},
         "temperature_split": temperature_split,

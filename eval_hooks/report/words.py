@@ -78,14 +78,31 @@ def foreseen(entry: Mapping[str, Any]) -> str:
 
 
 def flipped(retention: Mapping[str, Any]) -> str:
-    """Items lost and gained, and whether that could be chance; from a part of the items both are estimates."""
+    """Items lost, gained and otherwise wrong, and whether that could be chance; from a part of the items, estimates."""
     p = retention["mcnemar_p"]
     tail = "of all items, estimated" if p is None else f"McNemar p = {p:.3g}"
-    noise = retention.get("noise_flips")
-    if noise is not None:
+    if (noise := retention.get("noise_flips")) is not None:
         items = "1 item differs" if noise == 1 else f"{noise} items differ"
-        tail += f" (noise of the arithmetic: {items} when the base is scored twice)"
-    return f"lost {retention['lost']}, gained {retention['gained']}, {tail}"
+        most = retention.get("noise_most", noise)
+        up = f", up to {most} may" if most > noise else ""
+        tail += f" (noise of the arithmetic: {items} when the base is scored twice{up})"
+    return f"{moved(retention)}, {tail}"
+
+
+def moved(retention: Mapping[str, Any]) -> str:
+    """lost 12, gained 3, otherwise wrong 7; the last where the table holds answers."""
+    churn = retention.get("churn") or {"value": None}
+    other = "" if churn["value"] is None else f", otherwise wrong {round(churn['value'] * churn['n'])}"
+    return f"lost {retention['lost']}, gained {retention['gained']}{other}"
+
+
+def adjusted(retention: Mapping[str, Any]) -> str:
+    """Forgetting and backward transfer beyond guessing; empty where neither could be had."""
+    said = {"forgotten": retention.get("forgetting"), "newly known": retention.get("backward_transfer")}
+    told = [
+        f"{word} {percent(estimate)}" for word, estimate in said.items() if estimate and estimate["value"] is not None
+    ]
+    return f"beyond guessing: {', '.join(told)}" if told else ""
 
 
 LEVEL = 0.05

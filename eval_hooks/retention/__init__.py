@@ -12,10 +12,12 @@ from eval_hooks.estimate import Estimate, missing
 from eval_hooks.intervals import bootstrap, bootstrap_mean, ratio, wilson
 from eval_hooks.retention.flips import e_value, e_value_drop, mcnemar_exact
 from eval_hooks.retention.interval import paired_change
+from eval_hooks.retention.noise import Noise, beyond, noise_of
 from eval_hooks.retention.power import Z_POWER
 from eval_hooks.retention.spending import ALONE, ALPHA, Look
 from eval_hooks.retention.subjects import clustered_mean
-from eval_hooks.table import column, kind_of, marks, noise_of
+from eval_hooks.retention.transitions import transitions
+from eval_hooks.table import column, kind_of, marks
 
 
 def paired(before: pa.Table, after: pa.Table) -> None:
@@ -113,17 +115,29 @@ def _of_scores(change: np.ndarray, alpha: float) -> Estimate:
 
 
 def retention(
-    before: pa.Table, after: pa.Table, margin: float, chance: float, baseline_step: int = 0, look: Look = ALONE
+    before: pa.Table,
+    after: pa.Table,
+    margin: float,
+    chance: float,
+    baseline_step: int = 0,
+    look: Look = ALONE,
+    noise: Noise | None = None,
 ) -> dict[str, object]:
     """The `retention` entry of a summary. Raises EvalError for tables that are no pair.
 
     `delta` is the interval of this one look at 95 %; the verdict is that of `delta_run`, which holds together with the
-    intervals of all the looks of the run.
+    intervals of all the looks of the run. Neither leaves 0 out for what the arithmetic alone may flip: `noise`, or what
+    the table before says of it.
     """
     paired(before, after)
     a, b = marks(before), marks(after)
     lost, gained = int((a > b).sum()), int((b > a).sum())
-    delta, over_run = delta_estimate(a, b), delta_estimate(a, b, look.alpha)
+    noise = noise or noise_of(before)
+
+    def at(alpha: float) -> Estimate:
+        return beyond(delta_estimate(a, b, alpha), lost, gained, noise.most(alpha) if noise else 0)
+
+    over_run = at(look.alpha)
     logp = (
         bootstrap_mean(gold_logp(after) - gold_logp(before))
         if kind_of(after) == "choice"
@@ -133,7 +147,7 @@ def retention(
         "baseline_step": baseline_step,
         "lost": lost,
         "gained": gained,
-        "delta": delta.as_dict(),
+        "delta": at(ALPHA).as_dict(),
         "delta_run": of_run(over_run, look),
         "delta_clustered": _by_subjects(after, b - a).as_dict(),
         "mcnemar_p": mcnemar_exact(lost, gained),
@@ -141,7 +155,9 @@ def retention(
         "e_value_drop": e_value_drop(lost, gained),
         "chance_corrected": chance_corrected(a, b, chance).as_dict(),
         "delta_logp_gold": logp.as_dict(),
-        "noise_flips": noise_of(before),
+        "noise_flips": noise.flips if noise else None,
+        "noise_most": noise.most(look.alpha) if noise else None,
+        **{name: e.as_dict() for name, e in transitions(before, after).items()},
         "minimum_detectable": minimum_detectable(lost + gained, len(a), look.alpha),
         "margin": margin,
         "verdict": verdict(over_run, margin),

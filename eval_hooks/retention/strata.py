@@ -36,9 +36,14 @@ FEWEST = 60
 
 def margins(table: pa.Table) -> np.ndarray:
     """|log p of the right option - log p of the best other one| of each item, (N,). Raises EvalError for NaN."""
+    return np.abs(signed_margins(table))
+
+
+def signed_margins(table: pa.Table) -> np.ndarray:
+    """The same with its sign: above 0 where the item is right. Raises EvalError for NaN."""
     p, gold = probabilities(table), column(table, "gold").astype(int)
     logp = [np.log(np.maximum(row, 1e-12)) for row in p]
-    out = np.array([abs(row[g] - np.delete(row, g).max()) for row, g in zip(logp, gold, strict=True)])
+    out = np.array([row[g] - np.delete(row, g).max() for row, g in zip(logp, gold, strict=True)])
     if np.isnan(out).any():
         raise EvalError(f"{int(np.isnan(out).sum())} items of step 0 have no margin: their log-probabilities are NaN")
     return out
