@@ -116,6 +116,7 @@ def _retention(
         "chance_corrected": _ratio(delta, right, guess, len(drawn.stratum)).as_dict(),
         "delta_logp_gold": _estimate(drawn, logp, 0.0).as_dict(),
         "ece_rise": _resampled(lambda weight: ece_now(weight) - ece_then, drawn).as_dict(),
+        "noise": noise.as_dict() if noise else None,
         "noise_flips": noise.flips if noise else None,
         "noise_most": noise.most(look.alpha) if noise else None,
         **dict.fromkeys(

@@ -52,9 +52,10 @@ def _forest(axis: Any, result: Comparison, task: str) -> None:
             axis.plot([0], [row], "D", color="black", ms=5)
         elif row in paired:
             entry = paired[row].entry
-            value, low, high = (100 * entry["delta"][key] for key in ("value", "low", "high"))
-            axis.errorbar(value, row, xerr=[[value - low], [high - value]], fmt="o", ms=6, capsize=3, lw=1.6,
-                          color=VERDICTS[entry["verdict"]])  # fmt: skip
+            for change, lw in ((paired[row].together, 1.2), (entry["delta"], 3.2)):
+                value, low, high = (100 * change[key] for key in ("value", "low", "high"))
+                axis.errorbar(value, row, xerr=[[value - low], [high - value]], fmt="o", ms=6, capsize=3, lw=lw,
+                              color=VERDICTS[entry["verdict"]])  # fmt: skip
         else:
             axis.text(0, row, "not paired", fontsize=8, color=GREY, ha="center", va="center", backgroundcolor="white")
         if accuracy:
@@ -69,8 +70,9 @@ def _forest(axis: Any, result: Comparison, task: str) -> None:
     low, high = axis.get_xlim()
     least = max(1.0, 0.15 * (high - low))
     axis.set_xlim(min(low, -least), max(high, least))
-    n = result.of(task)[0].n
-    finish(axis, f"{task}: change against A, {n:,} items", "points (dashed: the margin; right: accuracy)", "")
+    n, pairs = result.of(task)[0].n, len(result.pairs)
+    lines = f"; thin: all {pairs} comparisons together, thick: one alone, 95 %" if pairs > 1 else ""
+    finish(axis, f"{task}: change against A, {n:,} items", f"points (dashed: the margin; right: accuracy{lines})", "")
 
 
 def _plane(axis: Any, result: Comparison) -> None:

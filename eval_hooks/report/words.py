@@ -81,19 +81,31 @@ def flipped(retention: Mapping[str, Any]) -> str:
     """Items lost, gained and otherwise wrong, and whether that could be chance; from a part of the items, estimates."""
     p = retention["mcnemar_p"]
     tail = "of all items, estimated" if p is None else f"McNemar p = {p:.3g}"
-    if (noise := retention.get("noise_flips")) is not None:
-        items = "1 item differs" if noise == 1 else f"{noise} items differ"
-        most = retention.get("noise_most", noise)
-        up = f", up to {most} may" if most > noise else ""
-        tail += f" (noise of the arithmetic: {items} when the base is scored twice{up})"
-    return f"{moved(retention)}, {tail}"
+    return f"{moved(retention)}, {tail}" + (f" ({told})" if (told := noise(retention)) else "")
+
+
+def noise(retention: Mapping[str, Any]) -> str:
+    """What the arithmetic alone flips, which no word rests on; empty where it was not measured."""
+    flips = retention.get("noise_flips")
+    if flips is None:
+        return ""
+    items, most = "1 item differs" if flips == 1 else f"{flips} items differ", retention.get("noise_most", flips)
+    up = f", up to {most} may" if most > flips else ""
+    return f"noise of the arithmetic: {items} when the base is scored twice{up}"
 
 
 def moved(retention: Mapping[str, Any]) -> str:
-    """lost 12, gained 3, otherwise wrong 7; the last where the table holds answers."""
+    """As lost 12, gained 3, otherwise wrong 7; the last where the table holds answers."""
     churn = retention.get("churn") or {"value": None}
     other = "" if churn["value"] is None else f", otherwise wrong {round(churn['value'] * churn['n'])}"
     return f"lost {retention['lost']}, gained {retention['gained']}{other}"
+
+
+def counts(retention: Mapping[str, Any]) -> str:
+    """12 / 3 / 7: lost, gained, otherwise wrong, as far as it could be had."""
+    churn = retention.get("churn") or {"value": None}
+    other = "-" if churn["value"] is None else str(round(churn["value"] * churn["n"]))
+    return f"{retention['lost']} / {retention['gained']} / {other}"
 
 
 def adjusted(retention: Mapping[str, Any]) -> str:

@@ -155,6 +155,7 @@ def retention(
         "e_value_drop": e_value_drop(lost, gained),
         "chance_corrected": chance_corrected(a, b, chance).as_dict(),
         "delta_logp_gold": logp.as_dict(),
+        "noise": noise.as_dict() if noise else None,
         "noise_flips": noise.flips if noise else None,
         "noise_most": noise.most(look.alpha) if noise else None,
         **{name: e.as_dict() for name, e in transitions(before, after).items()},

@@ -1,7 +1,7 @@
 """The noise floor of the arithmetic: what flips when the same weights are asked again, and a verdict must be beyond.
 
-A sum over another batch, or on another rank, rounds otherwise, and an item whose gold option and best other one lie that
-close comes out differently. So the base is scored twice, the closest items first. Of the f items that flipped another
+A sum over another batch, or on another rank, rounds otherwise, and an item whose gold option and best other one lie
+close enough comes out differently. So the base is scored twice, the closest items first. Where f items flipped, another
 pass flips at most u, u the largest with
 
     P(Bin(f + u, 1/2) <= f) > alpha / 2
@@ -13,8 +13,7 @@ not even arithmetic that rounds every close item to one side explains the word. 
 """
 
 import json
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
@@ -42,8 +41,6 @@ class Noise:
     """Items scored twice."""
     close: int
     """Items whose margin the arithmetic can turn."""
-    seconds: float = 0.0
-    """What the second scoring took."""
 
     def most(self, alpha: float) -> int:
         """Items that another pass may flip, more in alpha / 2 of cases at most; all that are close at alpha 0."""
@@ -59,7 +56,7 @@ class Noise:
 
 def measured(table: pa.Table, again: Callable[[Sequence[int]], pa.Table]) -> Noise:
     """The noise of a choice table's arithmetic; `again` scores items, by their numbers in order, in other batches."""
-    begin, margin = time.monotonic(), np.abs(signed_margins(table))
+    margin = np.abs(signed_margins(table))
     nearest = np.argsort(margin, kind="stable")
     flips, reach, done = 0, 0.0, 0
     while done < len(nearest) and (not done or margin[nearest[done]] < reach):
@@ -69,13 +66,19 @@ def measured(table: pa.Table, again: Callable[[Sequence[int]], pa.Table]) -> Noi
         flips += int((column(first, "correct") != column(second, "correct")).sum())
         reach, done = max(reach, SAFE * float(moved.max())), done + len(items)
     close = max(flips, int((margin < reach).sum()))
-    return Noise(flips=flips, twice=done, close=close, seconds=round(time.monotonic() - begin, 3))
+    return Noise(flips=flips, twice=done, close=close)
 
 
 def noise_of(table: pa.Table) -> Noise | None:
     """The note of a base that was scored twice; None if it was scored once."""
     text = noted(table, "noise")
     return None if text is None else Noise(**json.loads(text))
+
+
+def louder(*found: Mapping[str, Any] | None) -> Noise | None:
+    """Of several notes, as a summary holds them, the one with most flips; None where there is none."""
+    notes = [Noise(**one) for one in found if one]
+    return max(notes, key=lambda noise: (noise.flips, noise.close), default=None)
 
 
 def beyond(change: Estimate, lost: int, gained: int, most: int) -> Estimate:

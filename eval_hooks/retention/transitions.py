@@ -1,9 +1,9 @@
 """Forgetting and backward transfer adjusted for guessing, and answers that moved from one wrong one to another.
 
-Harmon et al. 2025, arXiv:2510.17776: of n items a share x was right before and wrong after (forgetting), a share y wrong
-before and right after (backward transfer); what guessing alone would give is taken off both. A model knows an item or
-guesses evenly among k options, so where 1 - a of the items are wrong, (1 - a) / (k - 1) are right by guessing. With
-1 - a wrong before and 1 - b after, right by guessing in one and wrong in the other are by chance
+Harmon et al. 2025, arXiv:2510.17776: of n items a share x was right before and wrong after (forgetting), a share y
+wrong before and right after (backward transfer); what guessing alone would give is taken off both. A model knows an
+item or guesses evenly among k options, so where 1 - a of the items are wrong, (1 - a) / (k - 1) are right by guessing.
+With 1 - a wrong before and 1 - b after, right by guessing in one and wrong in the other are by chance
 
     c = (1 - a) (1 - b) / (k - 1)        forgetting = max(0, x - c)        backward transfer = max(0, y - c)
 
