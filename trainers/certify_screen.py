@@ -8,7 +8,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from eval_hooks.certificate import FILE, numbers
-from eval_hooks.report.words import certified, points
+from eval_hooks.report.words import certified, changed
 from eval_hooks.track import Tracker
 from eval_hooks.visible import terminal
 from trainers.certify import certify, exported_is_whole
@@ -66,7 +66,7 @@ def form(row: Mapping[str, Any]) -> str:
 def measured(row: Mapping[str, Any]) -> tuple[str, str, str]:
     """How far a form is from the trainer's numbers, answers that changed, and its change against the start."""
     change = row.get("retention")
-    kept = f"{points(change['delta'])}: {change['verdict']}" if change else ""
+    kept = f"{changed(change)}: {change['verdict']}" if change else ""
     if "largest" not in row:
         return "", "", kept
     return f"{row['largest']:.3g} nats", str(row["flips"]), kept

@@ -45,10 +45,11 @@ def _table(result: Comparison, task: str) -> Table:
     several = len(result.pairs) > 1
     title = f"{escape(task)}: {result.of(task)[0].n:,} items, paired, 95 % intervals"
     table = Table(title=title, title_justify="left", box=SIMPLE, padding=(0, 1, 0, 0))
-    over = f"change against A,\npoints{f',\n{len(result.pairs)} together' if several else ''}"
+    together = f",\n{len(result.pairs)} together" if several else ""
+    over = f"change against A,\npoints{together}"
     alone = ("one alone,\n95 %",) if several else ()
     times = f" x {len(result.pairs)}" if several else ""
-    for heading in ("", "acc.,\n%", over, *alone, "lost /\ngained /\nother", f"McNemar\np{times}", "verdict"):
+    for heading in ("", "acc.\n%", over, *alone, "lost/\ngained/\nother", f"exact\np{times}", "verdict"):
         table.add_column(heading, no_wrap=True)
     table.add_row("A", _accuracy(result, 0, task, several))
     for pair in result.of(task):
@@ -58,8 +59,8 @@ def _table(result: Comparison, task: str) -> Table:
             _accuracy(result, pair.model, task, several),
             share(pair.together, "+"),
             *([ends(entry["delta"])] if several else []),
-            counts(entry),
-            f"{pair.p:.2g}",
+            counts(entry).replace(" / ", "/"),
+            f"{pair.p:.1g}",
             f"[{COLOURS[verdict]}]{verdict}[/{COLOURS[verdict]}]",
         )
     return table
