@@ -13,7 +13,6 @@ from eval_hooks.report.view import RunView, paired_changes, samples
 from eval_hooks.report.words import headline, over_run
 from eval_hooks.visible import in_picture
 
-
 WIDEST = 62
 """Letters of a title that fit over a panel."""
 

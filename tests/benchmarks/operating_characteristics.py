@@ -11,12 +11,23 @@ import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
-from tests.benchmarks import few_flips
+from tests.benchmarks import few_flips, field_words
 from tests.benchmarks.cells import Cell, table_of
 
 PAGE = Path(__file__).parents[2] / "eval_hooks" / "README.md"
-CELLS: dict[str, Callable[[], Iterable[Cell]]] = {"few flips": few_flips.cells, "items needed": few_flips.power_cells}
-TABLES: dict[str, Callable[[], str]] = {"few flips": few_flips.summary}
+CELLS: dict[str, Callable[[], Iterable[Cell]]] = {
+    "few flips": few_flips.cells,
+    "items needed": few_flips.power_cells,
+    "forgetting": field_words.forgetting_cells,
+    "noise": field_words.noise_cells,
+    "comparisons": field_words.comparison_cells,
+}
+TABLES: dict[str, Callable[[], str]] = {
+    "few flips": few_flips.summary,
+    "forgetting": field_words.forgetting_summary,
+    "noise": field_words.noise_summary,
+    "comparisons": field_words.comparison_summary,
+}
 """What stands on the page, between the marks of its name."""
 
 
