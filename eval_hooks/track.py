@@ -164,7 +164,7 @@ def _of_retention(kept: Mapping[str, Any]) -> dict[str, Any]:
         **{f"delta{end}": kept["delta"][key] for end, key in ends.items()},
         **{f"delta_run_{end}": run.get(end) for end in ("low", "high")},
         **{key: (kept.get(key) or {}).get("value") for key in ("churn", "forgetting", "backward_transfer")},
-        "verdict": kept["verdict"],
+        "verdict": kept.get("verdict"),
     }
 
 

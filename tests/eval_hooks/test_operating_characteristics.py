@@ -8,10 +8,10 @@ import pytest
 
 from eval_hooks.retention import verdict
 from eval_hooks.retention.interval import change_interval, paired_change
-from tests.benchmarks import few_flips
+from tests.benchmarks import few_flips, field_words
 from tests.benchmarks.cells import Cell
 from tests.benchmarks.made_tables import Law, all_counts, flipping, table
-from tests.benchmarks.operating_characteristics import PAGE, TABLES, on_page, with_table
+from tests.benchmarks.operating_characteristics import PAGE, on_page, with_table
 from tests.eval_hooks import old_rules
 
 
@@ -45,9 +45,26 @@ def test_words_of_single_counts_then_and_now(n: int, lost: int, gained: int, old
 
 def test_the_page_holds_the_table_that_the_benchmark_prints() -> None:
     """Its rows of 100 and 570 items; the benchmark compares the rest."""
-    assert set(TABLES) == {"few flips"}
     page, made = on_page(PAGE.read_text("utf-8"), "few flips").splitlines(), few_flips.summary((100, 570)).splitlines()
     assert page[: len(made)] == made and len(page) == 2 + len(few_flips.SIZES) * len(few_flips.FLIPS)
+
+
+def test_forgetting_beyond_guessing_is_covered() -> None:
+    """100 items, 11 laws, 3 numbers of options, 20,000 draws each; the page has the rest."""
+    cells = list(field_words.forgetting_cells((100,)))
+    assert len(cells) == 66 and not [cell for cell in cells if cell.trouble]
+    page, made = on_page(PAGE.read_text("utf-8"), "forgetting"), field_words.forgetting_summary((100,))
+    assert page.startswith(made) and len(page.splitlines()) == 2 + len(field_words.SIZES) * len(field_words.OPTIONS)
+
+
+def test_words_hold_beyond_the_arithmetic_and_over_a_comparison() -> None:
+    """The interval alone says `dropped` of the same weights in 96 %; ten pairs, each at 95 %, say something in 27 %."""
+    cells = [*field_words.noise_cells((570,)), *field_words.comparison_cells((100, 570))]
+    assert not [cell for cell in cells if cell.trouble] and sum(cell.old_fails for cell in cells) == 2 + 4
+    assert field_words.false_word(570, 10)[0] == pytest.approx(0.957, abs=0.001)
+    assert field_words.any_false(flipping(570, 0.05, 0.0), 10, 0.05)[0] == pytest.approx(0.266, abs=0.001)
+    assert on_page(PAGE.read_text("utf-8"), "noise").startswith(field_words.noise_summary((570,)))
+    assert on_page(PAGE.read_text("utf-8"), "comparisons") == field_words.comparison_summary()
 
 
 def test_a_table_is_put_in_its_place_and_nothing_else_moves() -> None:
