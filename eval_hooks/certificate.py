@@ -11,6 +11,7 @@ import pyarrow as pa
 from eval_hooks.errors import EvalError
 from eval_hooks.files import read_json
 from eval_hooks.retention import paired, retention
+from eval_hooks.retention.spending import ALPHA, Look
 from eval_hooks.table import chance, column, marks
 
 FILE = "certificate.json"
@@ -61,11 +62,17 @@ def apart(before: pa.Table, after: pa.Table) -> dict[str, Any]:
     }
 
 
-def against_start(start: pa.Table, table: pa.Table, margin: float, step: int) -> dict[str, Any]:
-    """Accuracy, and the retention of these items against the start's table of more: paired, with its interval."""
+def against_start(start: pa.Table, table: pa.Table, margin: float, step: int, forms: int = 1) -> dict[str, Any]:
+    """Accuracy, and the retention of these items against the start's table of more: paired, with its interval.
+
+    The word is said over all `forms` that are judged by theirs.
+    """
+    look = Look(alpha=ALPHA / forms, looks=forms)
     return {
         "accuracy": float(marks(table).mean()),
-        "retention": retention(only(start, table.column("item_id").to_pylist()), table, margin, chance(table), step),
+        "retention": retention(
+            only(start, table.column("item_id").to_pylist()), table, margin, chance(table), step, look
+        ),
     }
 
 

@@ -128,6 +128,12 @@ def _accuracy(name: str) -> Iterator[Plot]:
 def _change(name: str) -> Iterator[Plot]:
     of = f"eval/{name}/retention"
     yield Plot(title=f"{name}: change against its base", keys=(f"{of}/delta", f"{of}/delta_low", f"{of}/delta_high"))
+    yield Plot(
+        title=f"{name}: the same, over all looks of the run",
+        keys=(f"{of}/delta", f"{of}/delta_run_low", f"{of}/delta_run_high"),
+    )
+    beyond = (f"{of}/forgetting", f"{of}/backward_transfer", f"{of}/churn")
+    yield Plot(title=f"{name}: forgotten and newly known beyond guessing, otherwise wrong", keys=beyond)
     yield Plot(title=f"{name}: items lost and gained", keys=(f"{of}/lost", f"{of}/gained"))
     yield Plot(title=f"{name}: which items flipped", keys=(f"eval/{name}/flips",), kind="table")
 

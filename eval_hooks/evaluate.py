@@ -17,19 +17,20 @@ from eval_hooks.copies import copies
 from eval_hooks.cost import Cost
 from eval_hooks.errors import EvalError
 from eval_hooks.files import CALIBRATION, summary_of, write_atomic, write_json
-from eval_hooks.forward import Progress, unshared
+from eval_hooks.forward import Progress, no_progress, unshared
 from eval_hooks.items import LossItem
 from eval_hooks.known import Known
 from eval_hooks.losses import token_losses
-from eval_hooks.measure import measure
+from eval_hooks.measure import choice_rows, measure
 from eval_hooks.preference import PairItem, drawn_at_start, pairs_table, summarise_pairs
-from eval_hooks.ranks import AbandonedError, from_writer, on_writer
+from eval_hooks.ranks import AbandonedError, from_writer, on_writer, other_ranks
 from eval_hooks.ready import Reader, Ready, digest
+from eval_hooks.retention.noise import measured as noise_measured
 from eval_hooks.retention.reading import flips_to_read
 from eval_hooks.retention.spending import ALONE, Look
 from eval_hooks.retention.strata import FEWEST
 from eval_hooks.summary import failed_task, summarise_loss, summarise_task
-from eval_hooks.table import column, loss_table, read_table, seconds_of, stamped, write_table
+from eval_hooks.table import choice_table, loss_table, read_table, seconds_of, stamped, write_table
 from eval_hooks.vllm import engine
 from eval_hooks.waves import Drawn, Looks, in_waves
 
@@ -69,7 +70,7 @@ class Pass:
     known: Known | None = None
     """Where the model is a start that may have been measured before."""
     twice: bool = False
-    """In half precision choice tasks are scored a second time in other batches: what differs is the noise floor."""
+    """The closest items of choice tasks are scored a second time in other batches: what differs is the noise floor."""
     whole: Callable[[Any], AbstractContextManager[None]] = nullcontext
     """Entered with the model around a task that generates: gathers sharded weights, or has an engine write."""
     looks: Looks | None = None
@@ -242,11 +243,15 @@ def _scored(run: Pass, task: Ready, model: Any, reader: Reader, progress: Progre
     begin = time.monotonic()
     table = measure(task, model, reader, progress)
     seconds = time.monotonic() - begin
-    if not (run.twice and "float16" in precision(run, model)):
+    if not run.twice:
         return stamped(table, seconds)
     other = replace(task, spec=replace(task.spec, batch_tokens=max(1, task.spec.batch_tokens // 2)))
-    again = measure(other, model, reader)
-    return stamped(table, seconds, int((column(table, "correct") != column(again, "correct")).sum()))
+
+    def again(items: Sequence[int]) -> "pa.Table":
+        with other_ranks():
+            return choice_table(choice_rows(other, model, no_progress, only=items))
+
+    return stamped(table, seconds, noise_measured(table, again).as_dict())
 
 
 def _task_entry(run: Pass, task: Ready, model: Any, reader: Reader, step: int, bar: Bar) -> dict[str, Any]:
@@ -295,7 +300,7 @@ def _validation(run: Pass, task: Ready, model: Any, reader: Reader, step: int, b
     if apart is None:
         return None
     with bar(len(apart), f"eval {apart.name} @{step}") as progress:
-        table, _ = _table(run, apart, model, reader, progress)
+        table, _ = _table(replace(run, twice=False), apart, model, reader, progress)  # paired with nothing
     if run.folder:
         split = [[apart.spec.split] * table.num_rows]
         write_table(table.append_column("split", split), run.folder / f"{apart.name}.parquet")

@@ -9,7 +9,21 @@ from eval_hooks.config import Keep
 from eval_hooks.errors import EvalError
 from eval_hooks.track import flatten_summary
 
-LOWER = ("loss", "ece", "rms", "mce", "brier", "nll", "aurc", "lost", "seconds", "hit_limit", "risk")
+LOWER = (
+    "loss",
+    "ece",
+    "rms",
+    "mce",
+    "brier",
+    "nll",
+    "aurc",
+    "lost",
+    "seconds",
+    "hit_limit",
+    "risk",
+    "churn",
+    "forgetting",
+)
 """Words in the last part of a key whose small values are good."""
 COMPARE: Mapping[str, Callable[[float, float], bool]] = {
     ">=": operator.ge, "<=": operator.le, ">": operator.gt, "<": operator.lt
@@ -40,13 +54,18 @@ def best(rule: Keep, summaries: Iterable[Mapping[str, Any]]) -> int | None:
     kept: tuple[float, int] | None = None
     sign = 1.0 if greater(rule) else -1.0
     for summary in summaries:
-        values = flatten_summary(summary)
+        values = numbers(summary)
         if rule.by not in values or not _holds(rule, values):
             continue
         value = sign * float(values[rule.by])
         if kept is None or value > kept[0]:
             kept = (value, summary["step"])
     return kept[1] if kept else None
+
+
+def numbers(summary: Mapping[str, Any]) -> dict[str, float]:
+    """What a rule may speak of: a summary's keys without its words."""
+    return {key: float(value) for key, value in flatten_summary(summary).items() if not isinstance(value, str)}
 
 
 def _holds(rule: Keep, values: Mapping[str, Any]) -> bool:
@@ -64,14 +83,15 @@ def known_keys(tasks: Mapping[str, str], held_out: Iterable[str]) -> list[str]:
     row = {"task": "", "subject": "", "variant": "", "shots": 0, "gold": 0, "chars": [1, 1], "letter_mass": 1.0,
            "prompt_tokens": 1}  # fmt: skip
     table = choice_table([{**row, "item_id": str(i), "logp": [-1.0, -2.0 * (i % 2)]} for i in range(4)])
-    choice = list(flatten_summary({"tasks": {"": summarise_task(table, role="", baseline=table)}}))
+    choice = list(numbers({"tasks": {"": summarise_task(table, role="", baseline=table)}}))
     kinds = {
         "choice": choice,
         "harness": choice,  # as far as its own kind goes, which is known once lm-eval is asked
         "generate": ["eval//accuracy", "eval//hit_limit"],
         "recall": ["eval//accuracy", *(f"eval//{name}" for name in RECALL_METRICS)],
     }
-    kept = [key for key in choice if key.startswith("eval//retention/")]
+    guessed = ("forgetting", "backward_transfer")  # of options alone
+    kept = [key for key in choice if key.startswith("eval//retention/") and not key.endswith(guessed)]
     names = [
         key.replace("eval//", f"eval/{name}/", 1)
         for name, kind in tasks.items()

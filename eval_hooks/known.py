@@ -12,8 +12,8 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-SCORING = 1
-"""Raised when the same settings give other numbers than before, so that old tables are not taken."""
+SCORING = 2
+"""Raised when the same settings give other numbers or notes than before, so that old tables are not taken."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -25,10 +25,11 @@ from eval_hooks.calibration.rise import FEWEST, METHOD, TIES, edge_of, gaps, two
 from eval_hooks.estimate import Estimate, missing
 from eval_hooks.intervals import Z
 from eval_hooks.retention import gold_logp, of_run, paired, verdict
+from eval_hooks.retention.noise import beyond, noise_of
 from eval_hooks.retention.power import Z_POWER
 from eval_hooks.retention.spending import ALONE, ALPHA, Look
 from eval_hooks.retention.strata import mean_of_all, slope
-from eval_hooks.table import chance, column, noise_of, probabilities
+from eval_hooks.table import chance, column, probabilities
 from eval_hooks.waves import Drawn
 
 RESAMPLES = 1000
@@ -47,7 +48,10 @@ def summarise_part(
     before = drawn.before.take(scored)
     paired(before, table)
     right, guess = float(column(drawn.before, "correct").mean()), chance(drawn.before)
-    delta, over_run = _delta(drawn, ALPHA), _delta(drawn, look.alpha)
+    delta, over_run = (
+        _beyond_noise(_delta(drawn, alpha), column(before, "correct"), column(table, "correct"), drawn, alpha)
+        for alpha in (ALPHA, look.alpha)
+    )
     return {
         **entry,
         "status": "stopped_early",
@@ -91,6 +95,13 @@ def minimum_detectable(drawn: Drawn, alpha: float) -> float:
     return min(1.0, float((drawn.seen.bounds(alpha)[-1] + Z_POWER) * drawn.change().se))
 
 
+def _beyond_noise(delta: Estimate, before: np.ndarray, after: np.ndarray, drawn: Drawn, alpha: float) -> Estimate:
+    """The same with 0 inside, where the arithmetic may have flipped as many of the scored items."""
+    noise = noise_of(drawn.before)
+    most = noise.most(alpha) if noise else 0
+    return beyond(delta, int((before > after).sum()), int((after > before).sum()), most)
+
+
 def _shifted(delta: Estimate, by: float) -> Estimate:
     assert delta.value is not None and delta.low is not None and delta.high is not None
     return Estimate(
@@ -105,7 +116,7 @@ def _retention(
     a, b = column(before, "correct").astype(bool), column(table, "correct").astype(bool)
     lost, gained = flips_of_all(drawn, a & ~b, ~a & b)
     logp = gold_logp(table) - gold_logp(before)
-    drawn_by = "the items are drawn by margin"
+    drawn_by, noise = "the items are drawn by margin", noise_of(drawn.before)
     return {
         "over": "these items",
         "lost": lost,
@@ -119,7 +130,12 @@ def _retention(
         "delta_logp_gold": _estimate(drawn, delta, logp, 0.0).as_dict(),
         "ece_rise": part_rise(table, drawn).as_dict(),
         "ece_rise_run": of_run(part_rise(table, drawn, look.alpha), look),
-        "noise_flips": noise_of(drawn.before),
+        "noise": noise.as_dict() if noise else None,
+        "noise_flips": noise.flips if noise else None,
+        "noise_most": noise.most(look.alpha) if noise else None,
+        **dict.fromkeys(
+            ("churn", "forgetting", "backward_transfer"), missing("not had from a part of the items", len(a)).as_dict()
+        ),
     }
 
 

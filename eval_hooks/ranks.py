@@ -12,6 +12,8 @@ from eval_hooks.errors import EvalError
 
 Value = TypeVar("Value")
 _ALONE: ContextVar[bool] = ContextVar("_ALONE", default=False)
+_TURNED: ContextVar[int] = ContextVar("_TURNED", default=0)
+"""By how many ranks the shares of work are moved on."""
 
 
 @contextmanager
@@ -22,6 +24,16 @@ def alone() -> Iterator[None]:
         yield
     finally:
         _ALONE.reset(before)
+
+
+@contextmanager
+def other_ranks() -> Iterator[None]:
+    """Inside, work is shared out one rank further on, so that another device does it."""
+    before = _TURNED.set(1)
+    try:
+        yield
+    finally:
+        _TURNED.reset(before)
 
 
 class AbandonedError(EvalError):
@@ -119,7 +131,7 @@ def shared_out(
     all items, as far as this rank can tell.
     """
     rank, ranks = place()
-    mine = share(jobs, rank, ranks)
+    mine = share(jobs, (rank + _TURNED.get()) % ranks, ranks)
     planned = calls(jobs, mine, ready)
     most = max(from_all({rank: sum(planned)}).values())
     items, own = sum(len(job.members) for job in jobs), sum(jobs[i].cost for i in mine)

@@ -17,6 +17,7 @@ from eval_hooks.estimate import Estimate, missing
 from eval_hooks.intervals import Z, bootstrap, bootstrap_mean, once, ratio, share
 from eval_hooks.part import summarise_part
 from eval_hooks.retention import of_run, retention
+from eval_hooks.retention.noise import noise_of
 from eval_hooks.retention.spending import ALONE, ALPHA, Look
 from eval_hooks.retention.subjects import by_group
 from eval_hooks.table import RECALL_METRICS, chance, column, facts_of, kind_of, marks
@@ -100,6 +101,7 @@ def _of_options(
     numbers = {**calibration(table), **rescaled(table, validation, temperature_split)}
     return {
         "chance": chance(table),
+        "noise": noise.as_dict() if (noise := noise_of(table)) else None,
         "accuracy_macro": macro(table).as_dict(),
         "calibration": {name: e.as_dict() for name, e in numbers.items()},
         "temperature_split": temperature_split,

@@ -212,21 +212,21 @@ def probabilities(table: pa.Table) -> np.ndarray:
     return weights / weights.sum(axis=1, keepdims=True)
 
 
-def stamped(table: pa.Table, seconds: float, noise: int | None = None) -> pa.Table:
-    """The table with a note of how long it took and, where it was scored twice, how many items came out differently."""
-    note = {"seconds": f"{seconds:.3f}"} | ({} if noise is None else {"noise": str(noise)})
+def stamped(table: pa.Table, seconds: float, noise: Mapping[str, Any] | None = None) -> pa.Table:
+    """The table with a note of how long it took and, where items were scored twice, of what came out differently."""
+    note = {"seconds": f"{seconds:.3f}"} | ({} if noise is None else {"noise": json.dumps(noise)})
     return table.replace_schema_metadata(note)
+
+
+def noted(table: pa.Table, name: str) -> str | None:
+    """What such a note says; None where it says nothing."""
+    found = (table.schema.metadata or {}).get(name.encode())
+    return None if found is None else found.decode()
 
 
 def seconds_of(table: pa.Table) -> float:
     """How long a table took; 0 where nobody noted it."""
-    return float((table.schema.metadata or {}).get(b"seconds", 0.0))
-
-
-def noise_of(table: pa.Table) -> int | None:
-    """Items that were right in one of two scorings of the same weights and wrong in the other; None if scored once."""
-    found = (table.schema.metadata or {}).get(b"noise")
-    return None if found is None else int(found)
+    return float(noted(table, "seconds") or 0.0)
 
 
 def marks(table: pa.Table) -> np.ndarray:

@@ -137,7 +137,7 @@ def _active_run() -> Any:
 
 
 def flatten_summary(summary: Mapping[str, Any]) -> dict[str, Any]:
-    """A summary's numbers under their W&B keys; what could not be had is left out."""
+    """A summary's numbers and verdicts under their W&B keys; what could not be had is left out."""
     out: dict[str, Any] = {}
     for name, task in summary["tasks"].items():
         out[f"eval/{name}/seconds"] = task.get("seconds")
@@ -149,12 +149,7 @@ def flatten_summary(summary: Mapping[str, Any]) -> dict[str, Any]:
         }
         out |= {f"eval/{name}/{key}": value["value"] for key, value in (task.get("metrics") or {}).items()}
         if kept := task.get("retention"):
-            delta = kept["delta"]
-            out |= {f"eval/{name}/retention/{key}": kept[key] for key in ("lost", "gained", "e_value", "e_value_drop")}
-            out |= {
-                f"eval/{name}/retention/delta{end}": delta[key]
-                for end, key in (("", "value"), ("_low", "low"), ("_high", "high"))
-            }
+            out |= {f"eval/{name}/retention/{key}": value for key, value in _of_retention(kept).items()}
     if spending := summary.get("spending"):
         out["budget/alpha_spent"] = spending["spent"]
     for name, entry in summary.get("validation", {}).items():
@@ -162,15 +157,27 @@ def flatten_summary(summary: Mapping[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in out.items() if value is not None}
 
 
+def _of_retention(kept: Mapping[str, Any]) -> dict[str, Any]:
+    """Numbers of one look, and the run's own bounds with the word that rests on them."""
+    ends = {"": "value", "_low": "low", "_high": "high"}
+    run = kept.get("delta_run") or {}
+    return {
+        **{key: kept[key] for key in ("lost", "gained", "e_value", "e_value_drop")},
+        **{f"delta{end}": kept["delta"][key] for end, key in ends.items()},
+        **{f"delta_run_{end}": run.get(end) for end in ("low", "high")},
+        **{key: (kept.get(key) or {}).get("value") for key in ("churn", "forgetting", "backward_transfer")},
+        "verdict": kept.get("verdict"),
+    }
+
+
 def verdicts(summary: Mapping[str, Any]) -> dict[str, str]:
-    """What a summary says of each task, for the table of runs: role, status, verdict, and that in a sentence."""
+    """What a summary says of each task, for the table of runs: role, status, and its verdict in a sentence."""
     from eval_hooks.report.words import kept
 
     out: dict[str, str] = {}
     for name, task in summary["tasks"].items():
         out |= {f"eval/{name}/role": task["role"], f"eval/{name}/status": task["status"]}
         if found := task.get("retention"):
-            out[f"eval/{name}/retention/verdict"] = found["verdict"]
             out[f"eval/{name}/retention/says"] = kept(found)
     return out
 

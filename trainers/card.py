@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from eval_hooks.files import read_json, summary_of
-from eval_hooks.report.words import number, percent, points
+from eval_hooks.report.words import changed, number, percent
 from trainers.certify_screen import form, measured
 from trainers.impersonal import base_name, impersonal, impersonal_recipe, is_hub_id
 
@@ -105,7 +105,7 @@ def measured_rows(summary: Mapping[str, Any], before: Mapping[str, Any]) -> Iter
             task["role"],
             percent(old.get("accuracy")),
             percent(task["accuracy"]),
-            points(change["delta"]) if paired else "",
+            changed(change) if paired else "",
             change["verdict"] if paired else "",
             " -> ".join(ece) if task.get("calibration") else "",
         )

@@ -43,6 +43,7 @@ def certify(
     if bits:
         require_torchao()
     subject = open_subject(recipe, place, step)
+    subject.judged = max(1, len(bits))
     hashes = checkpoint_hashes(subject.folder, place.folder, subject.recipe)
     before = None if fresh else read(subject.folder)
     rows = [_trainer_row(subject)]

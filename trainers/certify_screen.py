@@ -8,7 +8,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from eval_hooks.certificate import FILE, numbers
-from eval_hooks.report.words import certified, points
+from eval_hooks.report.words import certified, over_run, points
 from eval_hooks.track import Tracker
 from eval_hooks.visible import terminal
 from trainers.certify import certify, exported_is_whole
@@ -17,6 +17,9 @@ from trainers.rundir import Place
 
 MEANS = {"trainer": "in the trainer", "files": "files", "tokenizer": "tokenizer", "reloaded": "reloaded",
          "merged": "merged"}  # fmt: skip
+
+
+OVER = "changes at 95 % over all forms that are judged by theirs"
 
 
 def certify_and_show(recipe: Recipe, place: Place, step: int, bits: Sequence[int]) -> bool:
@@ -47,7 +50,7 @@ def stands(made: Mapping[str, Any]) -> bool:
 
 def table(made: Mapping[str, Any]) -> Table:
     """One row a form: how far it is from the trainer's numbers, and what it lost against the start."""
-    title = escape(f"step {made['step']}: {len(made['items'])} items of {made['task']}, {made['arithmetic']}")
+    title = escape(f"step {made['step']}: {len(made['items'])} items of {made['task']}, {made['arithmetic']}; {OVER}")
     grid = Table(title=title, title_justify="left")
     for heading in ("form", "log-prob, largest difference", "flips", "change against the start", "may be", "result"):
         grid.add_column(heading, overflow="fold")
@@ -66,7 +69,7 @@ def form(row: Mapping[str, Any]) -> str:
 def measured(row: Mapping[str, Any]) -> tuple[str, str, str]:
     """How far a form is from the trainer's numbers, answers that changed, and its change against the start."""
     change = row.get("retention")
-    kept = f"{points(change['delta'])}: {change['verdict']}" if change else ""
+    kept = f"{points(over_run(change))}: {change['verdict']}" if change else ""
     if "largest" not in row:
         return "", "", kept
     return f"{row['largest']:.3g} nats", str(row["flips"]), kept

@@ -39,6 +39,8 @@ class Subject:
     reader: Any
     """(tokenizer, template settings) that all evaluations of the run folder read with."""
     arguments: Any
+    judged: int = 1
+    """Forms whose verdict decides, which share one level."""
     _ready: dict[str, Ready] = field(default_factory=dict)
 
     @property
@@ -107,7 +109,7 @@ class Subject:
     def against(self, table: "pa.Table") -> Row:
         """Accuracy of a table of the items, and its retention against the start."""
         margin = kept_margin(self.recipe.eval.margin, self.recipe.eval.budget)
-        return against_start(self.start[0], table, margin, self.start[1])
+        return against_start(self.start[0], table, margin, self.start[1], self.judged)
 
 
 def certified_task(recipe: Recipe) -> TaskSpec | None:

@@ -1,24 +1,26 @@
-"""Every model against A on every task they share: paired by item, Holm's p over all of it."""
+"""Every model against A on every task they share: paired by item, every word at one level over all of it.
+
+Each of m pairs gets alpha / m (Bonferroni), so some interval of the comparison misses its change in alpha at most.
+"""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from math import ceil
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 
 from eval_hooks.calibration.rise import ece_rise
 from eval_hooks.config import MARGIN
 from eval_hooks.copies import clusters_of, worth
 from eval_hooks.errors import EvalError
 from eval_hooks.evaluations import Evaluation
-from eval_hooks.retention import retention
+from eval_hooks.retention import paired, retention
+from eval_hooks.retention.noise import louder
 from eval_hooks.retention.power import items_needed
-from eval_hooks.retention.subjects import holm
+from eval_hooks.retention.spending import ALPHA, Look
 from eval_hooks.table import chance, kind_of
-
-LEVEL = 0.05
-"""A difference is told where Holm's p is below."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,9 +32,11 @@ class Pair:
     """Which of the models, A being 0."""
     n: int
     entry: Mapping[str, Any]
-    """As `retention` in a summary, A being the base; `ece_rise` too where options were scored."""
-    p_holm: float = 1.0
-    """McNemar's p, adjusted for all pairs of the comparison."""
+    """As `retention` in a summary, A being the base: the word and `delta_run` hold over all pairs of the comparison
+    together, `delta` is this pair's alone. `ece_rise` too where options were scored."""
+    p: float
+    """McNemar's p times the number of pairs, at most 1. Of items right or wrong neither `dropped` nor `gained` is said
+    where it is 5 % or more."""
     needed: int = 0
     """Items that would show a difference of `looked_for`, at the share of flips found (`items_needed`)."""
     looked_for: float = 0.0
@@ -40,8 +44,18 @@ class Pair:
 
     @property
     def told_apart(self) -> bool:
-        """The paired interval excludes 0, and Holm's p is below 5 %."""
-        return self.entry["verdict"] in ("dropped", "gained") and self.p_holm < LEVEL
+        """Whether the interval over all pairs excludes 0."""
+        return self.entry["verdict"] in ("dropped", "gained")
+
+    @property
+    def pairs(self) -> int:
+        """Of the comparison."""
+        return int(self.entry["delta_run"]["looks"])
+
+    @property
+    def together(self) -> dict[str, float]:
+        """The change with its interval over all pairs."""
+        return {**self.entry["delta_run"], "value": self.entry["delta"]["value"]}
 
     def as_dict(self) -> dict[str, Any]:
         """Plain data."""
@@ -65,22 +79,32 @@ def pair_all(models: Sequence[Evaluation], tasks: Sequence[str] = ()) -> tuple[t
     base = models[0]
     if unknown := [name for name in tasks if name not in base.tasks()]:
         raise EvalError(f"{base.folder}: not measured on {', '.join(unknown)}; there are: {', '.join(base.tasks())}")
-    pairs: list[Pair] = []
+    found: list[Tables] = []
     unpaired: list[Unpaired] = []
     for task in tasks or base.tasks():
         for number, other in enumerate(models[1:], start=1):
             try:
-                pairs.append(_pair(task, number, base, other))
+                found.append(_tables(task, number, base, other))
             except EvalError as error:
                 unpaired.append(Unpaired(task=task, model=number, reason=str(error)))
     if not any(set(base.tasks()) & set(other.tasks()) for other in models[1:]):
         lists = "; ".join(f"{model.folder} has {', '.join(model.tasks()) or 'none'}" for model in models)
         raise EvalError(f"no task is shared: {lists}; evaluate all on one")
-    adjusted = holm([pair.entry["mcnemar_p"] for pair in pairs])
-    return tuple(replace(pair, p_holm=p) for pair, p in zip(pairs, adjusted, strict=True)), tuple(unpaired)
+    look = Look(alpha=ALPHA / max(1, len(found)), level=1 - ALPHA, looks=len(found))
+    return tuple(_pair(tables, base, models[tables.model], look) for tables in found), tuple(unpaired)
 
 
-def _pair(task: str, number: int, base: Evaluation, other: Evaluation) -> Pair:
+@dataclass(frozen=True, kw_only=True)
+class Tables:
+    """What two models said of the same items."""
+
+    task: str
+    model: int
+    before: pa.Table
+    after: pa.Table
+
+
+def _tables(task: str, number: int, base: Evaluation, other: Evaluation) -> Tables:
     if task not in other.tasks():
         raise EvalError(f"{task}: {_why_not(task, other)} in {other.folder}")
     hashes = [side.tasks()[task]["prompt_hash"] for side in (base, other)]
@@ -90,14 +114,22 @@ def _pair(task: str, number: int, base: Evaluation, other: Evaluation) -> Pair:
             "evaluate both in the same variant, shots and template"
         )
     before, after = base.table(task), other.table(task)
-    margin = (other.tasks()[task].get("retention") or {}).get("margin", MARGIN)
     try:
-        entry = retention(before, after, margin, chance(before), int(base.summary["step"]))
+        paired(before, after)
     except EvalError as error:
         raise EvalError(f"{task}: {base.folder} and {other.folder}: {error}") from error
+    return Tables(task=task, model=number, before=before, after=after)
+
+
+def _pair(tables: Tables, base: Evaluation, other: Evaluation, look: Look) -> Pair:
+    entries = [side.tasks()[tables.task] for side in (base, other)]
+    margin = (entries[1].get("retention") or {}).get("margin", MARGIN)
+    noise = louder(*(one for entry in entries for one in (entry.get("noise"), (entry["retention"] or {}).get("noise"))))
+    before, after, step = tables.before, tables.after, int(base.summary["step"])
+    entry = retention(before, after, margin, chance(before), step, look, noise=noise)
     if kind_of(before) == "choice":
         entry["ece_rise"] = ece_rise(before, after).as_dict()
-    return as_pair(task, number, entry, clusters_of(after))
+    return as_pair(tables.task, tables.model, entry, clusters_of(after))
 
 
 def _why_not(task: str, other: Evaluation) -> str:
@@ -110,6 +142,8 @@ def as_pair(task: str, number: int, entry: Mapping[str, Any], clusters: np.ndarr
 
     Where some are copies of each other (`clusters`), items with as many copies among them are meant.
     """
-    n, looked_for = entry["delta"]["n"], entry["margin"] or MARGIN
-    needed = ceil(items_needed(looked_for, (entry["lost"] + entry["gained"]) / n) * n / worth(n, clusters))
-    return Pair(task=task, model=number, n=n, entry=entry, needed=needed, looked_for=looked_for)
+    n, looked_for, run = entry["delta"]["n"], entry["margin"] or MARGIN, entry["delta_run"]
+    different = items_needed(looked_for, (entry["lost"] + entry["gained"]) / n, run["alpha"])
+    needed = ceil(different * n / worth(n, clusters))
+    p = min(1.0, run["looks"] * entry["mcnemar_p"])
+    return Pair(task=task, model=number, n=n, entry=entry, p=p, needed=needed, looked_for=looked_for)

@@ -11,8 +11,8 @@ from eval_hooks.report.parts import finish, picture
 from eval_hooks.visible import in_picture
 
 VERDICTS = {"dropped": ORANGE, "gained": BLUE, "kept": GREEN, "undecided": GREY}
-ROW, HEAD = 0.34, 1.05
-"""Inches of a model's row, and of a panel's title and axis."""
+ROW, HEAD, LINE = 0.34, 1.05, 0.17
+"""Inches of a model's row, of a panel's title and axis, and of a further line under it."""
 LONGEST = 26
 """Letters of a model's name that fit beside a panel."""
 
@@ -21,7 +21,8 @@ def compare_png(result: Comparison) -> bytes:
     """A forest panel for each task; beside them the plane, where models have a place in it."""
     from matplotlib.figure import Figure
 
-    heights = [HEAD + ROW * len(result.models) for _ in result.tasks]
+    head = HEAD + (LINE if len(result.pairs) > 1 else 0.0)
+    heights = [head + ROW * len(result.models) for _ in result.tasks]
     tall = max(sum(heights) + 0.6, 5.2 if result.points else 0.0)
     figure = Figure(figsize=(16 / 1.5 if result.points else 8.0, tall), dpi=150, layout="constrained")
     figure.suptitle(f"{len(result.models)} models, paired with {_name(result, 0)}", fontsize=13, fontweight="bold")
@@ -52,9 +53,10 @@ def _forest(axis: Any, result: Comparison, task: str) -> None:
             axis.plot([0], [row], "D", color="black", ms=5)
         elif row in paired:
             entry = paired[row].entry
-            value, low, high = (100 * entry["delta"][key] for key in ("value", "low", "high"))
-            axis.errorbar(value, row, xerr=[[value - low], [high - value]], fmt="o", ms=6, capsize=3, lw=1.6,
-                          color=VERDICTS[entry["verdict"]])  # fmt: skip
+            for change, lw in ((paired[row].together, 1.2), (entry["delta"], 3.2)):
+                value, low, high = (100 * change[key] for key in ("value", "low", "high"))
+                axis.errorbar(value, row, xerr=[[value - low], [high - value]], fmt="o", ms=6, capsize=3, lw=lw,
+                              color=VERDICTS[entry["verdict"]])  # fmt: skip
         else:
             axis.text(0, row, "not paired", fontsize=8, color=GREY, ha="center", va="center", backgroundcolor="white")
         if accuracy:
@@ -69,8 +71,9 @@ def _forest(axis: Any, result: Comparison, task: str) -> None:
     low, high = axis.get_xlim()
     least = max(1.0, 0.15 * (high - low))
     axis.set_xlim(min(low, -least), max(high, least))
-    n = result.of(task)[0].n
-    finish(axis, f"{task}: change against A, {n:,} items", "points (dashed: the margin; right: accuracy)", "")
+    n, pairs = result.of(task)[0].n, len(result.pairs)
+    lines = f"\nthin: all {pairs} comparisons together, thick: one alone, 95 %" if pairs > 1 else ""
+    finish(axis, f"{task}: change against A, {n:,} items", f"points (dashed: the margin; right: accuracy){lines}", "")
 
 
 def _plane(axis: Any, result: Comparison) -> None:

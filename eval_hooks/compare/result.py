@@ -2,11 +2,14 @@
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from eval_hooks.compare.pairs import Pair, Unpaired, pair_all
 from eval_hooks.compare.plane import Point, place
 from eval_hooks.evaluations import Evaluation
+
+if TYPE_CHECKING:
+    from eval_hooks.compare.decision import Decision
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -21,6 +24,8 @@ class Comparison:
     """The plane of target against retention."""
     left_out: dict[int, str]
     """Model -> why it has no point."""
+    decision: "Decision | None" = None
+    """Whether it fails, where that was asked."""
 
     @property
     def tasks(self) -> tuple[str, ...]:
@@ -46,6 +51,7 @@ class Comparison:
             "pairs": [{**pair.as_dict(), "model": letter(pair.model)} for pair in self.pairs],
             "unpaired": [{**asdict(one), "model": letter(one.model)} for one in self.unpaired],
             "plane": [{**point.as_dict(), "model": letter(point.model)} for point in self.points],
+            "decision": self.decision.as_dict() if self.decision else None,
             "not_in_plane": {letter(model): reason for model, reason in self.left_out.items()},
         }  # fmt: skip
 

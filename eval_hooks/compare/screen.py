@@ -8,9 +8,11 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from eval_hooks.compare.decision import Decision
 from eval_hooks.compare.result import Comparison, letter
-from eval_hooks.compare.words import asides, calibrations, sentences, warnings
+from eval_hooks.compare.words import asides, calibrations, flips, sentences, warnings
 from eval_hooks.report.screen import COLOURS
+from eval_hooks.report.words import counts
 
 
 def show(result: Comparison, console: Console) -> None:
@@ -21,7 +23,7 @@ def show(result: Comparison, console: Console) -> None:
         console.print(_table(result, task))
     for text in sentences(result):
         console.print(f"[yellow]{escape(text)}[/yellow]")
-    for text in calibrations(result):
+    for text in (*flips(result), *calibrations(result)):
         console.print(escape(text))
     for text in warnings(result):
         console.print(f"[yellow]{escape(text)}[/yellow]")
@@ -29,31 +31,52 @@ def show(result: Comparison, console: Console) -> None:
         console.print(f"[dim]{escape(text)}[/dim]")
 
 
+def show_decision(decision: Decision, console: Console) -> None:
+    """Whether it failed, and on what."""
+    words = " or ".join(decision.fail_on)
+    if not decision.reasons:
+        console.print(f"[green]passed: nothing is {words}, and every task of A's is compared[/green]")
+    for reason in decision.reasons:
+        console.print(f"[red]failed: {escape(reason)}[/red]")
+
+
 def _table(result: Comparison, task: str) -> Table:
+    """The word's interval; of several pairs, each one's alone beside it and accuracies bare, to fit 80 columns."""
+    several = len(result.pairs) > 1
     title = f"{escape(task)}: {result.of(task)[0].n:,} items, paired, 95 % intervals"
     table = Table(title=title, title_justify="left", box=SIMPLE, padding=(0, 1, 0, 0))
-    for heading in ("", "accuracy, %", "change against A,\npoints", "lost /\ngained", _p_heading(result), "verdict"):
+    together = f",\n{len(result.pairs)} together" if several else ""
+    over = f"change against A,\npoints{together}"
+    alone = ("one alone,\n95 %",) if several else ()
+    times = f" x {len(result.pairs)}" if several else ""
+    for heading in ("", "acc.\n%", over, *alone, "lost/\ngained/\nother", f"exact\np{times}", "verdict"):
         table.add_column(heading, no_wrap=True)
-    table.add_row("A", share(result.models[0].tasks()[task]["accuracy"]))
+    table.add_row("A", _accuracy(result, 0, task, several))
     for pair in result.of(task):
         entry, verdict = pair.entry, pair.entry["verdict"]
         table.add_row(
             letter(pair.model),
-            share(result.models[pair.model].tasks()[task]["accuracy"]),
-            share(entry["delta"], "+"),
-            f"{entry['lost']} / {entry['gained']}",
-            f"{pair.p_holm:.2g}",
+            _accuracy(result, pair.model, task, several),
+            share(pair.together, "+"),
+            *([ends(entry["delta"])] if several else []),
+            counts(entry).replace(" / ", "/"),
+            f"{pair.p:.1g}",
             f"[{COLOURS[verdict]}]{verdict}[/{COLOURS[verdict]}]",
         )
     return table
 
 
-def _p_heading(result: Comparison) -> str:
-    several = len(result.pairs) > 1
-    return f"McNemar p,\nHolm of {len(result.pairs)}" if several else "McNemar p"
+def _accuracy(result: Comparison, model: int, task: str, bare: bool) -> str:
+    found = result.models[model].tasks()[task]["accuracy"]
+    return f"{100 * found['value']:.1f}" if bare else share(found)
 
 
 def share(estimate: Mapping[str, Any], sign: str = "") -> str:
     """62.1 (58.0 to 66.0), in percent; for a change with its sign."""
     value, low, high = (format(100 * estimate[key], f"{sign}.1f") for key in ("value", "low", "high"))
     return f"{value} ({low} to {high})"
+
+
+def ends(estimate: Mapping[str, Any]) -> str:
+    """-15.0 to -9.0, in percent."""
+    return " to ".join(f"{100 * estimate[key]:+.1f}" for key in ("low", "high"))

@@ -5,36 +5,34 @@ from collections.abc import Iterator
 from eval_hooks.compare.pairs import Pair
 from eval_hooks.compare.plane import starts
 from eval_hooks.compare.result import Comparison, letter
-from eval_hooks.report.words import calibrated
+from eval_hooks.report.words import adjusted, calibrated, noise
 
 
 def undecided(pair: Pair) -> str:
     """These two can't be told apart with n items, and how many would show a difference as large as the margin."""
     flips = pair.entry["lost"] + pair.entry["gained"]
     margin = " (the margin)" if pair.entry["margin"] else ""
+    level = f", over all {pair.pairs} comparisons" if pair.pairs > 1 else ""
     wanted = f"{pair.needed:,} are enough" if pair.needed <= pair.n else f"about n = {pair.needed:,} would be needed"
     return (
         f"{pair.task}: A and {letter(pair.model)} can't be told apart with {pair.n:,} items "
         f"({100 * flips / pair.n:.1f} % of them flip); {wanted} to show a difference of "
-        f"{100 * pair.looked_for:.1f} points{margin}"
-    )
-
-
-def by_chance(pair: Pair, pairs: int) -> str:
-    """An interval that excludes 0 where the exact test, over all pairs, does not."""
-    return (
-        f"{pair.task}: the interval of {letter(pair.model)} alone excludes 0, but McNemar's p is "
-        f"{pair.p_holm:.2g} with {pairs} comparison{'s' if pairs > 1 else ''}: it may be chance"
+        f"{100 * pair.looked_for:.1f} points{margin}{level}"
     )
 
 
 def sentences(result: Comparison) -> Iterator[str]:
-    """What cannot be told apart, and what may be chance."""
+    """What cannot be told apart."""
     for pair in result.pairs:
-        if pair.entry["verdict"] in ("kept", "undecided"):
+        if not pair.told_apart:
             yield undecided(pair)
-        elif not pair.told_apart:
-            yield by_chance(pair, len(result.pairs))
+
+
+def flips(result: Comparison) -> Iterator[str]:
+    """What was forgotten and newly known beyond guessing, and the arithmetic's share, where they could be had."""
+    for pair in result.pairs:
+        if said := [text for text in (adjusted(pair.entry), noise(pair.entry)) if text]:
+            yield f"{pair.task}: A -> {letter(pair.model)}: {'; '.join(said)}"
 
 
 def calibrations(result: Comparison) -> Iterator[str]:

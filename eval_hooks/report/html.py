@@ -6,7 +6,7 @@ from eval_hooks.files import write_atomic
 from eval_hooks.report import words
 from eval_hooks.report.about import about_png
 from eval_hooks.report.page import inside, render
-from eval_hooks.report.view import RunView, categories, flips, over_checkpoints, samples, stage_table
+from eval_hooks.report.view import RunView, categories, flips, paired_changes, retained, samples, stage_table
 
 
 def write_html(run: RunView, path: Path) -> None:
@@ -16,7 +16,6 @@ def write_html(run: RunView, path: Path) -> None:
     """
     image = path.with_name("report.png")
     about = about_png(run)
-    looks = {name: over_checkpoints(run, name) for name in run.last["tasks"]}
     page = render(
         "report.html.j2",
         run=run,
@@ -25,8 +24,7 @@ def write_html(run: RunView, path: Path) -> None:
         samples=samples(run),
         stages=stage_table(run),
         about=inside(about) if about else None,
-        looks={name: {step: p for step, _, p in found} for name, found in looks.items()},
-        surviving={name: words.surviving(found) for name, found in looks.items()},
+        run_said={name: words.run_said(paired_changes(run, name), retained(run)) for name in run.last["tasks"]},
         categories={name: found for name, task in run.last["tasks"].items() if (found := categories(task))},
         flips={
             name: flips(task)

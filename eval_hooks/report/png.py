@@ -1,5 +1,6 @@
 """report.png: the whole run in one picture, readable at half size."""
 
+import textwrap
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -9,8 +10,11 @@ from eval_hooks.report.colours import BLUE, GREEN, GREY, ORANGE
 from eval_hooks.report.detail import draw_flips, draw_samples
 from eval_hooks.report.parts import finish, picture, seams
 from eval_hooks.report.view import RunView, paired_changes, samples
-from eval_hooks.report.words import kept
+from eval_hooks.report.words import headline, over_run
 from eval_hooks.visible import in_picture
+
+WIDEST = 62
+"""Letters of a title that fit over a panel."""
 
 
 def write_png(run: RunView, path: Path) -> None:
@@ -76,18 +80,17 @@ def _retention(axis: Any, run: RunView) -> None:
         if not changes:
             continue
         steps = [changes[0][1]["baseline_step"], *(step for step, _ in changes)]
-        values = [
-            (0.0, 0.0, 0.0),
-            *(tuple(100 * r["delta"][key] for key in ("value", "low", "high")) for _, r in changes),
-        ]
-        axis.fill_between(steps, [v[1] for v in values], [v[2] for v in values], color=colour, alpha=0.2)
-        axis.plot(steps, [v[0] for v in values], "o-", color=colour, label=in_picture(name))
+        for bounds in ([over_run(r) for _, r in changes], [r["delta"] for _, r in changes]):  # the wider one first
+            low, high = ([0.0, *(100 * one[end] for one in bounds)] for end in ("low", "high"))
+            axis.fill_between(steps, low, high, color=colour, alpha=0.15, lw=0)
+        values = [0.0, *(100 * r["delta"]["value"] for _, r in changes)]
+        axis.plot(steps, values, "o-", color=colour, label=in_picture(name))
         margin = 100 * entry["retention"]["margin"]
         axis.axhline(-margin, color=ORANGE, ls="--", lw=1, label=f"allowed: -{margin:g} points")
-        title = f"{name} {kept(entry['retention'])}"
+        title = textwrap.fill(f"{name} {headline(entry['retention'])}", WIDEST)
     axis.axhline(0, color=GREY, lw=0.8)
     seams(axis, run)
-    finish(axis, title, "step", "points")
+    finish(axis, title, "step\n(light: over all looks of the run, dark: each look alone, 95 %)", "points")
 
 
 def _reliability(axis: Any, run: RunView) -> None:

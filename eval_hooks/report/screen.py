@@ -11,11 +11,13 @@ from rich.panel import Panel
 from rich.table import Table
 
 from eval_hooks.files import checkpoints
-from eval_hooks.report.view import RunView, StageTable, over_checkpoints, read_run, stage_table
+from eval_hooks.report.view import RunView, StageTable, paired_changes, read_run, retained, stage_table
 from eval_hooks.report.words import (
+    adjusted,
     at_temperature,
     calibrated,
     certified,
+    changed,
     copied,
     debiased,
     doubts,
@@ -25,11 +27,10 @@ from eval_hooks.report.words import (
     judged_for,
     kept,
     percent,
-    points,
     question,
     reached,
     recalled,
-    surviving,
+    run_said,
 )
 from eval_hooks.visible import terminal
 
@@ -98,7 +99,7 @@ def _targets(run: RunView) -> Iterator[tuple[str, str]]:
             yield question(after), f"one evaluation only: {moved}"
             continue
         word, verdict = reached(after)
-        paired = f"change {points(change['delta'])}, n = {after['n']}{judged_for(change)}{_copied(after)}"
+        paired = f"change {changed(change)}, n = {after['n']}{judged_for(change)}{_copied(after)}"
         yield (
             question(after),
             f"[{COLOURS[verdict]}]{word}[/{COLOURS[verdict]}]: {moved}\n{paired}{_recall(before, after)}",
@@ -114,8 +115,12 @@ def _copied(after: Any) -> str:
 
 
 def _looks(run: RunView, name: str) -> str:
-    said = surviving(over_checkpoints(run, name))
+    said = run_said(paired_changes(run, name), retained(run))
     return f"\n{said}" if said else ""
+
+
+def _beyond_guessing(change: Any) -> str:
+    return f"\n{said}" if (said := adjusted(change)) else ""
 
 
 def _losses(run: RunView) -> Iterator[tuple[str, str]]:
@@ -139,6 +144,7 @@ def _retained(run: RunView) -> Iterator[tuple[str, str]]:
                 f"{escape(name)} {percent(before.get('accuracy'))} -> {percent(after['accuracy'])}, {items(after)}"
                 f"{judged_for(change)}{_copied(after)}\n"
                 f"{flipped(change)}; a change of {100 * change['minimum_detectable']:.1f} points could be seen"
+                f"{_beyond_guessing(change)}"
                 f"{_looks(run, name)}"
                 f"{_recall(before, after)}"
             ),

@@ -11,7 +11,6 @@ from eval_hooks.estimate import Estimate
 from eval_hooks.files import evaluations, json_lines, read_json, summary_of
 from eval_hooks.masking import masked_yaml
 from eval_hooks.retention.interval import Clusters, paired_change
-from eval_hooks.retention.subjects import holm
 from eval_hooks.storage.inside import check_folder
 
 Summary = Mapping[str, Any]
@@ -106,14 +105,9 @@ def paired_changes(run: RunView, name: str) -> list[tuple[int, Mapping[str, Any]
             if paired and paired["baseline_step"] == found[-1][1]["baseline_step"]] if found[-1][1] else []  # fmt: skip
 
 
-def over_checkpoints(run: RunView, name: str) -> list[tuple[int, Mapping[str, Any], float]]:
-    """(step, retention, McNemar's p after Holm over all these checkpoints) of a task's paired evaluations.
-
-    Those of a part of the items have no such p: their intervals are wide enough for all checkpoints.
-    """
-    changes = [(step, paired) for step, paired in paired_changes(run, name) if paired["mcnemar_p"] is not None]
-    adjusted = holm([retention["mcnemar_p"] for _, retention in changes])
-    return [(step, retention, p) for (step, retention), p in zip(changes, adjusted, strict=True)]
+def retained(run: RunView) -> int:
+    """Tasks to retain that share the run's claims."""
+    return sum(task["role"] == "retain" and bool(task.get("retention")) for task in run.last["tasks"].values())
 
 
 @dataclass(frozen=True, kw_only=True)

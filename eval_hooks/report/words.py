@@ -41,26 +41,73 @@ def _told(task: Mapping[str, Any]) -> str:
     if task["accuracy"] is None:
         return f"{task['status']}: {task['error']}"
     change = task["retention"]
-    paired = (
-        f", {points(change['delta'])}: {change['verdict']}" if change and change["delta"]["value"] is not None else ""
-    )
+    paired = f", {changed(change)}: {change['verdict']}" if change and change["delta"]["value"] is not None else ""
     return f"{percent(task['accuracy'])}{paired}"
 
 
+def over_run(retention: Mapping[str, Any]) -> E:
+    """The change with the interval that its word rests on; in a folder of before there is that of one look alone."""
+    delta = retention["delta"]
+    run = retention.get("delta_run") or delta
+    return {**delta, "low": run["low"], "high": run["high"]}
+
+
+def looked(retention: Mapping[str, Any]) -> str:
+    """Over what the word's interval holds: over all 10 looks of the run; empty for one look at one task."""
+    if over_run(retention) == retention["delta"]:
+        return ""
+    looks = retention["delta_run"]["looks"]
+    return {None: "over all looks of the run", 1: "over all tasks of the run"}.get(
+        looks, f"over all {looks} looks of the run"
+    )
+
+
+def changed(retention: Mapping[str, Any]) -> str:
+    """-12.0 points (-17.1 to -7.0 over all 10 looks of the run; this look alone, 95 %: -15.0 to -9.0)."""
+    if not (over := looked(retention)):
+        return points(retention["delta"])
+    run, alone = over_run(retention), retention["delta"]
+    return f"{100 * run['value']:+.1f} points ({ends(run)} {over}; {ALONE}: {ends(alone)})"
+
+
+ALONE = "this look alone, 95 %"
+
+
+def ends(estimate: E) -> str:
+    """-15.0 to -9.0, in points."""
+    return f"{100 * estimate['low']:+.1f} to {100 * estimate['high']:+.1f}"
+
+
 def kept(retention: Mapping[str, Any] | None) -> str:
-    """The verdict on a task as a sentence."""
+    """The verdict on a task as a sentence, and the interval of this look alone where that is another one."""
+    said = headline(retention)
+    return f"{said} ({ALONE}: {ends(retention['delta'])})" if retention and looked(retention) else said
+
+
+def headline(retention: Mapping[str, Any] | None) -> str:
+    """The verdict on a task as a sentence, over all looks of its run."""
     if not retention:
         return "no base to compare with"
-    delta, margin = retention["delta"], 100 * retention["margin"]
-    if delta["value"] is None:
-        return f"not measured ({delta['reason']})"
-    low, high = 100 * delta["low"], 100 * delta["high"]
+    run, margin, over = over_run(retention), 100 * retention["margin"], looked(retention)
+    if run["value"] is None:
+        return f"not measured ({run['reason']})"
+    value, low, high = (100 * run[key] for key in ("value", "low", "high"))
+    if over and retention["delta_run"]["alpha"] == 0:
+        return "undecided: all that the run may claim is spent on earlier looks"
+    if not over:
+        return {
+            "dropped": f"dropped: {-value:.1f} points lost, the loss is real ({max(0.0, -high):.1f} to {-low:.1f})",
+            "gained": f"gained: {value:.1f} points, the gain is real ({low:.1f} to {high:.1f})",
+            "kept": f"kept: at most {max(0.0, -low):.1f} points lost, {margin:.1f} are allowed",
+            "undecided": f"undecided: between {low:+.1f} and {high:+.1f} points; up to {margin:.1f} lost would be "
+            "allowed",
+        }[retention["verdict"]]
     return {
-        "dropped": f"dropped: {-100 * delta['value']:.1f} points lost, the loss is real "
-        f"({max(0.0, -high):.1f} to {-low:.1f})",
-        "gained": f"gained: {100 * delta['value']:.1f} points, the gain is real ({low:.1f} to {high:.1f})",
-        "kept": f"kept: at most {max(0.0, -low):.1f} points lost, {margin:.1f} are allowed",
-        "undecided": f"undecided: between {low:+.1f} and {high:+.1f} points; up to {margin:.1f} lost would be allowed",
+        "dropped": f"dropped: {-value:.1f} points lost, at least {max(0.0, -high):.1f} {over}",
+        "gained": f"gained: {value:.1f} points, at least {low:.1f} {over}",
+        "kept": f"kept: at most {max(0.0, -low):.1f} points lost {over}, {margin:.1f} are allowed",
+        "undecided": f"undecided: between {low:+.1f} and {high:+.1f} points {over}; up to {margin:.1f} lost would be "
+        "allowed",
     }[retention["verdict"]]
 
 
@@ -106,29 +153,69 @@ def foreseen(entry: Mapping[str, Any]) -> str:
 
 
 def flipped(retention: Mapping[str, Any]) -> str:
-    """Items lost and gained, and whether that could be chance; from a part of the items both are estimates."""
+    """Items lost, gained and otherwise wrong, and whether that could be chance; from a part of the items, estimates."""
     p = retention["mcnemar_p"]
     tail = "of all items, estimated" if p is None else f"McNemar p = {p:.3g}"
-    noise = retention.get("noise_flips")
-    if noise is not None:
-        items = "1 item differs" if noise == 1 else f"{noise} items differ"
-        tail += f" (noise of the arithmetic: {items} when the base is scored twice)"
-    return f"lost {retention['lost']}, gained {retention['gained']}, {tail}"
+    return f"{moved(retention)}, {tail}" + (f" ({told})" if (told := noise(retention)) else "")
 
 
-LEVEL = 0.05
-"""Of all tests of a task together."""
-
-
-def surviving(looks: Sequence[tuple[int, Mapping[str, Any], float]]) -> str:
-    """Which checkpoints' changes are real although there was more than one look; empty for one."""
-    if len(looks) < 2:
+def noise(retention: Mapping[str, Any]) -> str:
+    """What the arithmetic alone flips, which no word rests on; empty where it was not measured."""
+    flips = retention.get("noise_flips")
+    if flips is None:
         return ""
-    real = [(step, paired["gained"] - paired["lost"]) for step, paired, p in looks if p < LEVEL]
-    lost, gained = ([str(step) for step, net in real if net * sign > 0] for sign in (-1, 1))
-    sides = {"lost": lost, "gained": gained}
-    said = "; ".join(f"{word} at step {', '.join(steps)}" for word, steps in sides.items() if steps)
-    return f"over all {len(looks)} checkpoints (Holm): {said or 'no change is proven at any'}"
+    items, most = "1 item differs" if flips == 1 else f"{flips} items differ", retention.get("noise_most", flips)
+    up = f", up to {most} may" if most > flips else ""
+    return f"noise of the arithmetic: {items} when the base is scored twice{up}"
+
+
+def moved(retention: Mapping[str, Any]) -> str:
+    """As lost 12, gained 3, otherwise wrong 7; the last where the table holds answers."""
+    churn = retention.get("churn") or {"value": None}
+    other = "" if churn["value"] is None else f", otherwise wrong {round(churn['value'] * churn['n'])}"
+    return f"lost {retention['lost']}, gained {retention['gained']}{other}"
+
+
+def counts(retention: Mapping[str, Any]) -> str:
+    """12 / 3 / 7: lost, gained, otherwise wrong, as far as it could be had."""
+    churn = retention.get("churn") or {"value": None}
+    other = "-" if churn["value"] is None else str(round(churn["value"] * churn["n"]))
+    return f"{retention['lost']} / {retention['gained']} / {other}"
+
+
+def adjusted(retention: Mapping[str, Any]) -> str:
+    """Forgetting and backward transfer beyond guessing; empty where neither could be had."""
+    said = {"forgotten": retention.get("forgetting"), "newly known": retention.get("backward_transfer")}
+    told = [
+        f"{word} {percent(estimate)}" for word, estimate in said.items() if estimate and estimate["value"] is not None
+    ]
+    return f"beyond guessing: {', '.join(told)}" if told else ""
+
+
+def run_said(changes: Sequence[tuple[int, Mapping[str, Any]]], tasks: int) -> str:
+    """What the run said at each of a task's evaluations, worst word first; empty for one.
+
+    As over the run (10 looks, 2 tasks): dropped at steps 60, 90; kept at step 30. `tasks` are those retained.
+    """
+    if len(changes) < 2:
+        return ""
+    steps: dict[str, list[int]] = {word: [] for word in ("dropped", "undecided", "kept", "gained")}
+    for step, retention in changes:
+        steps[retention["verdict"]].append(step)
+    said = "; ".join(
+        f"{word} at step{'s' if len(at) > 1 else ''} {', '.join(map(str, at))}" for word, at in steps.items() if at
+    )
+    return f"{_family(changes[-1][1], tasks)}: {said}"
+
+
+def _family(retention: Mapping[str, Any], tasks: int) -> str:
+    run = retention.get("delta_run")
+    if run is None or not looked(retention):
+        return "each look alone, 95 %"
+    looks = (
+        "number of looks unknown" if run["looks"] is None else f"{run['looks']} look{'s' if run['looks'] > 1 else ''}"
+    )
+    return f"over the run ({looks}, {tasks} task{'s' if tasks > 1 else ''})"
 
 
 QUESTIONS = {"up": "Target up?", "down": "Forgotten?"}

@@ -14,10 +14,12 @@ from eval_hooks.estimate import Estimate, missing
 from eval_hooks.intervals import bootstrap, bootstrap_mean, once, ratio, wilson
 from eval_hooks.retention.flips import e_value, e_value_drop, mcnemar_exact
 from eval_hooks.retention.interval import Clusters, paired_change
+from eval_hooks.retention.noise import Noise, beyond, noise_of
 from eval_hooks.retention.power import Z_POWER
 from eval_hooks.retention.spending import ALONE, ALPHA, Look
 from eval_hooks.retention.subjects import clustered_interval, clustered_mean
-from eval_hooks.table import column, kind_of, marks, noise_of
+from eval_hooks.retention.transitions import transitions
+from eval_hooks.table import column, kind_of, marks
 
 
 def paired(before: pa.Table, after: pa.Table) -> None:
@@ -151,21 +153,27 @@ def retention(
     baseline_step: int = 0,
     look: Look = ALONE,
     over: Over = "items",
+    noise: Noise | None = None,
 ) -> dict[str, object]:
     """The `retention` entry of a summary. Raises EvalError for tables that are no pair.
 
     `delta` is the interval of this one look at 95 %; the verdict is that of `delta_run`, which holds together with the
     intervals of all the looks of the run. Both are for new subjects where the verdict is to hold `over` those and there
-    are enough; the entry's `over` says for what they are.
+    are enough; the entry's `over` says for what they are. Neither leaves 0 out for what the arithmetic alone may flip:
+    `noise`, or what the table before says of it.
     """
     paired(before, after)
     a, b, clusters = marks(before), marks(after), clusters_of(after)
     lost, gained = int((a > b).sum()), int((b > a).sum())
     flips = Clusters.of(b - a, clusters) if clusters is not None else Clusters(lost=lost, gained=gained, worth=len(a))
-    items, items_run = (delta_estimate(a, b, alpha, clusters) for alpha in (ALPHA, look.alpha))
-    new, new_run = (
-        _new_subjects(after, b - a, each, alpha) for each, alpha in ((items, ALPHA), (items_run, look.alpha))
-    )
+    noise = noise or noise_of(before)
+
+    def at(alpha: float) -> tuple[Estimate, Estimate]:
+        """Of items like these, and of new subjects."""
+        items = beyond(delta_estimate(a, b, alpha, clusters), lost, gained, noise.most(alpha) if noise else 0)
+        return items, _new_subjects(after, b - a, items, alpha)
+
+    (items, new), (items_run, new_run) = at(ALPHA), at(look.alpha)
     wide = over == "subjects" and new.value is not None
     delta, over_run = (new, new_run) if wide else (items, items_run)
     logp = (
@@ -186,7 +194,10 @@ def retention(
         "e_value_drop": e_value_drop(flips.lost, flips.gained),
         "chance_corrected": chance_corrected(a, b, chance, clusters).as_dict(),
         "delta_logp_gold": logp.as_dict(),
-        "noise_flips": noise_of(before),
+        "noise": noise.as_dict() if noise else None,
+        "noise_flips": noise.flips if noise else None,
+        "noise_most": noise.most(look.alpha) if noise else None,
+        **{name: e.as_dict() for name, e in transitions(before, after).items()},
         "minimum_detectable": _detectable(lost + gained, len(a), clusters, over_run if wide else None, look.alpha),
         "margin": margin,
         "verdict": verdict(over_run, margin),

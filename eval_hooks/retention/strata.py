@@ -36,12 +36,17 @@ FEWEST = 60
 
 def margins(table: pa.Table) -> np.ndarray:
     """|log p of the right option - log p of the best other one| of each item, (N,). Raises EvalError for NaN."""
+    return np.abs(signed_margins(table))
+
+
+def signed_margins(table: pa.Table) -> np.ndarray:
+    """The same with its sign: above 0 where the item is right. Raises EvalError for NaN."""
     gold = column(table, "gold").astype(int)
     logp = np.log(np.maximum(probabilities(table), 1e-12))  # (N, options)
     items = np.arange(len(gold))
     of_gold = logp[items, gold]
     logp[items, gold] = -np.inf
-    out = np.abs(of_gold - logp.max(axis=1))
+    out = of_gold - logp.max(axis=1)
     if np.isnan(out).any():
         raise EvalError(f"{int(np.isnan(out).sum())} items of step 0 have no margin: their log-probabilities are NaN")
     return out

@@ -118,18 +118,31 @@ def compare(
     base: Annotated[str | None, typer.Option(help="What the others are compared with; default the first.")] = None,
     task: Annotated[list[str] | None, typer.Option(help="Only this task; may be given again.")] = None,
     out: Annotated[Path, typer.Option(help="Folder for picture, page and numbers.")] = Path("compare"),
+    fail_on: Annotated[
+        str | None,
+        typer.Option(metavar="dropped,undecided,gained", help="Exit code 1 where a task is so, or is not compared."),
+    ] = None,
 ) -> None:
     """Compare runs or checkpoints item by item.
 
     A table and a picture: changes with intervals, what cannot be told apart, target against retention.
 
     temper compare runs/quickstart runs/forgetful:30 runs/forgetful:60
+
+    In CI, where a loss or a task that is missing ends the job with code 1; compare.json says what was decided and why:
+
+    temper compare runs/released runs/candidate --fail-on dropped --task mmlu --out ci
     """
     from eval_hooks.compare import compare as compare_models
+    from eval_hooks.compare.decision import words_of
     from eval_hooks.storage.reading import reading
+    from launch.cli.app import FOUND
 
+    fails = words_of(fail_on) if fail_on is not None else ()
     with reading(*names):
-        compare_models(names, base=base, tasks=task or (), out=out)
+        result = compare_models(names, base=base, tasks=task or (), out=out, fail_on=fails)
+    if result.decision and result.decision.reasons:
+        raise typer.Exit(FOUND)
 
 
 @app.command()

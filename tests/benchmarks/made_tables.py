@@ -139,3 +139,58 @@ def _apportioned(total: int, weights: np.ndarray) -> np.ndarray:
     found = np.floor(exact).astype(int)
     found[np.argsort(found - exact, kind="stable")[: total - found.sum()]] += 1
     return found
+
+
+@dataclass(frozen=True, kw_only=True)
+class Guessing:
+    """Each of n items of k options is known or guessed evenly, before and after, by chance; lost, gained, both wrong.
+
+    Where what is known before and after is independent, `forgotten` of the items were known, are not any more, and are
+    guessed wrong; that is what a count of lost items holds beyond guessing.
+    """
+
+    n: int
+    options: int
+    known_before: float
+    known_after: float
+
+    @property
+    def cells(self) -> tuple[float, float, float]:
+        """Chances of an item to be lost, gained, wrong in both."""
+        right = [known + (1 - known) / self.options for known in (self.known_before, self.known_after)]
+        return right[0] * (1 - right[1]), (1 - right[0]) * right[1], (1 - right[0]) * (1 - right[1])
+
+    @property
+    def forgotten(self) -> float:
+        """Known before, not after, and guessed wrong."""
+        return self.known_before * (1 - self.known_after) * (1 - 1 / self.options)
+
+    def drawn(self, times: int, seed: int) -> np.ndarray:
+        """Counts of lost, gained, both wrong and both right of so many tables, (times, 4)."""
+        return np.random.default_rng(seed).multinomial(self.n, [*self.cells, 1 - sum(self.cells)], size=times)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Keeping:
+    """Items of k options that keep what they were, but for shares that are lost and gained: a light training."""
+
+    n: int
+    options: int
+    right: float
+    lost: float
+    gained: float
+
+    @property
+    def cells(self) -> tuple[float, float, float]:
+        """Chances of an item to be lost, gained, wrong in both."""
+        return self.lost, self.gained, 1 - self.right - self.gained
+
+    @property
+    def forgotten(self) -> float:
+        """Lost beyond what accuracies say of guessing; often 0, since nothing is guessed anew."""
+        wrong_after = 1 - self.right + self.lost - self.gained
+        return max(0.0, self.lost - (1 - self.right) * wrong_after / (self.options - 1))
+
+    def drawn(self, times: int, seed: int) -> np.ndarray:
+        """Counts of lost, gained, both wrong and both right of so many tables, (times, 4)."""
+        return np.random.default_rng(seed).multinomial(self.n, [*self.cells, 1 - sum(self.cells)], size=times)

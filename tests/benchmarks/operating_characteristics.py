@@ -11,7 +11,15 @@ import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
-from tests.benchmarks import calibration_words, copied_items, few_flips, new_subjects, wave_looks, whole_runs
+from tests.benchmarks import (
+    calibration_words,
+    copied_items,
+    few_flips,
+    field_words,
+    new_subjects,
+    wave_looks,
+    whole_runs,
+)
 from tests.benchmarks.cells import Cell, table_of
 
 PAGE = Path(__file__).parents[2] / "eval_hooks" / "README.md"
@@ -24,6 +32,9 @@ CELLS: dict[str, Callable[[], Iterable[Cell]]] = {
     "copied items": copied_items.cells,
     "calibration": calibration_words.cells,
     "calibration in waves": calibration_words.wave_cells,
+    "forgetting": field_words.forgetting_cells,
+    "noise": field_words.noise_cells,
+    "comparisons": field_words.comparison_cells,
 }
 TABLES: dict[str, Callable[[], str]] = {
     "few flips": few_flips.summary,
@@ -32,6 +43,9 @@ TABLES: dict[str, Callable[[], str]] = {
     "new subjects": new_subjects.summary,
     "copied items": copied_items.summary,
     "calibration": calibration_words.summary,
+    "forgetting": field_words.forgetting_summary,
+    "noise": field_words.noise_summary,
+    "comparisons": field_words.comparison_summary,
 }
 """What stands on the page, between the marks of its name."""
 

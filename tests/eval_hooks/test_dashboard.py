@@ -32,6 +32,11 @@ def test_the_sections_of_a_run(tmp_path: Path) -> None:
     kept = {plot.title: plot for plot in found["Retention"]}
     of = "eval/pocket/retention"
     assert kept["pocket: change against its base"].keys == (f"{of}/delta", f"{of}/delta_low", f"{of}/delta_high")
+    assert kept["pocket: the same, over all looks of the run"].keys == (
+        f"{of}/delta",
+        f"{of}/delta_run_low",
+        f"{of}/delta_run_high",
+    )
     assert kept["pocket: which items flipped"] == Plot(
         title="pocket: which items flipped", keys=("eval/pocket/flips",), kind="table"
     )
@@ -48,6 +53,8 @@ def test_nothing_that_was_logged_is_forgotten_and_nothing_else_is_shown(tmp_path
     left = {key for key in logged.keys - shown if "/calibration/" not in key and not UNSEEN.fullmatch(key)}
     assert left == {
         "budget/reason",
+        "eval/pocket/retention/verdict",
+        "eval/sql/retention/verdict",
         "eval/pocket/retention/e_value",
         "eval/pocket/retention/e_value_drop",
         "eval/sql/retention/e_value",

@@ -8,7 +8,7 @@ import pytest
 
 from eval_hooks.retention import verdict
 from eval_hooks.retention.interval import change_interval, paired_change
-from tests.benchmarks import calibration_words, copied_items, few_flips, new_subjects, whole_runs
+from tests.benchmarks import calibration_words, copied_items, few_flips, field_words, new_subjects, whole_runs
 from tests.benchmarks.cells import Cell
 from tests.benchmarks.made_tables import Law, all_counts, flipping, table
 from tests.benchmarks.operating_characteristics import PAGE, TABLES, on_page, with_table
@@ -83,6 +83,24 @@ def test_copies_make_no_interval_narrower() -> None:
     cells = list(copied_items.cells(draws=5000, tables=100))
     assert len(cells) == 22 and not [cell for cell in cells if cell.trouble]
     assert sum(cell.old_fails for cell in cells) >= 16
+
+
+def test_forgetting_beyond_guessing_is_covered() -> None:
+    """100 items, 11 laws, 3 numbers of options, 20,000 draws each; the page has the rest."""
+    cells = list(field_words.forgetting_cells((100,)))
+    assert len(cells) == 66 and not [cell for cell in cells if cell.trouble]
+    page, made = on_page(PAGE.read_text("utf-8"), "forgetting"), field_words.forgetting_summary((100,))
+    assert page.startswith(made) and len(page.splitlines()) == 2 + len(field_words.SIZES) * len(field_words.OPTIONS)
+
+
+def test_words_hold_beyond_the_arithmetic_and_over_a_comparison() -> None:
+    """The interval alone says `dropped` of the same weights in 96 %; ten pairs, each at 95 %, say something in 27 %."""
+    cells = [*field_words.noise_cells((570,)), *field_words.comparison_cells((100, 570))]
+    assert not [cell for cell in cells if cell.trouble] and sum(cell.old_fails for cell in cells) == 2 + 4
+    assert field_words.false_word(570, 10)[0] == pytest.approx(0.957, abs=0.001)
+    assert field_words.any_false(flipping(570, 0.05, 0.0), 10, 0.05)[0] == pytest.approx(0.266, abs=0.001)
+    assert on_page(PAGE.read_text("utf-8"), "noise").startswith(field_words.noise_summary((570,)))
+    assert on_page(PAGE.read_text("utf-8"), "comparisons") == field_words.comparison_summary()
 
 
 def test_a_table_is_put_in_its_place_and_nothing_else_moves() -> None:

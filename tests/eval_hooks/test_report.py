@@ -4,9 +4,9 @@ import io
 import json
 import re
 import shutil
-from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
+from typing import Any
 
 import pytest
 from PIL import Image
@@ -14,8 +14,8 @@ from rich.console import Console
 
 from eval_hooks.errors import EvalError
 from eval_hooks.report import print_screen, write_report
-from eval_hooks.report.view import categories, over_checkpoints, read_run
-from eval_hooks.report.words import kept, percent, points, surviving
+from eval_hooks.report.view import categories, read_run
+from eval_hooks.report.words import adjusted, changed, counts, flipped, headline, kept, percent, points, run_said
 from eval_hooks.summary import summarise_task
 from eval_hooks.table import read_table
 from tests.eval_hooks.runs import NASTY, run_folder
@@ -121,54 +121,95 @@ def test_a_folder_without_an_evaluation_is_named(tmp_path: Path) -> None:
         write_report(tmp_path)
 
 
-def test_checkpoints_share_one_level_and_only_what_survives_is_called_lost(tmp_path: Path) -> None:
-    """P of .03 twice: Holm makes it 2 x .03 = .06 for both, so neither holds; beside p = 1e-6 it is .03 of 3 looks.
+RUN = {"level": 0.95, "looks": 10, "alpha": 0.0025}
 
-    3 x 1e-6 is real; then 2 x .03 = .06 is not. One look needs no correction and is not spoken of.
-    """
-    found = {"baseline_step": 0, "gained": 2}
-    pair = [(20, {**found, "lost": 10, "mcnemar_p": 0.03}), (40, {**found, "lost": 10, "mcnemar_p": 0.03})]
-    deep = (60, {**found, "lost": 60, "mcnemar_p": 1e-6})
-    up = (80, {"baseline_step": 0, "gained": 50, "lost": 1, "mcnemar_p": 1e-9})
-    summaries = [
-        {"step": step, "tasks": {"m": {"role": "retain", "status": "ok", "retention": paired}}}
-        for step, paired in (*pair, deep, up)
+
+def entry(verdict: str, low: float, high: float, **run: Any) -> dict[str, Any]:
+    """A retention entry: -4 points (-6 to -2) at this look alone, and these bounds over the run."""
+    delta = {"value": -0.04, "low": -0.06, "high": -0.02}
+    return {"delta": delta, "delta_run": {**RUN, "low": low, "high": high, **run}, "verdict": verdict, "margin": 0.02}
+
+
+@pytest.mark.parametrize(
+    ("retention", "said"),
+    [(entry("dropped", -0.07, -0.01), "dropped: 4.0 points lost, at least 1.0 over all 10 looks of the run"),
+     (entry("undecided", -0.09, 0.01), "undecided: between -9.0 and +1.0 points over all 10 looks of the run; up to 2.0 lost would be allowed"),
+     (entry("kept", -0.015, 0.01, looks=None), "kept: at most 1.5 points lost over all looks of the run, 2.0 are allowed"),
+     (entry("gained", 0.01, 0.08, looks=1), "gained: -4.0 points, at least 1.0 over all tasks of the run"),
+     (entry("undecided", -1.0, 1.0, alpha=0.0), "undecided: all that the run may claim is spent on earlier looks")],
+)  # fmt: skip
+def test_the_word_speaks_of_the_run_and_the_look_stands_beside_it(retention: dict[str, Any], said: str) -> None:
+    assert headline(retention) == said
+    assert kept(retention) == f"{said} (this look alone, 95 %: -6.0 to -2.0)"
+    assert "; this look alone, 95 %: -6.0 to -2.0)" in changed(retention)
+
+
+def test_one_look_at_one_task_and_a_folder_of_before_have_one_interval() -> None:
+    alone = entry("dropped", -0.06, -0.02, looks=1, alpha=0.05)
+    before = {key: value for key, value in alone.items() if key != "delta_run"}
+    for retention in (alone, before):
+        assert kept(retention) == "dropped: 4.0 points lost, the loss is real (2.0 to 6.0)"
+        assert changed(retention) == "-4.0 points (-6.0 to -2.0)"
+
+
+def test_what_a_run_said_is_listed_and_never_contradicts_the_headline() -> None:
+    """One evaluation is not spoken of; a folder of before says that each look stands alone."""
+    changes = [
+        (30, entry("kept", -0.015, 0.01)),
+        (60, entry("dropped", -0.07, -0.01)),
+        (90, entry("dropped", -0.07, -0.01)),
     ]
-
-    run = read_run(run_folder(tmp_path / "run"))
-
-    def said(*kept: int) -> str:
-        return surviving(over_checkpoints(replace(run, summaries=tuple(summaries[i] for i in kept)), "m"))
-
-    assert said(0) == ""
-    assert said(0, 1) == "over all 2 checkpoints (Holm): no change is proven at any"
-    assert said(0, 1, 2) == "over all 3 checkpoints (Holm): lost at step 60"
-    assert said(0, 2, 3) == "over all 3 checkpoints (Holm): lost at step 20, 60; gained at step 80"
-    adjusted = over_checkpoints(replace(run, summaries=tuple(summaries[:3])), "m")
-    assert [p for _, _, p in adjusted] == pytest.approx([0.06, 0.06, 3e-6])
+    assert run_said(changes[:1], 2) == ""
+    assert run_said(changes, 2) == "over the run (10 looks, 2 tasks): dropped at steps 60, 90; kept at step 30"
+    old = [(step, {key: value for key, value in one.items() if key != "delta_run"}) for step, one in changes]
+    assert run_said(old, 1) == "each look alone, 95 %: dropped at steps 60, 90; kept at step 30"
+    unknown = [(step, {**one, "delta_run": {**one["delta_run"], "looks": None}}) for step, one in changes]
+    assert run_said(unknown, 1).startswith("over the run (number of looks unknown, 1 task): ")
 
 
-def test_the_report_shows_holm_and_categories_with_their_intervals(tmp_path: Path) -> None:
-    folder = run_folder(tmp_path / "run", skill=-1.0)
+def test_what_flipped_in_words() -> None:
+    share = {"value": 0.07, "low": 0.03, "high": 0.14, "n": 100}
+    retention = {"lost": 12, "gained": 3, "mcnemar_p": 0.035, "churn": share, "noise_flips": 2, "noise_most": 9,
+                 "forgetting": share, "backward_transfer": {"value": None, "reason": "no options"}}  # fmt: skip
+    assert flipped(retention) == (
+        "lost 12, gained 3, otherwise wrong 7, McNemar p = 0.035 (noise of the arithmetic: 2 items differ when the base "
+        "is scored twice, up to 9 may)"
+    )
+    assert counts(retention) == "12 / 3 / 7" and counts({"lost": 1, "gained": 0}) == "1 / 0 / -"
+    assert adjusted(retention) == "beyond guessing: forgotten 7.0 % (3.0 to 14.0)" and adjusted({}) == ""
+    assert flipped({"lost": 1, "gained": 0, "mcnemar_p": 1.0}) == "lost 1, gained 0, McNemar p = 1"
+
+
+def test_the_report_shows_the_run_and_categories_with_their_intervals(tmp_path: Path) -> None:
+    folder = run_folder(tmp_path / "run", skill=0.5)
     shutil.copytree(folder / "evals" / "step-20", folder / "evals" / "step-40")
-    file = folder / "evals" / "step-40" / "summary.json"
-    file.write_text(json.dumps({**json.loads(file.read_text()), "step": 40}))
-    assert "over all 2 checkpoints (Holm): lost at step 20, 40" in " ".join(screen(folder).replace("│", "").split())
+    for step in (20, 40):
+        file = folder / "evals" / f"step-{step}" / "summary.json"
+        summary = {**json.loads(file.read_text()), "step": step}
+        run = summary["tasks"]["pocket"]["retention"]["delta_run"]
+        run |= {"looks": 2, "alpha": 0.025, "low": run["low"] - 0.01, "high": run["high"] + 0.01}
+        file.write_text(json.dumps(summary))
+    said = "over the run (2 looks, 1 task): dropped at steps 20, 40"
+    assert said in " ".join(screen(folder).replace("│", "").split())
     write_report(folder)
     page = (folder / "report.html").read_text("utf-8")
     for part in (
-        "Holm over checkpoints",
-        "lost at step 20, 40",
+        "over all looks of the run",
+        "this look alone, 95 %",
+        said,
+        "beyond guessing: forgotten",
+        "otherwise wrong",
         "Change by category: pocket",
         "no coverage is claimed",
     ):
         assert part in page
-    entry = read_run(folder).last["tasks"]["pocket"]
-    (row,) = categories(entry)
-    assert (row.entry["lost"], row.entry["gained"]) == (entry["retention"]["lost"], entry["retention"]["gained"])
-    assert row.change["value"] == pytest.approx(entry["retention"]["delta"]["value"])
+    assert "Holm over checkpoints" not in page
+    found = read_run(folder).last["tasks"]["pocket"]
+    (row,) = categories(found)
+    assert (row.entry["lost"], row.entry["gained"]) == (found["retention"]["lost"], found["retention"]["gained"])
+    assert row.change["value"] == pytest.approx(found["retention"]["delta"]["value"])
     assert 0 <= row.left < row.middle < row.right <= 100 and row.left == pytest.approx(0.0)
-    assert categories({**entry, "retention": None}) == []
+    assert categories({**found, "retention": None}) == []
 
 
 def test_the_screen_shows_before_and_after_a_temperature(tmp_path: Path) -> None:

@@ -150,7 +150,7 @@ def test_a_part_holds_at_all_looks() -> None:
     found, z = part_rise(after.take(drawn.items), drawn, alpha=0.02), drawn.seen.bounds(0.01)[-1]
     edge = edge_of(before)
     pairs = drawn.by_stratum(np.concatenate([gaps(after, edge), gaps(before, edge)], axis=1)[drawn.items])
-    moved = two_phase(gaps(before, edge), pairs, drawn.change().flips, drawn.sizes)
+    moved = two_phase(gaps(before, edge), pairs, drawn.change().lost + drawn.change().gained, drawn.sizes)
     assert isinstance(moved, Gaps) and (found.low, found.high) == (moved.least(z), moved.most(z))
 
 

@@ -215,6 +215,13 @@ def test_runs_are_compared_and_their_seeds_spread_from_the_command_line(tmp_path
     assert done.exit_code == 0, done.output
     found = json.loads((tmp_path / "out" / "variance.json").read_text())["metrics"]
     assert [(one["task"], one["metric"]) for one in found] == [("pocket", "p_gold")]
+    gate = ["compare", a, a, "--task", "pocket", *out, "--fail-on"]
+    assert [CliRunner().invoke(app, [*gate, words]).exit_code for words in ("dropped", "dropped,undecided")] == [0, 1]
+    decision = json.loads((tmp_path / "out" / "compare.json").read_text())["decision"]
+    assert decision["failed"] and decision["reasons"][0].startswith("pocket: B undecided against A: +0.0 points")
+    wrong = CliRunner().invoke(app, [*gate, "lost"])
+    assert wrong.exit_code == 2 and "there are: dropped, undecided, gained" in wrong.output
+    assert "--fail-on dropped" in CliRunner().invoke(app, ["compare", "--help"]).output
     for words in (["compare", a], ["variance", a], ["compare", a, "none"], ["variance", a, "none"], ["compare"]):
         assert CliRunner().invoke(app, words).exit_code == 2
 

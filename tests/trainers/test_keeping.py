@@ -40,7 +40,7 @@ def test_the_best_is_the_first_of_the_greatest_where_the_condition_holds() -> No
 @pytest.mark.parametrize(
     ("key", "is_better"),
     [("eval/sql/accuracy", True), ("val/held/loss", False), ("eval/pocket/calibration/smooth_ece", False),
-     ("eval/pocket/calibration/auroc", True), ("eval/pocket/retention/delta_low", True),
+     ("eval/pocket/calibration/auroc", True), ("eval/pocket/retention/delta_low", True), ("eval/pocket/retention/forgetting", False),
      ("eval/pocket/calibration/brier_top_label", False), ("eval/loss/accuracy", True)],
 )  # fmt: skip
 def test_losses_and_calibration_errors_are_better_small(key: str, is_better: bool) -> None:
@@ -59,7 +59,10 @@ def test_the_keys_that_evaluations_log_are_known() -> None:
     keys = known_keys({"pocket": "choice", "sql": "generate", "facts": "recall"}, ["held"])
     assert {"eval/pocket/retention/delta_low", "eval/pocket/calibration/ece", "eval/sql/accuracy", "val/held/loss",
             "eval/sql/retention/delta", "eval/facts/em_value"} <= set(keys)  # fmt: skip
-    assert "eval/sql/calibration/ece" not in keys
+    assert {"eval/sql/retention/delta_run_low", "eval/pocket/retention/forgetting"} <= set(keys)
+    assert not {"eval/sql/calibration/ece", "eval/pocket/retention/verdict", "eval/sql/retention/forgetting"} & set(
+        keys
+    )
 
 
 def test_a_task_of_lm_evals_may_decide_under_its_own_name(recipe: Load) -> None:
