@@ -143,7 +143,7 @@ def variance(
 ) -> None:
     """Say how much of a score is the seed.
 
-    Spread over runs of one recipe, signal to noise, the smallest difference worth believing.
+    Spread over runs of one recipe, signal to noise, and the difference that two more of its runs pass in 5 % of cases.
 
     temper variance runs/quickstart runs/quickstart-2 runs/quickstart-3
     """
