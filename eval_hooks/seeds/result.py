@@ -41,8 +41,6 @@ class TaskResult:
     """Of the adjusted interval, what the seeds bring by themselves."""
     items: tuple[float, float]
     """(low, high) of the adjusted interval if the seeds brought nothing."""
-    freedom: float
-    """Degrees of freedom of the seeds' part (Welch's)."""
     adjusted: Adjusted
     margin: float
     verdict: Verdict
@@ -112,7 +110,7 @@ def _task(task: str, groups: Groups, tasks: int) -> TaskResult:
 
 def _parts(made: Ends) -> dict[str, Any]:
     items = float(made.items[0]), float(made.items[1])
-    return {"seeds_half_width": float(made.seeds), "items": items, "freedom": float(made.freedom)}
+    return {"seeds_half_width": float(made.seeds), "items": items}
 
 
 def _end(value: float | None) -> float:

@@ -11,12 +11,21 @@ import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
-from tests.benchmarks import few_flips
+from tests.benchmarks import few_flips, seed_spread, two_recipes
 from tests.benchmarks.cells import Cell, table_of
 
 PAGE = Path(__file__).parents[2] / "eval_hooks" / "README.md"
-CELLS: dict[str, Callable[[], Iterable[Cell]]] = {"few flips": few_flips.cells, "items needed": few_flips.power_cells}
-TABLES: dict[str, Callable[[], str]] = {"few flips": few_flips.summary}
+CELLS: dict[str, Callable[[], Iterable[Cell]]] = {
+    "few flips": few_flips.cells,
+    "items needed": few_flips.power_cells,
+    "seed spread": seed_spread.cells,
+    "two recipes": two_recipes.cells,
+}
+TABLES: dict[str, Callable[[], str]] = {
+    "few flips": few_flips.summary,
+    "seed spread": seed_spread.summary,
+    "two recipes": two_recipes.summary,
+}
 """What stands on the page, between the marks of its name."""
 
 

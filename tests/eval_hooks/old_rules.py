@@ -4,7 +4,10 @@ Words of counts, until 2026-11-29: the percentile bootstrap of the paired change
 the Wilson bound of the share of flips where there was none.
 """
 
+from math import sqrt
+
 import numpy as np
+from scipy.stats import chi2
 
 from eval_hooks.estimate import Estimate
 from eval_hooks.intervals import Z, bootstrap_mean
@@ -47,3 +50,25 @@ def _percentiles(lost: np.ndarray, gained: np.ndarray, n: int, width: int) -> tu
     turned = n * np.arctan2(imaginary, real) - angle * first
     total = np.fft.irfft(size * np.exp(-1j * turned), width, axis=1).cumsum(axis=1)
     return tuple(first[:, 0] + (total >= at).argmax(axis=1) for at in (0.025, 0.975))
+
+
+def sigma_interval(sigma: float, runs: int) -> tuple[float, float] | None:
+    """Of a spread over seeds, until 2026-11-30: none where the runs have the same score."""
+    if sigma == 0:
+        return None
+    low, high = (sigma * sqrt((runs - 1) / chi2.ppf(p, runs - 1)) for p in (0.975, 0.025))
+    return float(low), float(high)
+
+
+def smallest_difference(sigma: float) -> float:
+    """Between two runs, "worth believing", until 2026-11-30: 2 sqrt(2) sigma."""
+    return 2 * sqrt(2) * sigma
+
+
+def signal_to_noise_interval(signal: float, sigma: float, runs: int) -> tuple[float, float]:
+    """Until 2026-11-30: sigma's interval alone, the signal taken as known."""
+    ends = sigma_interval(sigma, runs)
+    if ends is None:
+        return -np.inf, np.inf
+    low, high = sorted((signal / ends[0], signal / ends[1]))
+    return low, high

@@ -8,10 +8,10 @@ import pytest
 
 from eval_hooks.retention import verdict
 from eval_hooks.retention.interval import change_interval, paired_change
-from tests.benchmarks import few_flips
+from tests.benchmarks import few_flips, seed_spread, two_recipes
 from tests.benchmarks.cells import Cell
 from tests.benchmarks.made_tables import Law, all_counts, flipping, table
-from tests.benchmarks.operating_characteristics import PAGE, TABLES, on_page, with_table
+from tests.benchmarks.operating_characteristics import PAGE, on_page, with_table
 from tests.eval_hooks import old_rules
 
 
@@ -45,9 +45,28 @@ def test_words_of_single_counts_then_and_now(n: int, lost: int, gained: int, old
 
 def test_the_page_holds_the_table_that_the_benchmark_prints() -> None:
     """Its rows of 100 and 570 items; the benchmark compares the rest."""
-    assert set(TABLES) == {"few flips"}
     page, made = on_page(PAGE.read_text("utf-8"), "few flips").splitlines(), few_flips.summary((100, 570)).splitlines()
     assert page[: len(made)] == made and len(page) == 2 + len(few_flips.SIZES) * len(few_flips.FLIPS)
+
+
+def test_the_spread_over_seeds_keeps_its_rates_and_the_page_says_so() -> None:
+    """Two and three runs: sigma has an interval that covers, and 5 % of pairs pass the difference shown."""
+    cells = list(seed_spread.cells((2, 3), 5000))
+    assert len(cells) == 96 and not [cell for cell in cells if cell.trouble]
+    assert sum(cell.old_fails for cell in cells) == 28
+    page = on_page(PAGE.read_text("utf-8"), "seed spread").splitlines()
+    assert page[:3] == seed_spread.summary((2,)).splitlines() and len(page) == 2 + len(seed_spread.RUNS)
+
+
+def test_one_run_of_each_recipe_says_better_by_chance_and_three_do_not() -> None:
+    """570 items, 3 runs each: with seeds of 2 points, one run calls one of two equal recipes better in half of cases."""
+    cells = list(two_recipes.cells((570,), ((3, 3),), 600))
+    assert len(cells) == 35 and not [cell for cell in cells if cell.trouble]
+    assert sum(cell.old_fails for cell in cells) == 8
+    worst = max(cell.old for cell in cells if cell.what == "false `better`" and cell.old is not None)
+    assert worst > 0.5
+    page = on_page(PAGE.read_text("utf-8"), "two recipes").splitlines()
+    assert len(page) == 2 + len(two_recipes.SIZES) * (3 * len(two_recipes.SEEDS) + 1)
 
 
 def test_a_table_is_put_in_its_place_and_nothing_else_moves() -> None:

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 from rich.console import Console
-from scipy.stats import ttest_ind
+from scipy.stats import ttest_1samp, ttest_ind
 
 from eval_hooks.errors import EvalError
 from eval_hooks.retention.interval import paired_change, score_low, wald_low
@@ -25,7 +25,7 @@ B = np.array([[1, 0, 0, 0], [1, 0, 0, 0]], dtype=float)
 
 
 def test_two_runs_of_four_items_by_hand() -> None:
-    """A's runs have .5 and .75, B's .25: d = .375; S_a^2 / 2 = .03125 / 2, B's is 0, so one degree of freedom.
+    """A's runs have .5 and .75, B's .25: d = .375; S_a^2 / 2 = .03125 / 2, B's is 0, one degree of freedom.
 
     Items differ by 0, 1, .5, 0: squares 1.25. Item 3 alone varies, by .5, in A: .5 / 2, of which the runs' own variance
     is 4 x .015625: the rest is .1875. The seeds' half-width is 12.7062 x .125. Flips are at least the 1.5 net ones.
@@ -35,7 +35,7 @@ def test_two_runs_of_four_items_by_hand() -> None:
     assert found.variances == pytest.approx((0.015625, 0.0))
     assert found.rest == pytest.approx(0.1875)
     estimate, made = difference(A, B)
-    assert made.freedom == 1.0 and made.seeds == pytest.approx(12.706205 * 0.125)
+    assert made.seeds == pytest.approx(12.706205 * 0.125)
     items = min(score_low(0.0, 1.5, 4, 0.95), wald_low(0.0, 1.5, 4, 0.95))
     assert made.items[0] == pytest.approx(items)
     assert estimate.low == pytest.approx(0.375 - np.hypot(0.375 - items, 12.706205 * 0.125))
@@ -43,15 +43,39 @@ def test_two_runs_of_four_items_by_hand() -> None:
     assert (swapped.low, swapped.high) == pytest.approx((-estimate.high, -estimate.low))
 
 
-def test_with_very_many_items_it_is_welchs_t_of_the_run_means() -> None:
-    """Items that all recipes answer alike, a billion of them: scipy's interval."""
+def test_with_very_many_items_it_is_what_the_run_means_say() -> None:
+    """A billion items that all recipes answer alike: scipy's t of a mean where one recipe's seeds matter.
+
+    Where both do, Welch's or a little more.
+    """
     a, b = np.array([0.61, 0.64, 0.66]), np.array([0.60, 0.605, 0.61, 0.63, 0.60])
-    variances = a.var(ddof=1) / 3, b.var(ddof=1) / 5
-    change = a.mean() - b.mean()
-    made = ends(Moments(n=10**9, runs=(3, 5), change=change, squares=0.0, rest=0.0, variances=variances))
-    reference = ttest_ind(a, b, equal_var=False).confidence_interval()
-    assert (made.low, made.high) == pytest.approx((reference.low, reference.high), abs=1e-5)
-    assert made.freedom == pytest.approx(ttest_ind(a, b, equal_var=False).df)
+
+    def bounds(one: np.ndarray, other: np.ndarray) -> tuple[float, float]:
+        variances = one.var(ddof=1) / len(one), other.var(ddof=1) / len(other)
+        change, runs = one.mean() - other.mean(), (len(one), len(other))
+        made = ends(Moments(n=10**9, runs=runs, change=change, squares=0.0, rest=0.0, variances=variances))
+        return made.low, made.high
+
+    alone = ttest_1samp(a, 0.5).confidence_interval()
+    assert bounds(a, np.full(4, 0.5)) == pytest.approx((alone.low - 0.5, alone.high - 0.5), abs=1e-5)
+    low, high = bounds(a, b)
+    welch = ttest_ind(a, b, equal_var=False).confidence_interval()
+    assert welch.low - 0.02 < low < welch.low and welch.high < high < welch.high + 0.02
+
+
+@pytest.mark.parametrize(("runs", "sd", "welch"), [((2, 2), 20.0, 0.935), ((2, 5), 0.3, 0.895)])
+def test_welchs_t_of_so_few_runs_covers_less_than_it_promises_and_this_does_not(
+    runs: tuple[int, int], sd: float, welch: float
+) -> None:
+    """Run means of standard deviation 1 and `sd`, items aside, 40,000 times."""
+    rng = np.random.default_rng(1)
+    a, b = 1e-3 * rng.normal(size=(40_000, runs[0])), 1e-3 * sd * rng.normal(size=(40_000, runs[1]))
+    interval = ttest_ind(a, b, axis=1, equal_var=False).confidence_interval()
+    assert np.mean((interval.low <= 0) & (interval.high >= 0)) == pytest.approx(welch, abs=0.004)
+    variances = a.var(axis=1, ddof=1) / runs[0], b.var(axis=1, ddof=1) / runs[1]
+    change = a.mean(axis=1) - b.mean(axis=1)
+    made = ends(Moments(n=10**12, runs=runs, change=change, squares=0.0, rest=0.0, variances=variances))
+    assert np.mean((made.low <= 0) & (made.high >= 0)) > 0.947
 
 
 def test_where_seeds_change_nothing_it_is_the_interval_of_paired_items() -> None:
