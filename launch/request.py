@@ -89,3 +89,26 @@ def logged(where: str, runs: Path = RUNS) -> Logged:
     if match := re.fullmatch(r"([\w.-]+)/([\w.-]+)", where):
         return of_project(match[1], match[2])
     raise RecipeError(f"{where!r}: no run folder here or under {runs}/, and no W&B project; write ENTITY/PROJECT")
+
+
+def over_seeds(
+    names: Sequence[str], base: str | None, seeds: Sequence[str], against: Sequence[str], fail_on: str | None = None
+) -> bool:
+    """Whether `temper compare` is asked for two recipes over their seeds.
+
+    Raises RecipeError for one group of runs without the other, and for both ways of comparing at once.
+    """
+    if not (seeds or against):
+        return False
+    if not (seeds and against):
+        lacking = "--against B1 B2 ..." if seeds else "--seeds A1 A2 ..."
+        raise RecipeError(f"compare: {lacking} is missing; two recipes over seeds are --seeds A1 A2 --against B1 B2")
+    if fail_on is not None:
+        raise RecipeError(f"compare --fail-on {fail_on}: with A B only; over seeds see compare-seeds.json")
+    if names or base:
+        more = [*names, *([f"--base {base}"] if base else [])]
+        raise RecipeError(
+            f"compare {' '.join(more)}: not together with --seeds and --against, which name all runs; in "
+            "--seeds A1 A2 --against B1 B2 the names stand straight after their option"
+        )
+    return True

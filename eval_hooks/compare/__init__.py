@@ -42,7 +42,7 @@ def compare(
 
     ordered = [base, *(name for name in names if name != base)] if base else list(names)
     if len(ordered) < 2:
-        raise EvalError(f"compare {' '.join(ordered)}: name two or more runs, RUN_DIR:STEP or evaluation folders")
+        raise EvalError(f"{' '.join(['compare', *ordered])}: name two or more runs, RUN_DIR:STEP or evaluation folders")
     result = compared([find(name) for name in ordered], tasks)
     shared = [one for one in result.unpaired if one.task in result.models[one.model].tasks()]
     if shared and (len(ordered) == 2 or not result.pairs):

@@ -32,6 +32,11 @@ class Metric:
         """The mean."""
         return float(np.average(self.values, weights=self.weights))
 
+    @property
+    def grain(self) -> float:
+        """The step in which the score moves: 1 / n for a share of n items, 0 for one of any size."""
+        return 1 / len(self.values) if self.weights is None and np.isin(self.values, (0, 1)).all() else 0.0
+
 
 def metrics(table: pa.Table) -> dict[str, Metric]:
     """A table's metrics by name; those that some item carries nothing for are left out.

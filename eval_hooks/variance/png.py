@@ -35,11 +35,11 @@ def variance_png(result: Variance) -> bytes:
 
 
 def _curves(axis: Any, one: Spread, colour: str) -> None:
-    """Thin lines for runs, their mean, and as far around it as two runs differ by seeds alone."""
+    """Thin lines for runs, their mean, and two of their standard deviations around it."""
     scale = 100.0 if one.metric in SHARES else 1.0
     scores = scale * np.array(one.scores)
     mean, sigma = scores.mean(axis=0), scores.std(axis=0, ddof=1)
-    axis.fill_between(one.steps, mean - 2 * sigma, mean + 2 * sigma, color=colour, alpha=0.15, label="2 sigma")
+    axis.fill_between(one.steps, mean - 2 * sigma, mean + 2 * sigma, color=colour, alpha=0.15, label="mean -+ 2 sigma")
     for row in scores:
         axis.plot(one.steps, row, color=colour, lw=0.7, alpha=0.6)
     axis.plot(one.steps, mean, "o-", color=colour, lw=2, ms=4, label="mean of runs")
@@ -52,21 +52,24 @@ def _curves(axis: Any, one: Spread, colour: str) -> None:
 
 
 def _noise(one: Spread) -> str:
-    found = one.smallest_few
-    return "no spread seen" if found is None else f"seeds alone: up to {shown(one, found)}{unit(one)}"
+    if one.smallest is None:
+        return "the runs do not differ in any item"
+    return f"5 % of pairs of runs differ by over {shown(one, one.smallest)}{unit(one)}"
 
 
 def _signal(axis: Any, of: Sequence[Spread]) -> None:
-    """(mu - chance) / sigma, or mu / sigma where chance is not known, with the interval from sigma's."""
+    """(mu - chance) / sigma, or mu / sigma where chance is not known, with its 95 % interval; an arrow: no end."""
     rows = [(one, one.snr_above_chance if one.chance is not None else one.snr) for one in of]
     rows = [(one, estimate) for one, estimate in rows if estimate.value is not None]
     if not rows:
         axis.set_axis_off()
         return
     for place, (one, estimate) in enumerate(rows):
-        value, low, high = (float(bound or 0.0) for bound in (estimate.value, estimate.low, estimate.high))
+        value = float(estimate.value or 0.0)
+        low, high = (value if end is None else end for end in (estimate.low, estimate.high))
+        mark = ">" if estimate.high is None else "<" if estimate.low is None else "o"
         colour = BLUE if one.chance is not None else ORANGE
-        axis.errorbar(value, place, xerr=[[value - low], [high - value]], fmt="o", capsize=3, color=colour)
+        axis.errorbar(value, place, xerr=[[value - low], [high - value]], fmt=mark, capsize=3, color=colour)
     if all((estimate.low or 0.0) > 0 for _, estimate in rows):
         axis.set_xscale("log")
     axis.set_yticks(

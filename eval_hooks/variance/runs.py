@@ -73,10 +73,10 @@ def cube(task: str, runs: Sequence[Sequence[Evaluation]], steps: Sequence[int]) 
     for run in chosen:
         rows = []
         for one in run:
-            _same_prompts(task, chosen[0][0], one)
+            same_prompts(task, chosen[0][0], one)
             table = _table(task, one)
             try:
-                _same_items(first, table)
+                same_items(first, table)
             except EvalError as error:
                 raise EvalError(f"{task}: {chosen[0][0].folder} and {one.folder}: {error}") from error
             found = metrics(table)
@@ -107,7 +107,8 @@ def _home(one: Evaluation) -> Path:
     return one.folder.parents[1]
 
 
-def _same_prompts(task: str, first: Evaluation, one: Evaluation) -> None:
+def same_prompts(task: str, first: Evaluation, one: Evaluation) -> None:
+    """Raise EvalError where a task was not asked with the same prompts."""
     hashes: list[Any] = [side.tasks().get(task, {}).get("prompt_hash") for side in (first, one)]
     if hashes[0] != hashes[1]:
         raise EvalError(
@@ -116,7 +117,8 @@ def _same_prompts(task: str, first: Evaluation, one: Evaluation) -> None:
         )
 
 
-def _same_items(first: pa.Table, table: pa.Table) -> None:
+def same_items(first: pa.Table, table: pa.Table) -> None:
+    """Raise EvalError where two tables do not hold the same items."""
     if kind_of(table) != "loss":
         return paired(first, table)
     ids, tokens = ([t.column(name).to_pylist() for t in (first, table)] for name in ("item_id", "n_tokens"))

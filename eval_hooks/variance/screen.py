@@ -29,7 +29,15 @@ def _table(result: Variance, task: str) -> Table:
     of = result.of(task)
     title = f"{escape(task)}: {of[0].n:,} items, spread over {len(result.runs)} runs at step {result.steps[-1]}"
     table = Table(title=title, title_justify="left", box=SIMPLE, show_edge=False, padding=(0, 1, 0, 0))
-    headings = ("", "mean", "sigma, 95 %", "items'\n+-", "2√2 sigma,\nfew runs", "signal\n/ noise", "mono-\ntone")
+    headings = (
+        "",
+        "mean",
+        "sigma, 95 %",
+        "items'\n+-",
+        "5 % of pairs\ndiffer by over",
+        "signal\n/ noise",
+        "mono-\ntone",
+    )
     for heading in headings:
         table.add_column(heading, no_wrap=True, min_width=max(map(len, heading.split("\n"))))
     for one in of:
@@ -38,7 +46,7 @@ def _table(result: Variance, task: str) -> Table:
             shown(one, one.mu),
             _sigma(one),
             shown(one, one.half_width),
-            f"{shown(one, one.smallest)}, {shown(one, one.smallest_few)}",
+            shown(one, one.smallest),
             _signal(one),
             "-" if one.monotonicity.value is None else f"{one.monotonicity.value:+.2f}",
         )

@@ -3,21 +3,42 @@
 Madaan et al. 2024, "Quantifying Variance in Evaluation Benchmarks". mu_t and sigma_t are mean and standard deviation
 (n - 1) over runs; monotonicity is Kendall's tau-b of scores and checkpoints, mean over runs; signal to noise is
 mu / sigma at the last checkpoint. Beyond the paper: (mu - chance) / sigma, since mu / sigma flatters a score that
-stands at chance; an interval for sigma; and the smallest difference for few seeds, where sigma itself is uncertain.
+stands at chance; intervals for sigma and both ratios; and the difference that 5 % of pairs of runs pass, where sigma
+itself is known from a few runs only. The paper's 2 sqrt(2) sigma stands beside it as the number it is.
+
+A share of n items moves in steps of h = 1 / n, and few runs of little spread are often all equal. A spread S seen
+between M such scores may stand for any that rounds to it: S - r to S + r with r = h sqrt((M + 1) / (12 M)), how far a
+point can be from the nearest of the lattice that whole numbers make once their mean is taken off (A*_{M-1}; Conway and
+Sloane, Sphere Packings, Lattices and Groups, chapter 4). Intervals reach from the ends of that; a score that is no
+share of items has h = 0.
 """
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from math import sqrt
+from math import copysign, inf, isfinite, sqrt
 from typing import Any
 
 import numpy as np
+from scipy.special import nctdtrinc
 from scipy.stats import chi2, kendalltau, t
 
 from eval_hooks.estimate import Estimate, missing
 
 FEWEST_CHECKPOINTS = 3
 """For a rank correlation."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Monotonicity:
+    """How steadily a score gets better: Kendall's tau-b of score and checkpoint, -1 to 1."""
+
+    value: float | None
+    """Mean over runs."""
+    least: float | None = None
+    """Of the runs seen; no bound of what another run would have."""
+    most: float | None = None
+    runs: int = 0
+    reason: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,14 +64,16 @@ class Spread:
     """The same averaged over the checkpoints at which the runs differ at all."""
     half_width: float
     """Of one run's 95 % interval over items at the last checkpoint, mean over runs."""
-    monotonicity: Estimate
+    monotonicity: Monotonicity
     """1: every checkpoint is better than the one before."""
     snr: Estimate
     snr_above_chance: Estimate
     smallest: float | None
-    """Smallest difference between two runs worth believing: 2 sqrt(2) sigma; None where no spread was seen."""
-    smallest_few: float | None
-    """The same at 95 % for so few runs."""
+    """Two more runs that differ in their seeds alone differ by more than this in 5 % of cases; None where these runs
+    do not differ in any item."""
+    two_root_two_sigma: float
+    """The paper's 2 sqrt(2) sigma: two standard deviations of a difference if sigma were known. Two more runs pass it
+    in 18 % of cases after 3 runs, in 30 % after 2."""
 
     def as_dict(self) -> dict[str, Any]:
         """Plain data."""
@@ -67,18 +90,21 @@ def spread(
     half_widths: Sequence[float],
     n: int,
     chance: float | None = None,
+    grain: float = 0.0,
 ) -> Spread:
     """All of it from scores (M, T) and the half-widths (M,) of the runs' own intervals at the last checkpoint.
+
+    `grain` is the step in which the scores move: 1 / n for a share of n items, 0 for a continuous score.
 
     Raises ValueError for fewer than two runs.
     """
     runs = len(scores)
     if runs < 2:
         raise ValueError(f"a spread needs two runs, got {runs}")
-    sigmas = scores.std(axis=0, ddof=1)
-    mu, sigma = float(scores[:, -1].mean()), sigma_estimate(float(sigmas[-1]), runs)
+    sigmas = (scores - scores[0]).std(axis=0, ddof=1)  # of equal scores exactly 0, which a rounded mean would hide
+    mu, sigma = float(scores[:, -1].mean()), sigma_estimate(float(sigmas[-1]), runs, grain)
     apart = sigmas[sigmas > 0]
-    above = None if chance is None else (mu - chance if better == "up" else chance - mu)
+    signal = None if chance is None else (mu - chance if better == "up" else chance - mu)
     return Spread(
         task=task,
         metric=metric,
@@ -92,22 +118,34 @@ def spread(
         sigma_mean=float(apart.mean()) if len(apart) else None,
         half_width=float(np.mean(half_widths)),
         monotonicity=monotonicity(scores if better == "up" else -scores),
-        snr=signal_to_noise(abs(mu), sigma),
-        snr_above_chance=signal_to_noise(above, sigma) if above is not None else missing("chance is not known", runs),
-        smallest=smallest_difference(float(sigmas[-1])) or None,
-        smallest_few=smallest_difference_of_few(float(sigmas[-1]), runs) or None,
+        snr=signal_to_noise(abs(mu), sigma, grain),
+        snr_above_chance=(
+            missing("chance is not known", runs) if signal is None else signal_to_noise(signal, sigma, grain)
+        ),
+        smallest=smallest_difference(float(sigmas[-1]), runs, grain) or None,
+        two_root_two_sigma=2 * sqrt(2) * float(sigmas[-1]),
     )
 
 
-def sigma_estimate(sigma: float, runs: int) -> Estimate:
-    """Sigma with its interval for normal scores: sigma sqrt((M - 1) / chi2), M - 1 degrees of freedom.
+def rounding(runs: int, grain: float) -> float:
+    """r, how far a spread of scores in steps of `grain` may be from the one it stands for."""
+    return grain * sqrt((runs + 1) / (12 * runs))
 
-    A spread of 0 has none.
+
+def sigma_estimate(sigma: float, runs: int, grain: float = 0.0) -> Estimate:
+    """Sigma with its interval for normal scores: (sigma -+ r) sqrt((M - 1) / chi2), M - 1 degrees of freedom.
+
+    Without a grain a spread of 0 has none: no item was scored otherwise.
     """
-    if sigma == 0:
-        return Estimate(value=0.0, n=runs, reason="the runs do not differ")
-    low, high = (sigma * sqrt((runs - 1) / chi2.ppf(p, runs - 1)) for p in (0.975, 0.025))
-    return Estimate(value=sigma, low=float(low), high=float(high), n=runs, method="chi-square, normal scores")
+    if sigma == grain == 0:
+        return Estimate(value=0.0, n=runs, reason="the runs do not differ in any item")
+    r = rounding(runs, grain)
+    low, high = (
+        seen * sqrt((runs - 1) / float(chi2.ppf(p, runs - 1)))
+        for seen, p in ((max(0.0, sigma - r), 0.975), (sigma + r, 0.025))
+    )
+    steps = ", scores in steps of an item" if grain else ""
+    return Estimate(value=sigma, low=low, high=high, n=runs, method=f"chi-square, normal scores{steps}")
 
 
 def kendall(scores: np.ndarray) -> float:
@@ -115,35 +153,40 @@ def kendall(scores: np.ndarray) -> float:
     return float(kendalltau(scores, np.arange(len(scores))).statistic) if len(scores) >= FEWEST_CHECKPOINTS else np.nan
 
 
-def monotonicity(scores: np.ndarray) -> Estimate:
+def monotonicity(scores: np.ndarray) -> Monotonicity:
     """Mean tau-b over runs (M, T), and the least and the most of a run; missing where a run has none."""
-    taus = np.array([kendall(row) for row in scores])
-    if scores.shape[1] < FEWEST_CHECKPOINTS:
-        return missing(f"a rank correlation needs {FEWEST_CHECKPOINTS} checkpoints, there are {scores.shape[1]}")
-    if np.isnan(taus).any():
-        return missing(f"{int(np.isnan(taus).sum())} of {len(taus)} runs have the same score at every checkpoint")
-    return Estimate(
-        value=float(taus.mean()), low=float(taus.min()), high=float(taus.max()), n=len(taus),
-        method="mean over runs; from the least to the most of a run",
-    )  # fmt: skip
+    taus, checkpoints = np.array([kendall(row) for row in scores]), scores.shape[1]
+    if checkpoints < FEWEST_CHECKPOINTS:
+        said = f"a rank correlation needs {FEWEST_CHECKPOINTS} checkpoints, there are {checkpoints}"
+    elif np.isnan(taus).any():
+        said = f"{int(np.isnan(taus).sum())} of {len(taus)} runs have the same score at every checkpoint"
+    else:
+        mean, least, most = float(taus.mean()), float(taus.min()), float(taus.max())
+        return Monotonicity(value=mean, least=least, most=most, runs=len(taus))
+    return Monotonicity(value=None, runs=len(taus), reason=said)
 
 
-def signal_to_noise(signal: float, sigma: Estimate) -> Estimate:
-    """Signal / sigma, its interval from sigma's; missing where the runs do not differ."""
-    if not sigma.value or not sigma.low or not sigma.high:
-        return missing("the runs do not differ", sigma.n)
-    ends = sorted((signal / sigma.high, signal / sigma.low))
-    return Estimate(value=signal / sigma.value, low=ends[0], high=ends[1], n=sigma.n, method="from sigma's interval")
+def signal_to_noise(signal: float, sigma: Estimate, grain: float = 0.0) -> Estimate:
+    """Signal / sigma with its interval; missing where the runs do not differ.
 
-
-def smallest_difference(sigma: float) -> float:
-    """2 sqrt(2) sigma: two standard deviations of a difference of two runs, sigma taken as known."""
-    return 2 * sqrt(2) * sigma
-
-
-def smallest_difference_of_few(sigma: float, runs: int) -> float:
-    """T sqrt(2) sigma, t the 97.5 % point with M - 1 degrees of freedom.
-
-    Two more runs that differ in their seed alone differ by more in 5 % of cases, whatever M, where scores are normal.
+    For normal scores sqrt(M) signal / sigma is noncentral t with M - 1 degrees of freedom around sqrt(M) times the true
+    ratio, so that the mean's error counts as well as sigma's. An end is None where the spread may be none at all.
     """
-    return float(t.ppf(0.975, runs - 1)) * sqrt(2) * sigma
+    if not sigma.value:
+        return missing("the runs do not differ", sigma.n)
+    runs, r = sigma.n, rounding(sigma.n, grain)
+    ratios = [signal / seen if seen > 0 else copysign(inf, signal) for seen in (sigma.value + r, sigma.value - r)]
+    low, high = (
+        float(nctdtrinc(runs - 1, p, sqrt(runs) * at)) / sqrt(runs) if isfinite(at) else None
+        for p, at in zip((0.975, 0.025), sorted(ratios), strict=True)
+    )
+    return Estimate(value=signal / sigma.value, low=low, high=high, n=runs, method="noncentral t, normal scores")
+
+
+def smallest_difference(sigma: float, runs: int, grain: float = 0.0) -> float:
+    """T sqrt(2) sqrt(sigma^2 + h^2 / 12), t the 97.5 % point with M - 1 degrees of freedom; at least h, one item.
+
+    Two more runs that differ in their seeds alone differ by more in 5 % of cases, whatever M, where scores are normal.
+    h^2 / 12 is the variance of rounding to steps of h: runs that are all equal may have been rounded to it.
+    """
+    return max(grain, float(t.ppf(0.975, runs - 1)) * sqrt(2) * sqrt(sigma**2 + grain**2 / 12))

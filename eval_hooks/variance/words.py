@@ -23,10 +23,10 @@ def unit(one: Spread) -> str:
 
 
 def between_seeds(one: Spread) -> str:
-    """From where on a difference may be believed."""
-    if one.smallest_few is None:
-        return f"{len(one.scores)} runs and no spread"
-    return f"seeds alone make two runs differ by up to {shown(one, one.smallest_few)}{unit(one)}"
+    """How far apart two more runs may be by their seeds alone, and how often they are further."""
+    if one.smallest is None:
+        return f"these {len(one.scores)} runs do not differ in any item, which says nothing of how far others would"
+    return f"two more runs of this recipe differ by more than {shown(one, one.smallest)}{unit(one)} in 5 % of cases"
 
 
 def at_chance(one: Spread) -> bool:
@@ -39,7 +39,7 @@ def at_chance(one: Spread) -> bool:
 
 
 def sentences(result: Variance) -> Iterator[str]:
-    """What may be believed of each task, and by which metric best."""
+    """What seeds alone do to each task's first metric, and which metric stands out most from it."""
     for task in result.tasks:
         of = result.of(task)
         yield f"{task} {of[0].metric}: {between_seeds(of[0])}"

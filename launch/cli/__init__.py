@@ -19,8 +19,8 @@ CHATTY = ("torch.utils._pytree", "torchao")
 def arrange(words: Sequence[str]) -> list[str]:
     """The command line as typer can take it.
 
-    Without the `--local_rank` that launchers inject anywhere, with a value after a bare `--resume`; help where there is
-    nothing.
+    Without the `--local_rank` that launchers inject anywhere, with a value after a bare `--resume`, with an option for
+    each of the runs that follow compare's `--seeds` and `--against`; help where there is nothing.
     """
     kept: list[str] = []
     rest = list(words)
@@ -32,6 +32,9 @@ def arrange(words: Sequence[str]) -> list[str]:
         elif word == "--resume":
             named = rest and re.fullmatch(r"[^=\-][^=]*:[\w.+-]+", rest[0])
             kept.append(f"--resume={rest.pop(0) if named else 'newest'}")
+        elif word in ("--seeds", "--against") and kept[:1] == ["compare"] and rest and not rest[0].startswith("-"):
+            while rest and not rest[0].startswith("-"):
+                kept.append(f"{word}={rest.pop(0)}")
         else:
             kept.append(word)
     return kept or ["--help"]

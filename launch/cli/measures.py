@@ -114,16 +114,24 @@ def export(
 
 @app.command()
 def compare(
-    names: Annotated[list[str], typer.Argument(metavar="A B ...", help="RUN_DIR, RUN_DIR:STEP or evaluation folders.")],
+    names: Annotated[
+        list[str] | None, typer.Argument(metavar="A B ...", help="RUN_DIR, RUN_DIR:STEP or evaluation folders.")
+    ] = None,
     base: Annotated[str | None, typer.Option(help="What the others are compared with; default the first.")] = None,
     task: Annotated[list[str] | None, typer.Option(help="Only this task; may be given again.")] = None,
+    seeds: Annotated[
+        list[str] | None, typer.Option(metavar="A1 A2 ...", help="Two or more runs of recipe A, with other seeds.")
+    ] = None,
+    against: Annotated[
+        list[str] | None, typer.Option(metavar="B1 B2 ...", help="Two or more runs of recipe B, with other seeds.")
+    ] = None,
     out: Annotated[Path, typer.Option(help="Folder for picture, page and numbers.")] = Path("compare"),
     fail_on: Annotated[
         str | None,
         typer.Option(metavar="dropped,undecided,gained", help="Exit code 1 where a task is so, or is not compared."),
     ] = None,
 ) -> None:
-    """Compare runs or checkpoints item by item.
+    """Compare runs or checkpoints item by item, or two recipes over their seeds.
 
     A table and a picture: changes with intervals, what cannot be told apart, target against retention.
 
@@ -132,15 +140,29 @@ def compare(
     In CI, where a loss or a task that is missing ends the job with code 1; compare.json says what was decided and why:
 
     temper compare runs/released runs/candidate --fail-on dropped --task mmlu --out ci
+
+    Which of two runs is better says nothing of which recipe is: another seed may turn it round. With --seeds and
+    --against the runs of each recipe and the items are both taken as drawn, and the answer is that A is better than B,
+    B than A, that they do not differ by more than the margin, or that these runs cannot say. Three runs of each are
+    worth far more than two.
+
+    temper compare --seeds runs/sft-1 runs/sft-2 runs/sft-3 --against runs/dpo-1 runs/dpo-2 runs/dpo-3
     """
     from eval_hooks.compare import compare as compare_models
     from eval_hooks.compare.decision import words_of
+    from eval_hooks.seeds import compare_seeds
     from eval_hooks.storage.reading import reading
     from launch.cli.app import FOUND
+    from launch.request import over_seeds
 
+    a, b, single = seeds or [], against or [], names or []
+    pooled = over_seeds(single, base, a, b, fail_on)
     fails = words_of(fail_on) if fail_on is not None else ()
-    with reading(*names):
-        result = compare_models(names, base=base, tasks=task or (), out=out, fail_on=fails)
+    with reading(*single, *a, *b):
+        if pooled:
+            compare_seeds(a, b, tasks=task or (), out=out)
+            return
+        result = compare_models(single, base=base, tasks=task or (), out=out, fail_on=fails)
     if result.decision and result.decision.reasons:
         raise typer.Exit(FOUND)
 
@@ -156,7 +178,7 @@ def variance(
 ) -> None:
     """Say how much of a score is the seed.
 
-    Spread over runs of one recipe, signal to noise, the smallest difference worth believing.
+    Spread over runs of one recipe, signal to noise, and the difference that two more of its runs pass in 5 % of cases.
 
     temper variance runs/quickstart runs/quickstart-2 runs/quickstart-3
     """

@@ -17,6 +17,8 @@ from tests.benchmarks import (
     few_flips,
     field_words,
     new_subjects,
+    seed_spread,
+    two_recipes,
     wave_looks,
     whole_runs,
 )
@@ -35,6 +37,8 @@ CELLS: dict[str, Callable[[], Iterable[Cell]]] = {
     "forgetting": field_words.forgetting_cells,
     "noise": field_words.noise_cells,
     "comparisons": field_words.comparison_cells,
+    "seed spread": seed_spread.cells,
+    "two recipes": two_recipes.cells,
 }
 TABLES: dict[str, Callable[[], str]] = {
     "few flips": few_flips.summary,
@@ -46,6 +50,8 @@ TABLES: dict[str, Callable[[], str]] = {
     "forgetting": field_words.forgetting_summary,
     "noise": field_words.noise_summary,
     "comparisons": field_words.comparison_summary,
+    "seed spread": seed_spread.summary,
+    "two recipes": two_recipes.summary,
 }
 """What stands on the page, between the marks of its name."""
 

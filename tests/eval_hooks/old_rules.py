@@ -12,11 +12,12 @@ direction, and the estimate as it stood where looking ended.
 """
 
 from functools import lru_cache
+from math import sqrt
 
 import numpy as np
 import pyarrow as pa
 from scipy.optimize import brentq
-from scipy.stats import norm
+from scipy.stats import chi2, norm
 
 from eval_hooks.calibration.ece import ece, width_bins
 from eval_hooks.calibration.resampled import spread
@@ -144,3 +145,25 @@ class DrawnBefore(Drawn):
     def value(self) -> float:
         """As it stood."""
         return self.change().value
+
+
+def sigma_interval(sigma: float, runs: int) -> tuple[float, float] | None:
+    """Of a spread over seeds, until 2026-11-30: none where the runs have the same score."""
+    if sigma == 0:
+        return None
+    low, high = (sigma * sqrt((runs - 1) / chi2.ppf(p, runs - 1)) for p in (0.975, 0.025))
+    return float(low), float(high)
+
+
+def smallest_difference(sigma: float) -> float:
+    """Between two runs, "worth believing", until 2026-11-30: 2 sqrt(2) sigma."""
+    return 2 * sqrt(2) * sigma
+
+
+def signal_to_noise_interval(signal: float, sigma: float, runs: int) -> tuple[float, float]:
+    """Until 2026-11-30: sigma's interval alone, the signal taken as known."""
+    ends = sigma_interval(sigma, runs)
+    if ends is None:
+        return -np.inf, np.inf
+    low, high = sorted((signal / ends[0], signal / ends[1]))
+    return low, high

@@ -8,7 +8,16 @@ import pytest
 
 from eval_hooks.retention import verdict
 from eval_hooks.retention.interval import change_interval, paired_change
-from tests.benchmarks import calibration_words, copied_items, few_flips, field_words, new_subjects, whole_runs
+from tests.benchmarks import (
+    calibration_words,
+    copied_items,
+    few_flips,
+    field_words,
+    new_subjects,
+    seed_spread,
+    two_recipes,
+    whole_runs,
+)
 from tests.benchmarks.cells import Cell
 from tests.benchmarks.made_tables import Law, all_counts, flipping, table
 from tests.benchmarks.operating_characteristics import PAGE, TABLES, on_page, with_table
@@ -101,6 +110,26 @@ def test_words_hold_beyond_the_arithmetic_and_over_a_comparison() -> None:
     assert field_words.any_false(flipping(570, 0.05, 0.0), 10, 0.05)[0] == pytest.approx(0.266, abs=0.001)
     assert on_page(PAGE.read_text("utf-8"), "noise").startswith(field_words.noise_summary((570,)))
     assert on_page(PAGE.read_text("utf-8"), "comparisons") == field_words.comparison_summary()
+
+
+def test_the_spread_over_seeds_keeps_its_rates_and_the_page_says_so() -> None:
+    """Two and three runs: sigma has an interval that covers, and 5 % of pairs pass the difference shown."""
+    cells = list(seed_spread.cells((2, 3), 5000))
+    assert len(cells) == 96 and not [cell for cell in cells if cell.trouble]
+    assert sum(cell.old_fails for cell in cells) == 28
+    page = on_page(PAGE.read_text("utf-8"), "seed spread").splitlines()
+    assert page[:3] == seed_spread.summary((2,)).splitlines() and len(page) == 2 + len(seed_spread.RUNS)
+
+
+def test_one_run_of_each_recipe_says_better_by_chance_and_three_do_not() -> None:
+    """570 items, 3 runs each: with seeds of 2 points, one run calls one of two equal recipes better in half of cases."""
+    cells = list(two_recipes.cells((570,), ((3, 3),), 600))
+    assert len(cells) == 35 and not [cell for cell in cells if cell.trouble]
+    assert sum(cell.old_fails for cell in cells) == 8
+    worst = max(cell.old for cell in cells if cell.what == "false `better`" and cell.old is not None)
+    assert worst > 0.5
+    page = on_page(PAGE.read_text("utf-8"), "two recipes").splitlines()
+    assert len(page) == 2 + len(two_recipes.SIZES) * (3 * len(two_recipes.SEEDS) + 1)
 
 
 def test_a_table_is_put_in_its_place_and_nothing_else_moves() -> None:

@@ -10,7 +10,7 @@ import pyarrow as pa
 import pytest
 from PIL import Image
 from rich.console import Console
-from scipy.stats import bootstrap, chi2, kendalltau, norm, pointbiserialr
+from scipy.stats import bootstrap, chi2, kendalltau, nct, norm, pointbiserialr
 
 from eval_hooks.errors import EvalError
 from eval_hooks.table import choice_table, loss_table, read_table, recall_table, write_table
@@ -24,19 +24,20 @@ from eval_hooks.variance.spread import (
     sigma_estimate,
     signal_to_noise,
     smallest_difference,
-    smallest_difference_of_few,
     spread,
 )
 from eval_hooks.variance.words import at_chance, doubts
 from tests.eval_hooks.tables import answers, choices, right_or_wrong
 
 
-def of_scores(scores: Any, better: str = "up", chance: float | None = None, half: float = 0.01, n: int = 500) -> Any:
+def of_scores(
+    scores: Any, better: str = "up", chance: float | None = None, half: float = 0.01, n: int = 500, grain: float = 0.0
+) -> Any:
     array = np.array(scores, dtype=float)
     steps = tuple(range(array.shape[1]))
     return spread(
         task="t", metric="accuracy", better=better, steps=steps, scores=array, half_widths=[half] * len(array), n=n,
-        chance=chance,
+        chance=chance, grain=grain,
     )  # fmt: skip
 
 
@@ -50,8 +51,8 @@ def test_mean_spread_and_what_follows_by_hand() -> None:
     assert found.sigma.value == pytest.approx(0.02)
     assert found.sigma_mean == pytest.approx(0.015)
     assert (found.snr.value, found.snr_above_chance.value) == pytest.approx((26.0, 13.5))
-    assert found.smallest == pytest.approx(0.0565685)
-    assert found.smallest_few == pytest.approx(4.302653 * np.sqrt(2) * 0.02)
+    assert found.two_root_two_sigma == pytest.approx(0.0565685)
+    assert found.smallest == pytest.approx(4.302653 * np.sqrt(2) * 0.02)
     assert found.monotonicity.value == 1.0
     json.dumps(found.as_dict(), allow_nan=False)
 
@@ -69,7 +70,7 @@ def test_tau_of_the_cards_scores_is_08_and_that_of_a_constant_is_none() -> None:
     assert np.isnan(kendall(np.ones(5))) and np.isnan(kendall(np.array([1.0, 2.0])))
     both = np.array([[1, 2, 4, 3, 5], [1, 2, 3, 4, 5]])
     found = monotonicity(both)
-    assert (found.value, found.low, found.high) == pytest.approx((0.9, 0.8, 1.0))
+    assert (found.value, found.least, found.most) == pytest.approx((0.9, 0.8, 1.0))
     flat = monotonicity(np.array([[1, 2, 3], [2, 2, 2]]))
     assert flat.value is None and flat.reason == "1 of 2 runs have the same score at every checkpoint"
     few = monotonicity(np.array([[1, 2], [1, 3]]))
@@ -90,27 +91,65 @@ def test_sigma_has_the_textbooks_interval_and_it_covers() -> None:
     drawn = np.random.default_rng(1).normal(scale=2.0, size=(4000, 5)).std(axis=1, ddof=1)
     inside = [e.low <= 2.0 <= e.high for e in (sigma_estimate(float(s), 5) for s in drawn)]
     assert np.mean(inside) == pytest.approx(0.95, abs=0.011)
-    assert sigma_estimate(0.0, 3).low is None
+    none = sigma_estimate(0.0, 3)
+    assert none.low is none.high is None and none.reason == "the runs do not differ in any item"
+
+
+def test_runs_with_the_same_share_of_items_have_a_bound_for_sigma() -> None:
+    """M = 3, h = .01: r = .01 sqrt(4 / 36) = 1 / 300, times sqrt(2 / .0506356) = 6.2848: at most .02095.
+
+    A spread of .02: (.02 - 1/300) sqrt(2 / 7.37776) = .00868 to (.02 + 1/300) 6.2848 = .14665.
+    """
+    found = sigma_estimate(0.0, 3, 0.01)
+    assert (found.value, found.low, found.high) == pytest.approx((0.0, 0.0, 0.020949), abs=1e-5)
+    found = sigma_estimate(0.02, 3, 0.01)
+    assert (found.low, found.high) == pytest.approx((0.008678, 0.146645), abs=1e-5)
 
 
 @pytest.mark.parametrize("runs", [2, 3, 10])
-def test_the_smallest_difference_of_few_runs_is_passed_by_one_pair_in_twenty(runs: int) -> None:
-    """Two more runs that differ by their seeds alone, 20,000 times; 2 sqrt(2) sigma is passed more often, by few most."""
+def test_the_smallest_difference_is_passed_by_one_pair_in_twenty(runs: int) -> None:
+    """Two more runs that differ by their seeds alone, 20,000 times; the paper's 2 sqrt(2) sigma is passed more often."""
     rng = np.random.default_rng(runs)
     sigma = rng.normal(size=(20_000, runs)).std(axis=1, ddof=1)
     apart = np.abs(rng.normal(size=20_000) - rng.normal(size=20_000))
-    assert np.mean(apart > smallest_difference_of_few(1.0, runs) * sigma) == pytest.approx(0.05, abs=0.005)
-    assert np.mean(apart > smallest_difference(1.0) * sigma) > 0.05
-    assert smallest_difference_of_few(1.0, 10_000) == pytest.approx(norm.ppf(0.975) * np.sqrt(2), rel=1e-3)
+    assert np.mean(apart > smallest_difference(1.0, runs) * sigma) == pytest.approx(0.05, abs=0.005)
+    assert np.mean(apart > 2 * np.sqrt(2) * sigma) > 0.07
+    assert smallest_difference(1.0, 10_000) == pytest.approx(norm.ppf(0.975) * np.sqrt(2), rel=1e-3)
 
 
-def test_signal_to_noise_takes_its_interval_from_sigma() -> None:
-    found = signal_to_noise(3.0, sigma_estimate(1.0, 10))
-    assert (found.value, found.low, found.high) == pytest.approx((3.0, 3 / 1.825617, 3 / 0.687840), abs=1e-4)
-    below = signal_to_noise(-3.0, sigma_estimate(1.0, 10))
-    assert below.low < below.value < below.high < 0
-    assert signal_to_noise(3.0, sigma_estimate(0.0, 10)).reason == "the runs do not differ"
+def test_the_smallest_difference_of_shares_is_never_under_one_item() -> None:
+    """H = .01, 3 equal runs: 4.302653 sqrt(2) .01 / sqrt(12) = .01757; 1,000 equal runs: one item."""
+    assert smallest_difference(0.0, 3, 0.01) == pytest.approx(0.017566, abs=1e-6)
+    assert smallest_difference(0.0, 1000, 0.01) == 0.01
     assert of_scores([[0.5], [0.5]]).smallest is None
+
+
+def test_signal_to_noise_has_the_interval_of_its_law_and_it_covers() -> None:
+    """Runs of mean 3 sigma and of mean 0; in sigma's interval alone the second never held 0, whatever the runs."""
+    found = signal_to_noise(3.0, sigma_estimate(1.0, 10))
+    ends = [nct.cdf(3 * np.sqrt(10), 9, np.sqrt(10) * end) for end in (found.low, found.high)]
+    assert found.value == 3.0 and ends == pytest.approx([0.975, 0.025], abs=1e-6)
+    for truth in (3.0, 0.0):
+        drawn = np.random.default_rng(2).normal(truth, 1.0, size=(4000, 4))
+        each = [signal_to_noise(x.mean(), sigma_estimate(x.std(ddof=1), 4)) for x in drawn]
+        assert np.mean([e.low <= truth <= e.high for e in each]) == pytest.approx(0.95, abs=0.011)
+    below = signal_to_noise(-3.0, sigma_estimate(1.0, 10))
+    assert (below.low, below.high) == pytest.approx((-found.high, -found.low))
+    assert signal_to_noise(3.0, sigma_estimate(0.0, 10)).reason == "the runs do not differ"
+
+
+def test_a_spread_that_may_be_none_leaves_signal_to_noise_open_above() -> None:
+    """One of 12 runs an item off: sigma h / sqrt(12) = .2887 h, and r = h sqrt(13 / 144) = .3005 h."""
+    found = of_scores([[0.50]] * 11 + [[0.51]], chance=0.25, grain=0.01)
+    assert found.sigma.low == 0.0
+    assert found.snr_above_chance.low > 0 and found.snr_above_chance.high is None
+    worse = of_scores([[0.20]] * 11 + [[0.21]], chance=0.25, grain=0.01).snr_above_chance
+    assert worse.low is None and worse.high < 0
+
+
+def test_equal_scores_have_no_spread_however_their_mean_is_rounded() -> None:
+    """.1 + .1 + .1 is not .3: numpy's spread of three runs at .1 is 1.7e-17."""
+    assert of_scores([[0.1], [0.1], [0.1]]).sigma.reason == "the runs do not differ in any item"
 
 
 def test_one_runs_interval_is_the_normal_one_or_resampled() -> None:
@@ -259,7 +298,10 @@ def test_runs_are_read_shown_drawn_and_kept(tmp_path: Path) -> None:
     first = result.spreads[0]
     ends = [np.mean(rising(seed)[40].column("correct").to_pylist()) for seed in range(3)]
     assert first.mu == pytest.approx(np.mean(ends)) and first.sigma.value == pytest.approx(np.std(ends, ddof=1))
-    assert f"seeds alone make two runs differ by up to {100 * first.smallest_few:.1f} points" in text
+    assert (
+        f"two more runs of this recipe differ by more than {100 * first.smallest:.1f} points in 5 % of cases"
+        in " ".join(text.split())
+    )
     for metric in ("accuracy", "p_gold", "nll", "logp_gold"):
         assert f"\n{metric} " in text
     assert all(len(line) <= 80 for line in text.splitlines() if line.startswith(("accuracy", "logp_gold", "nll")))

@@ -79,6 +79,12 @@ def test_alone_it_shows_help_and_each_command_has_an_example() -> None:
         (["launch", "r", "--resume", "--nproc", "2"], ["launch", "r", "--resume=newest", "--nproc", "2"]),
         (["train", "r", "model.path=q:30", "--resume"], ["train", "r", "model.path=q:30", "--resume=newest"]),
         (["train", "--resume", "model.path=q:30"], ["train", "--resume=newest", "model.path=q:30"]),
+        (
+            ["compare", "--seeds", "a", "b:3", "--against", "c", "d", "--task", "t"],
+            ["compare", "--seeds=a", "--seeds=b:3", "--against=c", "--against=d", "--task", "t"],
+        ),
+        (["compare", "--against=c", "--seeds", "--out", "o"], ["compare", "--against=c", "--seeds", "--out", "o"]),
+        (["eval", "m", "--seeds", "a", "b"], ["eval", "m", "--seeds", "a", "b"]),
         (["--local_rank=1", "train", "r"], ["train", "r"]),
         (["train", "--local_rank", "1", "r"], ["train", "r"]),
         (["train", "r", "--local-rank", "0"], ["train", "r"]),
@@ -224,6 +230,33 @@ def test_runs_are_compared_and_their_seeds_spread_from_the_command_line(tmp_path
     assert "--fail-on dropped" in CliRunner().invoke(app, ["compare", "--help"]).output
     for words in (["compare", a], ["variance", a], ["compare", a, "none"], ["variance", a, "none"], ["compare"]):
         assert CliRunner().invoke(app, words).exit_code == 2
+
+
+def test_two_recipes_are_compared_over_seeds_from_the_command_line(tmp_path: Path) -> None:
+    runs = [str(run_folder(tmp_path / name)) for name in "abcd"]
+    words = [
+        "compare",
+        "--seeds",
+        *runs[:2],
+        "--against",
+        *runs[2:],
+        "--task",
+        "pocket",
+        "--out",
+        str(tmp_path / "out"),
+    ]
+    done = CliRunner().invoke(app, arrange(words))
+    assert done.exit_code == 0, done.output
+    assert json.loads((tmp_path / "out" / "compare-seeds.json").read_text())["tasks"][0]["task"] == "pocket"
+    for wrong in (
+        ["--seeds", *runs[:2]],
+        ["--against", *runs[:2]],
+        [runs[0], "--seeds", *runs[:2], "--against", *runs[2:]],
+        ["--seeds", *runs[:2], "--against", *runs[2:], "--base", runs[0]],
+        ["--seeds", runs[0], "--against", *runs[2:]],
+    ):
+        done = CliRunner().invoke(app, arrange(["compare", *wrong]))
+        assert done.exit_code == 2 and done.output.startswith(("compare", "--seeds"))
 
 
 def test_resume_with_a_step_means_a_new_run_from_there(tmp_path: Path) -> None:
