@@ -16,7 +16,7 @@ from eval_hooks.config import MARGIN
 from eval_hooks.copies import clusters_of, worth
 from eval_hooks.errors import EvalError
 from eval_hooks.evaluations import Evaluation
-from eval_hooks.retention import paired, retention
+from eval_hooks.retention import of_run, paired, retention
 from eval_hooks.retention.noise import louder
 from eval_hooks.retention.power import items_needed
 from eval_hooks.retention.spending import ALPHA, Look
@@ -129,6 +129,7 @@ def _pair(tables: Tables, base: Evaluation, other: Evaluation, look: Look) -> Pa
     entry = retention(before, after, margin, chance(before), step, look, noise=noise)
     if kind_of(before) == "choice":
         entry["ece_rise"] = ece_rise(before, after).as_dict()
+        entry["ece_rise_run"] = of_run(ece_rise(before, after, look.alpha), look)
     return as_pair(tables.task, tables.model, entry, clusters_of(after))
 
 

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from eval_hooks.compare.pairs import Pair
 from eval_hooks.compare.plane import starts
 from eval_hooks.compare.result import Comparison, letter
-from eval_hooks.report.words import adjusted, calibrated, noise
+from eval_hooks.report.words import adjusted, calibrated, noise, rise_over_run
 
 
 def undecided(pair: Pair) -> str:
@@ -40,7 +40,7 @@ def calibrations(result: Comparison) -> Iterator[str]:
     for pair in result.pairs:
         if "ece_rise" in pair.entry:
             before, after = (result.models[m].tasks()[pair.task]["calibration"]["ece"] for m in (0, pair.model))
-            yield f"{pair.task}: A -> {letter(pair.model)}: {calibrated(before, after, pair.entry['ece_rise'])}"
+            yield f"{pair.task}: A -> {letter(pair.model)}: {calibrated(before, after, rise_over_run(pair.entry))}"
 
 
 def warnings(result: Comparison) -> Iterator[str]:

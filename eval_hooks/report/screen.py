@@ -30,6 +30,7 @@ from eval_hooks.report.words import (
     question,
     reached,
     recalled,
+    rise_over_run,
     run_said,
 )
 from eval_hooks.visible import terminal
@@ -158,7 +159,7 @@ def _calibration(run: RunView) -> Iterator[tuple[str, str]]:
             tail = f"; {debiased(before['calibration'], after['calibration'])}"
             tail += f"; AUROC {auroc['value']:.2f}" if auroc["value"] is not None else ""
             tail += f"\n[dim]{fitted}[/dim]" if (fitted := at_temperature(after)) else ""
-            rise = (after["retention"] or {}).get("ece_rise")
+            rise = rise_over_run(after["retention"])
             yield (
                 "Still calibrated?",
                 f"{escape(name)}: {calibrated(before['calibration']['ece'], after['calibration']['ece'], rise)}{tail}",

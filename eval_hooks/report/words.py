@@ -332,6 +332,12 @@ def at_temperature(task: Mapping[str, Any]) -> str:
     return f"{', '.join(said + [fitted['reason']] if fitted['reason'] else said)}: {', '.join(changes)}"
 
 
+def rise_over_run(retention: Mapping[str, Any] | None) -> E | None:
+    """The change of calibration error with the interval that its word rests on, where there is one."""
+    rise, run = ((retention or {}).get(name) for name in ("ece_rise", "ece_rise_run"))
+    return {**rise, "low": run["low"], "high": run["high"]} if rise and run and rise["value"] is not None else rise
+
+
 def calibrated(before: E, after: E, rise: E | None) -> str:
     """ECE before and after, the number people know, then a word from the one change that has a valid interval.
 
