@@ -161,7 +161,13 @@ def _looks(drawn: Drawn, after: pa.Table) -> Iterator[tuple[pa.Table, Estimate]]
             yield table, part_rise(table, drawn)
 
 
-def cells(sizes: Sequence[int] = SIZES, draws: int = DRAWS) -> Iterator[Cell]:
+def cells() -> Iterator[Cell]:
+    """Whole tables, and in waves."""
+    yield from whole_cells()
+    yield from wave_cells()
+
+
+def whole_cells(sizes: Sequence[int] = SIZES, draws: int = DRAWS) -> Iterator[Cell]:
     """Whole tables: words of no rise, a budget crossed by a rise of just its limit, and a rise that is seen."""
     for n in sizes:
         for law in UNCHANGED:

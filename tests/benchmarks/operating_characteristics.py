@@ -9,6 +9,7 @@ rule of before passes a cell that it is known to fail, or where the page holds a
 import sys
 import time
 from collections.abc import Callable, Iterable
+from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
 from tests.benchmarks import (
@@ -26,20 +27,20 @@ from tests.benchmarks.cells import Cell, table_of
 
 PAGE = Path(__file__).parents[2] / "eval_hooks" / "README.md"
 CELLS: dict[str, Callable[[], Iterable[Cell]]] = {
+    "calibration": calibration_words.cells,
+    "waves": wave_looks.cells,
+    "two recipes": two_recipes.cells,
     "few flips": few_flips.cells,
     "items needed": few_flips.power_cells,
     "whole runs": whole_runs.cells,
-    "waves": wave_looks.cells,
     "new subjects": new_subjects.cells,
     "copied items": copied_items.cells,
-    "calibration": calibration_words.cells,
-    "calibration in waves": calibration_words.wave_cells,
     "forgetting": field_words.forgetting_cells,
     "noise": field_words.noise_cells,
     "comparisons": field_words.comparison_cells,
     "seed spread": seed_spread.cells,
-    "two recipes": two_recipes.cells,
 }
+"""Those that take longest come first, since as many run at once as there are cores."""
 TABLES: dict[str, Callable[[], str]] = {
     "few flips": few_flips.summary,
     "whole runs": whole_runs.price,
@@ -62,18 +63,28 @@ def main() -> int:
     if unknown := [word for word in words if word not in CELLS]:
         raise SystemExit(f"no such part: {', '.join(unknown)}; there are: {', '.join(CELLS)}")
     names = words or list(CELLS)
-    cells = [cell for name in names for cell in CELLS[name]()]
+    with ProcessPoolExecutor() as pool:
+        found = dict(zip(names, pool.map(of_part, names), strict=True))
+    cells = [cell for own, _, _ in found.values() for cell in own]
     print(table_of(cells))
     wrong = [f"{cell.case}: {cell.what} {100 * cell.rate:.2f} %: {cell.trouble}" for cell in cells if cell.trouble]
-    for name in names:
+    for name, (_, made, _) in found.items():
         if name in TABLES:
-            print(f"\n{(made := TABLES[name]())}")
+            print(f"\n{made}")
             if "--write" in sys.argv:
                 PAGE.write_text(with_table(PAGE.read_text("utf-8"), name, made), "utf-8")
             if on_page(PAGE.read_text("utf-8"), name) != made:
                 wrong.append(f"{PAGE}: another table of {name} stands there; --write puts this one")
-    print(f"\n{len(cells)} cells, {len(wrong)} wrong, {time.monotonic() - start:.0f} s", *wrong, sep="\n")
+    print("\nseconds: " + ", ".join(f"{name} {seconds:.0f}" for name, (_, _, seconds) in found.items()))
+    print(f"{len(cells)} cells, {len(wrong)} wrong, {time.monotonic() - start:.0f} s", *wrong, sep="\n")
     return 1 if wrong else 0
+
+
+def of_part(name: str) -> tuple[list[Cell], str, float]:
+    """A part's cells, its table, and how many seconds both took."""
+    begin = time.monotonic()
+    cells = list(CELLS[name]())
+    return cells, TABLES[name]() if name in TABLES else "", time.monotonic() - begin
 
 
 def _parted(text: str, name: str) -> tuple[str, str, str]:

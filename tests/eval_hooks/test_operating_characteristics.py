@@ -190,7 +190,7 @@ def test_rates_are_those_of_the_words_that_are_said() -> None:
 
 def test_words_of_calibration_keep_their_rates() -> None:
     """100 items, whole: false `worse` and `better`, and a budget crossed by a rise of just its limit."""
-    cells = list(calibration_words.cells((100,), draws=50))
+    cells = list(calibration_words.whole_cells((100,), draws=50))
     assert len(cells) == 2 * len(calibration_words.UNCHANGED) + len(calibration_words.AT_LIMIT)
     assert not [cell for cell in cells if cell.trouble] and sum(cell.old_fails for cell in cells) == 2
 
