@@ -298,9 +298,9 @@ def test_a_proven_loss_fails_a_quantised_form(copy: Callable[..., Path], monkeyp
 
     real = module.against_start
 
-    def knew_all(start: Any, table: Any, margin: float, step: int) -> Any:
+    def knew_all(start: Any, table: Any, margin: float, step: int, forms: int) -> Any:
         index = start.column_names.index("correct")
-        return real(start.set_column(index, "correct", [[True] * start.num_rows]), table, margin, step)
+        return real(start.set_column(index, "correct", [[True] * start.num_rows]), table, margin, step, forms)
 
     monkeypatch.setattr(module, "against_start", knew_all)
     folder = copy(*COMMON)
