@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from eval_hooks.calibration.numbers import calibration, ece_rise
+from eval_hooks.calibration.numbers import calibration
+from eval_hooks.calibration.rise import ece_rise
 from eval_hooks.config import TaskSpec
 from eval_hooks.copies import clusters, clusters_of, copies, told, worth
 from eval_hooks.intervals import Z, bootstrap_mean, share, whole_clusters, wilson
