@@ -65,6 +65,12 @@ def test_roll_back_goes_on_from_the_last_good_checkpoint_at_a_lower_rate(
     assert [step for step, action in lines("budget/action")] == [1]
     assert (RUN / "aside/1-rolled-back/evals/step-2/summary.json").is_file() and (RUN / "evals/step-2").is_dir()
     assert "budget    roll_back at step 2, on from step 1: pocket: accuracy fell" in capsys.readouterr().err
+    looks = json.loads((RUN / "spending.json").read_text())["looks"]  # step 2 is another look after it, and costs anew
+    assert [look["step"] for look in looks] == [1, 2, 2, 3, 4]
+    assert [look["alpha"] for look in looks] == pytest.approx([0.0025, 0.0025, 0.0025, 0.00125, 0.038])
+    status = json.loads((RUN / "status.json").read_text())
+    assert status["spending"]["spent"] == pytest.approx(0.04675) and status["spending"]["alpha"] == pytest.approx(0.05)
+    assert lines("budget/alpha_spent")[-1] == (4, pytest.approx(0.04675))
 
 
 def test_a_roll_back_is_the_run_that_had_the_lower_rate_from_there(
