@@ -40,7 +40,9 @@ def test_tensorboard_by_the_recipe(recipe: Load) -> None:
     assert train(recipe("eval.retain.0.limit=6", "train.max_steps=1", "track.tensorboard=true")) == 0
     read = EventAccumulator("runs/tiny/tensorboard").Reload()
     keys = {key for line in Path("runs/tiny/metrics.jsonl").read_text().splitlines() for key in json.loads(line)}
-    assert set(read.Tags()["scalars"]) == keys - {"step", "time"}
+    word = "eval/pocket/retention/verdict"  # a word: text there
+    assert set(read.Tags()["scalars"]) == keys - {"step", "time", word}
+    assert word in keys and any(tag.startswith(word) for tag in read.Tags()["tensors"])
     assert {"train/loss", "eval/pocket/accuracy"} <= keys
     assert "eval/pocket/reliability" in read.Tags()["images"]
 
