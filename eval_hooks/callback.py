@@ -213,7 +213,7 @@ class CheckpointEval(TrainerCallback):
 
     def between(self, state: TrainerState) -> int:
         """How many evaluations there are between step 0 and the end."""
-        return between_ends(self.every, state)
+        return between_ends(self.every, state.max_steps, state.num_train_epochs)
 
     def folder(self, step: int) -> Path:
         """Where the evaluation at a step of this run is."""
@@ -314,7 +314,7 @@ class CheckpointEval(TrainerCallback):
 
     def plan(self, state: TrainerState) -> Plan:
         """How this run spends its chance of a wrong word."""
-        between = None if self.open_ended else between_ends(self.planned, state)
+        between = None if self.open_ended else between_ends(self.planned, state.max_steps, state.num_train_epochs)
         return plan_of(self.budget, between, self.runs)
 
     def _spend(self, state: TrainerState, final: bool) -> dict[str, Any] | None:
@@ -394,12 +394,12 @@ class CheckpointEval(TrainerCallback):
         return action
 
 
-def between_ends(every: int | float | str | None, state: TrainerState) -> int:
+def between_ends(every: int | float | str | None, max_steps: int, epochs: float) -> int:
     """How many evaluations `every` makes between step 0 and the end."""
     if every == "epoch":
-        return max(0, int(state.num_train_epochs) - 1)
-    period = period_of(every, state.max_steps)
-    return (state.max_steps - 1) // period if period else 0
+        return max(0, int(epochs) - 1)
+    period = period_of(every, max_steps)
+    return (max_steps - 1) // period if period else 0
 
 
 def period_of(every: int | float | str | None, max_steps: int) -> int | None:

@@ -43,14 +43,14 @@ def note_measured(folder: Path, summary: Mapping[str, Any]) -> None:
 
 def say_evaluation(summary: Mapping[str, Any]) -> None:
     """One line; before the run has cost anything also what measuring will take, and what could show no loss."""
-    from eval_hooks.report.reach import reachable
+    from eval_hooks.report.reach import foretold
     from eval_hooks.report.words import doubts, foreseen, line, unshared_words
 
     announce(line(summary))
     if "foreseen" in summary:
         announce(f"measuring {foreseen(summary['foreseen'])}")
         for name, entry in summary["foreseen"]["kept"].items():
-            announce(f"verdicts  {reachable(name, entry)}")
+            announce(f"verdicts  {foretold(name, entry)}")
     if summary["step"] == 0 and summary["unshared"]:
         announce(f"measuring {unshared_words(summary)}")
     if summary["step"] == 0 and (elsewhere := [name for name, e in summary["tasks"].items() if e.get("written_by")]):

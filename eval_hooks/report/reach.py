@@ -7,7 +7,7 @@ from eval_hooks.retention.reach import LIGHT
 
 
 def reachable(name: str, entry: Mapping[str, Any]) -> str:
-    """From which share of flips on `kept` cannot be said of a task any more, and what would change that.
+    """From which share of flips on `kept` cannot be said of a task any more.
 
     `entry` is a `retention.reach.Reach` as plain data.
     """
@@ -19,6 +19,12 @@ def reachable(name: str, entry: Mapping[str, Any]) -> str:
         said += f"; in between {_of(entry['between'])}"
     elif entry["looks"] is not None and entry["looks"] > 1:
         said += "; in between not at all"
+    return said
+
+
+def foretold(name: str, entry: Mapping[str, Any]) -> str:
+    """The same, and what would change that where a light tuning would be out of reach."""
+    said = reachable(name, entry)
     return said if enough(entry) else f"{said}. {remedies(entry)}"
 
 

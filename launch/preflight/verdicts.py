@@ -1,7 +1,6 @@
 """Verdicts: whether `kept` can be said at all with these items, this margin, so many evaluations and tasks."""
 
 from dataclasses import asdict
-from types import SimpleNamespace
 
 from launch.findings import Finding, does_not_apply, ok, warn
 from launch.preflight.schedule import length
@@ -22,15 +21,14 @@ def check(subject: Subject) -> list[Finding]:
     if not retained:
         return [does_not_apply("nothing to retain")]
     steps = length(subject)
-    state = SimpleNamespace(
-        max_steps=steps.steps if steps else 0, num_train_epochs=subject.setting("num_train_epochs") or 1
-    )
-    between = between_ends(section.every, state) if steps or section.every == "epoch" else None
+    epochs = subject.setting("num_train_epochs") or 1
+    known = steps or section.every == "epoch"
+    between = between_ends(section.every, steps.steps if steps else 0, epochs) if known else None
     plan, margin = plan_of(section.budget, between, subject.share), kept_margin(section.margin, section.budget)
     found = []
     for spec, items in subject.items:
         if spec.called in retained:
             entry = asdict(reach(len(wordings(items)), margin, plan, len(retained)))
             said = reachable(spec.called, entry)
-            found.append(ok(said) if enough(entry) else warn(said.partition(". ")[0], remedies(entry)))
+            found.append(ok(said) if enough(entry) else warn(said, remedies(entry)))
     return found
