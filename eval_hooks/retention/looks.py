@@ -10,12 +10,10 @@ from typing import Literal
 
 import numpy as np
 
-from eval_hooks.retention.sequential import bound, unbiased
+from eval_hooks.retention.orders import first_look
+from eval_hooks.retention.sequential import bound
 from eval_hooks.retention.spending import ALPHA
 from eval_hooks.retention.strata import Change
-
-KNOWN = 0.01
-"""Of the smoothed variance that the plain one counts at least: no spread at all would make every path impossible."""
 
 Decision = Literal["excluded", "proven", "undecided"]
 
@@ -57,15 +55,10 @@ class Seen:
     def value(self, allowed: float, alpha: float) -> float:
         """The change, where looking goes on until a loss of more than `allowed` is decided at alpha.
 
-        The newest estimate is too far from the limit on average, since it is what ended the looking; this is the mean
-        of the first look's, given where it ended. Its variance is the plain one: the smoothed is wide on purpose.
+        The newest estimate is too far from the limit on average, since that is what ended the looking.
         """
-        last, scored = self.looks[-1], self._scored(len(self.looks))
-        variance = last.plain_variance(scored)
-        information = 1 / np.maximum(variance, KNOWN * last.variance(scored))
-        edges = self.bounds(alpha)[:-1] * [look.se for look in self.looks[:-1]]
-        low, high = self.interval(ALPHA)
-        return float(np.clip(unbiased(information, edges, last.value + allowed) - allowed, low, high))
+        found = first_look(self.looks, self.bounds(alpha)[:-1], allowed)
+        return float(np.clip(found, *self.interval(ALPHA)))
 
     def _scored(self, looks: int) -> np.ndarray:
         """Items of each stratum at the first looks, (looks, H)."""

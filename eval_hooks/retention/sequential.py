@@ -1,4 +1,4 @@
-"""Looks at a growing sample: the bound of each look, and what the change was though its size ended the looking.
+"""Looks at a growing sample: the bound of each look.
 
 The estimates D_1, D_2, ... of nested samples have cov(D_i, D_j) = var(D_j) for i < j, so with I_j = 1 / var(D_j) the
 scores S_j = I_j D_j move by independent normal steps of mean D (I_j - I_{j-1}) and variance I_j - I_{j-1} (Jennison,
@@ -22,8 +22,6 @@ class _Inside:
 
     score: np.ndarray
     log_mass: np.ndarray
-    first: np.ndarray
-    """Mean of the first look's estimate, given that the score came here."""
 
 
 def bound(information: np.ndarray, bounds: np.ndarray, share: float) -> float:
@@ -55,21 +53,6 @@ def _beyond(inside: _Inside, information: np.ndarray, z: float) -> float:
     return float(_log_sum(inside.log_mass + beyond))
 
 
-def unbiased(information: np.ndarray, edges: np.ndarray, value: float) -> float:
-    """The change, from the estimate `value` at the look where looking ended: the mean of what the first look showed.
-
-    E[D_1 | S_k, no look before was beyond its edge]: D_1 was looked at whatever it was, so it has no bias, and S_k with
-    the number of the look says all there is (Emerson, Fleming 1990, Biometrika 77:875). `edges` (k - 1,) are those of
-    the estimate around the limit, from which `value` counts too.
-    """
-    steps = spaced(information)
-    if len(edges) == 0:
-        return value
-    inside = _inside(steps[:-1], edges * steps[:-1], drift=value)
-    log = _log_step(inside, np.array([steps[-1] * value]), steps[-1] - steps[-2], value)[0]
-    return float(np.exp(log - _log_sum(log)) @ inside.first)
-
-
 def spaced(information: np.ndarray) -> np.ndarray:
     """Information of the looks, each step not under the least that is resolved."""
     out = np.array(information, dtype=float)
@@ -78,22 +61,15 @@ def spaced(information: np.ndarray) -> np.ndarray:
     return out
 
 
-def _inside(information: np.ndarray, edges: np.ndarray, drift: float = 0.0) -> _Inside:
-    """After looks (k,) whose scores all stayed within their edges; the change is `drift`. None yet: a score of 0."""
-    found = _Inside(score=np.zeros(1), log_mass=np.zeros(1), first=np.zeros(1))
-    for k, (edge, step) in enumerate(zip(edges, np.diff(information, prepend=0.0), strict=True)):
+def _inside(information: np.ndarray, edges: np.ndarray) -> _Inside:
+    """After looks (k,) whose scores all stayed within their edges, under no change. None yet: a score of 0."""
+    found = _Inside(score=np.zeros(1), log_mass=np.zeros(1))
+    for edge, step in zip(edges, np.diff(information, prepend=0.0), strict=True):
         score = edge * POINTS
-        logs = _log_step(found, score, step, drift)
-        total = _log_sum(logs)
-        first = np.exp(logs - total[:, None]) @ found.first if k else score / step
-        found = _Inside(score=score, log_mass=total + np.log(edge * WEIGHTS), first=first)
+        way = score[:, None] - found.score
+        log_density = -(way**2) / (2 * step) - np.log(2 * np.pi * step) / 2
+        found = _Inside(score=score, log_mass=_log_sum(found.log_mass + log_density) + np.log(edge * WEIGHTS))
     return found
-
-
-def _log_step(inside: _Inside, to: np.ndarray, step: float, drift: float) -> np.ndarray:
-    """Log of the mass at each point inside times density of the step to scores (K,), (K, M)."""
-    way = to[:, None] - inside.score - drift * step
-    return inside.log_mass - way**2 / (2 * step) - np.log(2 * np.pi * step) / 2
 
 
 def _log_sum(logs: np.ndarray) -> np.ndarray:

@@ -127,17 +127,28 @@ class Change:
 
     def variance(self, scored: np.ndarray) -> np.ndarray:
         """Of the value from so many items of each stratum, (..., H) -> (...), the flips spread as they are here."""
-        lost, gained = (self.lost + 0.5) / (self.scored + 1), (self.gained + 0.5) / (self.scored + 1)
-        return _variance(lost + gained - (gained - lost) ** 2, scored, self.sizes)
+        return variance_of_mean(smoothed_spread(self.lost, self.gained, self.scored), scored, self.sizes)
 
     def plain_variance(self, scored: np.ndarray) -> np.ndarray:
         """The same without the half items: right on average, and 0 in a stratum where none flipped or all did."""
         lost, gained = self.lost / self.scored, self.gained / self.scored
         spread = lost + gained - (gained - lost) ** 2
-        return _variance(spread * self.scored / np.maximum(self.scored - 1, 1), scored, self.sizes)
+        return variance_of_mean(spread * self.scored / np.maximum(self.scored - 1, 1), scored, self.sizes)
 
 
-def _variance(spread: np.ndarray, scored: np.ndarray, sizes: np.ndarray) -> np.ndarray:
+def smoothed_spread(lost: np.ndarray, gained: np.ndarray, scored: np.ndarray) -> np.ndarray:
+    """Variance of an item's change in each stratum, half an item added to both, (..., H)."""
+    down, up = (lost + 0.5) / (scored + 1), (gained + 0.5) / (scored + 1)
+    return np.asarray(down + up - (up - down) ** 2)
+
+
+def weighted_mean(lost: np.ndarray, gained: np.ndarray, scored: np.ndarray, sizes: np.ndarray) -> np.ndarray:
+    """The mean change over all items, (..., H) -> (...)."""
+    return np.asarray((gained - lost) / scored @ (sizes / sizes.sum()))
+
+
+def variance_of_mean(spread: np.ndarray, scored: np.ndarray, sizes: np.ndarray) -> np.ndarray:
+    """Of a mean stratified, without replacement; each stratum's variance in `spread`, (..., H) -> (...)."""
     weight = sizes / sizes.sum()
     return np.asarray((weight**2 * (1 - scored / sizes) * spread / scored).sum(axis=-1))
 
@@ -147,7 +158,7 @@ def change(x: Sequence[np.ndarray], sizes: np.ndarray) -> Change:
     scored, lost, gained = (np.array([how(values) for values in x]) for how in (len, _lost, _gained))
     if (scored == 0).any():
         raise EvalError(f"stratum {int(np.argmin(scored))} has no scored item, so nothing can be said of all items")
-    value = float((sizes / sizes.sum()) @ ((gained - lost) / scored))
+    value = float(weighted_mean(lost, gained, scored, sizes))
     return Change(value=value, sizes=sizes, lost=lost, gained=gained, scored=scored)
 
 
@@ -168,12 +179,12 @@ def mean_of_all(x: Sequence[np.ndarray], sizes: np.ndarray) -> tuple[float, floa
     everywhere = np.concatenate(x).var(ddof=1)
     spread = np.array([values.var(ddof=1) if len(values) > 1 else everywhere for values in x])
     mean = float((weight * [values.mean() for values in x]).sum())
-    return mean, float(np.sqrt(_variance(spread, n, sizes)))
+    return mean, float(np.sqrt(variance_of_mean(spread, n, sizes)))
 
 
 def slope(x: Sequence[np.ndarray], y: Sequence[np.ndarray], sizes: np.ndarray) -> float:
     """cov(Y, X) / var(X) of two such means of the same items; 0 where X does not vary."""
     n = np.array([len(values) for values in x])
     pairs = [np.cov(a, b) if len(a) > 1 else np.zeros((2, 2)) for a, b in zip(x, y, strict=True)]
-    of_x, both = (_variance(np.array([pair[0, i] for pair in pairs]), n, sizes) for i in (0, 1))
+    of_x, both = (variance_of_mean(np.array([pair[0, i] for pair in pairs]), n, sizes) for i in (0, 1))
     return float(both / of_x) if of_x > 0 else 0.0

@@ -1,10 +1,10 @@
-"""Looks at a growing sample: the published bounds, the chance they keep, and a value without the bias of its ending."""
+"""Looks at a growing sample: the published bounds, and the chance they keep."""
 
 import numpy as np
 import pytest
 from scipy.stats import norm
 
-from eval_hooks.retention.sequential import bound, crossing, spaced, unbiased
+from eval_hooks.retention.sequential import bound, crossing, spaced
 
 FIFTHS = np.arange(1, 6) / 5
 
@@ -45,29 +45,3 @@ def test_unequal_steps_spend_what_they_are_given(alpha: float) -> None:
 def test_a_step_too_narrow_to_be_seen_is_taken_as_the_least() -> None:
     assert spaced(np.array([1.0, 1.0, 3.0])).tolist() == [1.0, 1.02, 3.0]
     assert np.isfinite(bound(np.array([1.0, 1.0 + 1e-9]), np.array([2.5]), 0.01))
-
-
-@pytest.mark.parametrize("change", [-1.5, 0.0, 0.8])
-def test_the_value_has_no_bias_where_the_plain_one_has(change: float) -> None:
-    """40,000 walks of five looks that end beyond 2.4 standard errors: means within 4 standard errors of the change."""
-    rng, information = np.random.default_rng(0), np.array([0.5, 1.0, 1.5, 3.0, 6.0])
-    steps = np.diff(information, prepend=0.0)
-    score = np.cumsum(rng.normal(change * steps, np.sqrt(steps), (40_000, 5)), axis=1)
-    beyond = np.abs(score) > 2.4 * np.sqrt(information)
-    ends = np.where(beyond.any(axis=1), beyond.argmax(axis=1), 4)
-    plain = score[np.arange(len(score)), ends] / information[ends]
-    edges = 2.4 / np.sqrt(information)
-    grid = np.linspace(plain.min(), plain.max(), 400)
-    mended = np.empty(len(plain))
-    for k in range(5):
-        table = [unbiased(information[: k + 1], edges[:k], value) for value in grid]
-        mended[ends == k] = np.interp(plain[ends == k], grid, table)
-    error = mended.std() / np.sqrt(len(mended))
-    assert abs(mended.mean() - change) < 4 * error + 1e-3
-    if change:
-        assert abs(plain.mean() - change) > 20 * error, "the plain one is far off, so this shows something"
-
-
-def test_a_first_look_and_edges_never_near_leave_the_value_as_it_is() -> None:
-    assert unbiased(np.array([4.0]), np.array([]), 0.3) == 0.3
-    assert unbiased(np.array([1.0, 2.0, 4.0]), np.array([9.0, 9.0]), 0.3) == pytest.approx(0.3, abs=1e-6)
