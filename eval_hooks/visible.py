@@ -4,6 +4,7 @@ One way for each medium: `visible` for anything that ends on a terminal or in a 
 `in_picture` for matplotlib, `in_markdown` for TensorBoard. HTML is escaped by its templates.
 """
 
+import errno
 import re
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
@@ -48,7 +49,7 @@ def terminal(**settings: Any) -> "Console":
     class Terminal(Console):
         def on_broken_pipe(self) -> None:
             """The library would end the process, with a code that is not the run's."""
-            raise BrokenPipeError("nobody reads the output any more")
+            raise BrokenPipeError(errno.EPIPE, "nobody reads the output any more")
 
     console = Terminal(**settings)
     console.push_render_hook(Hook())  # type: ignore[arg-type]

@@ -17,14 +17,14 @@ OURS = ("eval_hooks", "trainers", "launch", "data_mix")
 def reading(*folders: object) -> Iterator[None]:
     """Raise EvalError that names the folders for what code raises that finds another value than it wrote.
 
-    The four packages' own errors, which are sentences, travel as they are; so do a lack of memory, which is not the
-    folder's fault, and the end of a command.
+    The four packages' own errors, which are sentences, travel as they are; so do a lack of memory and an
+    output that nobody reads any more, which are not the folder's fault, and the end of a command.
     """
     try:
         yield
     except Exception as error:
         ours = {kind.__module__.partition(".")[0] for kind in type(error).__mro__} & {*OURS, "click", "typer"}
-        if ours or lacks_memory(error) or os.environ.get(SHOW):
+        if ours or isinstance(error, BrokenPipeError) or lacks_memory(error) or os.environ.get(SHOW):
             raise
         raise EvalError(f"{', '.join(map(str, folders))}: {unreadable(error)}") from error
 

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-FOUND, WRONG_REQUEST, INTERRUPTED = 1, 2, 130
+FOUND, WRONG_REQUEST, INTERRUPTED, UNREAD = 1, 2, 130, 141
 Words = Annotated[list[str] | None, typer.Argument(metavar="KEY=VALUE", help="Recipe values, as train.max_steps=20.")]
 NoPlugins = Annotated[
     bool, typer.Option("--no-plugins", help="Run none of the code that the recipe names; refuse what needs it.")
@@ -38,6 +38,9 @@ class Commands(TyperGroup):
             raise typer.Exit(WRONG_REQUEST) from None
         except KeyboardInterrupt:
             raise typer.Exit(INTERRUPTED) from None
+        except BrokenPipeError:  # as `| head` leaves it; what is left in the buffer must not be tried again
+            os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+            raise typer.Exit(UNREAD) from None
 
 
 def people_errors() -> tuple[type[ValueError], ...]:

@@ -234,3 +234,14 @@ def test_the_command_speaks_to_a_terminal_of_ascii(tmp_path: Path) -> None:
     done = subprocess.run(words, env=env, capture_output=True, timeout=120, check=False)
     assert done.returncode == 0 and b"Traceback" not in done.stderr
     assert all(byte < 128 for byte in done.stdout + done.stderr) and b"uft" in done.stdout
+
+
+def test_a_pipe_that_is_closed_is_not_the_folders_fault(tmp_path: Path) -> None:
+    """As `temper compare A B | head -1`: nothing is said of the folders; 141 as of SIGPIPE, where 1 is an answer."""
+    run = run_folder(tmp_path / "run")
+    words = [sys.executable, "-m", "launch", "compare", str(run), str(run), "--out", str(tmp_path / "o")]
+    left, right = os.pipe()
+    os.close(left)
+    done = subprocess.run(words, stdout=right, stderr=subprocess.PIPE, timeout=120, check=False)
+    os.close(right)
+    assert done.stderr == b"" and done.returncode == 141
