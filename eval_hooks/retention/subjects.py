@@ -57,13 +57,6 @@ def clustered_mean(values: np.ndarray, clusters: np.ndarray, alpha: float = ALPH
     )  # fmt: skip
 
 
-def clustered_se(values: np.ndarray, clusters: np.ndarray) -> float:
-    """Standard error of the mean (n values in G clusters): sqrt(G / (G - 1) sum_g (sum_in_g (x - mean))^2) / n."""
-    names, of = np.unique(clusters, return_inverse=True)
-    sums = np.bincount(of, weights=values - values.mean())
-    return float(np.sqrt(len(names) / (len(names) - 1) * (sums**2).sum()) / len(values))
-
-
 def holm(p: Sequence[float]) -> list[float]:
     """Adjusted p values, in the order given: the k-th smallest times m - k + 1, never under the one before."""
     order = np.argsort(p, kind="stable")

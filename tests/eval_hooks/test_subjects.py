@@ -3,9 +3,10 @@
 import numpy as np
 import pytest
 import statsmodels.api as sm
+from scipy.stats import t as student
 from statsmodels.stats.multitest import multipletests
 
-from eval_hooks.retention.subjects import by_group, clustered_mean, clustered_se, holm
+from eval_hooks.retention.subjects import by_group, clustered_mean, holm
 from eval_hooks.tasks.categories import CATEGORIES, CATEGORY_OF
 from tests.eval_hooks.tables import random_choices
 
@@ -18,27 +19,17 @@ def test_holm_by_hand_and_as_statsmodels_has_it() -> None:
     assert holm([]) == []
 
 
-def test_the_clustered_error_is_that_of_a_regression_on_a_constant() -> None:
-    """The same correction G / (G - 1); each item its own cluster gives sd / sqrt(n)."""
+def test_the_width_over_equal_subjects_is_that_of_a_clustered_regression_on_a_constant() -> None:
+    """Subjects of equal size: leaving one out multiplies statsmodels' error by sqrt(G / (G - 1)), and df is G - 1."""
     rng = np.random.default_rng(1)
     clusters = np.repeat(np.arange(12), 9)
     x = rng.normal(size=108) + rng.normal(size=12)[clusters]
     fit = sm.OLS(x, np.ones(108)).fit(cov_type="cluster", cov_kwds={"groups": clusters})
-    assert clustered_se(x, clusters) == pytest.approx(fit.bse[0], rel=1e-9)
-    assert clustered_se(x, np.arange(108)) == pytest.approx(x.std(ddof=1) / np.sqrt(108))
-    twice = clustered_se(np.tile(x, 2), np.tile(np.arange(108), 2))  # every item copied: the items are the clusters
-    assert twice == pytest.approx(clustered_se(x, np.arange(108)))
-
-
-def test_the_interval_over_subjects_has_the_width_of_the_formula() -> None:
-    rng = np.random.default_rng(2)
-    clusters = np.repeat(np.arange(57), 10)
-    x = rng.normal(size=570) + 2 * rng.normal(size=57)[clusters]
     found = clustered_mean(x, clusters)
-    assert found.value == pytest.approx(x.mean())
-    assert (found.high - found.low) / 3.92 == pytest.approx(clustered_se(x, clusters), rel=0.1)
-    assert "57 whole subjects" in found.method
-    assert clustered_mean(x, np.zeros(570)).value is None
+    assert found.value == pytest.approx(x.mean()) and "12 whole subjects" in found.method
+    half = student.isf(0.025, 11) * np.sqrt(12 / 11) * fit.bse[0]
+    assert (found.high - found.low) / 2 == pytest.approx(half, rel=1e-9)
+    assert clustered_mean(x, np.zeros(108)).value is None
 
 
 def test_the_interval_over_subjects_covers_where_subjects_differ() -> None:
