@@ -1,5 +1,6 @@
 """One forward pass over several items without padding, and the state a model must be in for it."""
 
+import copy
 import inspect
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -68,8 +69,7 @@ class Row:
         if prefix is None:
             logits = kept_logits(model, keep, **inputs)[0]
         else:
-            with prefix.lent() as cache:
-                logits = kept_logits(model, keep, **inputs, past_key_values=cache)[0]
+            logits = kept_logits(model, keep, **inputs, past_key_values=prefix.lent())[0]
         return [logits[[number[place] for place in some]] for some in places]
 
 
@@ -100,11 +100,11 @@ class Prefix:
         """Size of the keys and values."""
         return sum(part.nbytes for layer in self.cache.layers for part in (layer.keys, layer.values))
 
-    @contextmanager
-    def lent(self) -> Iterator[Any]:
-        """The cache for one forward pass, which lengthens it; afterwards it is as it was."""
-        yield self.cache
-        self.cache.crop(self.length - self.cache.get_seq_length())  # a negative number is what to take away
+    def lent(self) -> Any:
+        """A cache to lengthen: other layers that begin with the same tensors, so that this one stays as it is."""
+        cache = copy.copy(self.cache)
+        cache.layers = [copy.copy(layer) for layer in self.cache.layers]
+        return cache
 
 
 class Prefixes:
@@ -186,29 +186,6 @@ def quiet(model: Any) -> dict[str, Any]:
     """Arguments that keep a mixture of experts from balancing its load over the mask, which it takes to be 2-D."""
     balances = getattr(model.config.get_text_config(), "output_router_logits", False)
     return {"output_router_logits": False} if balances else {}
-
-
-def takes_block_mask(model: Any) -> bool:
-    """Whether attention can take a free (1, 1, T, T) mask: every layer attends, none through a window."""
-    return unshared(model) is None
-
-
-def unshared(model: Any) -> str | None:
-    """Why texts can't share what they begin with on this model, in words; None where they can.
-
-    FlashAttention takes no such mask, so `block_attention` has sdpa stand in for it.
-    """
-    config = model.config.get_text_config()
-    kinds = getattr(config, "layer_types", None)
-    if kinds is None:
-        windowed = getattr(config, "sliding_window", None) and getattr(config, "use_sliding_window", True)
-        recurrent = any(hasattr(config, name) for name in ("state_size", "conv_kernel", "linear_conv_kernel_dim"))
-        kinds = ["sliding_attention"] * bool(windowed) + ["recurrent"] * recurrent
-    if other := sorted(set(kinds) - {"full_attention"}):
-        return f"layers of kind {', '.join(other)}"
-    if config._attn_implementation in ("sdpa", "eager") or _is_flash(config):
-        return None
-    return f"attention implementation {config._attn_implementation}"
 
 
 def _is_flash(config: Any) -> bool:

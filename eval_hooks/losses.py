@@ -13,10 +13,10 @@ from eval_hooks.forward import (
     kept_logits,
     no_progress,
     scoring_mode,
-    takes_block_mask,
 )
 from eval_hooks.items import LossItem
 from eval_hooks.ranks import Job, shared_out
+from eval_hooks.scoring.packing import packs
 
 if TYPE_CHECKING:
     import torch
@@ -29,19 +29,28 @@ def token_losses(
 
     The model is left as it was.
     """
-    shared = takes_block_mask(model)
     sizes = [len(item.input_ids) for item in items]
-    jobs = [
-        Job(cost=sum(sizes[i] for i in batch), members=batch, calls=int(any(_predicting(items[i]) for i in batch)))
-        for batch in batches(sizes, batch_tokens if shared else 1)
-    ]
-
-    def work(number: int) -> list[tuple[float, int]]:
-        chosen = [items[i] for i in jobs[number].members]
-        return _packed(model, chosen) if shared else [_alone(model, chosen[0])]
-
     with scoring_mode(model), block_attention(model):
+        shared = _shared(model, items, batch_tokens)
+        jobs = [
+            Job(cost=sum(sizes[i] for i in batch), members=batch, calls=int(any(_predicting(items[i]) for i in batch)))
+            for batch in batches(sizes, batch_tokens if shared else 1)
+        ]
+
+        def work(number: int) -> list[tuple[float, int]]:
+            chosen = [items[i] for i in jobs[number].members]
+            return _packed(model, chosen) if shared else [_alone(model, chosen[0])]
+
         return shared_out(jobs, work, lambda: idle(model), progress)
+
+
+def _shared(model: Any, items: Sequence[LossItem], batch_tokens: int) -> bool:
+    """Whether rows share a pass; only those do that leave room for another one."""
+    short = [item.input_ids for item in items if len(item.input_ids) < batch_tokens]
+    if len(short) < 2:
+        return False
+    longest = max(short, key=len)
+    return packs(model, len(longest), batch_tokens, longest)
 
 
 def _predicting(item: LossItem) -> list[int]:

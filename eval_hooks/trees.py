@@ -23,9 +23,9 @@ from eval_hooks.forward import (
     kept_logits,
     most_places,
     scoring_mode,
-    takes_block_mask,
 )
 from eval_hooks.ranks import Job, shared_out
+from eval_hooks.scoring.packing import packs
 
 if TYPE_CHECKING:
     import torch
@@ -82,15 +82,16 @@ def each_tree(
     With `intact`, `only` some are scored in the batches they have among all trees, so that every sum is in the same
     order as there and the numbers are equal to the last bit.
     """
-    way: Way = together if takes_block_mask(model) else one_by_one
-    jobs = layout(trees, batch_tokens, share=way is together, only=only, places=most_places(model), intact=intact)
     kept = prefixes or Prefixes(room=0)
-
-    def work(number: int) -> list[T]:
-        members = [trees[i] for i in jobs[number].members]
-        return [of(texts) for texts in way(model, members, kept.of(model, jobs[number].prefix))]
-
     with scoring_mode(model), block_attention(model):
+        share, ride = _shared(model, trees, batch_tokens)
+        way: Way = together if share else one_by_one
+        jobs = layout(trees, batch_tokens, share, ride, only=only, places=most_places(model), intact=intact)
+
+        def work(number: int) -> list[T]:
+            members = [trees[i] for i in jobs[number].members]
+            return [of(texts) for texts in way(model, members, kept.of(model, jobs[number].prefix))]
+
         found = shared_out(jobs, work, lambda: idle(model), progress, ready=kept.ready)
     if only is None or not intact:
         return found
@@ -98,26 +99,47 @@ def each_tree(
     return [found[number[i]] for i in only]
 
 
+def _shared(model: Any, trees: Sequence[Tree], batch_tokens: int) -> tuple[bool, bool]:
+    """(whether texts share a row on this model, whether rows ride on a prefix)."""
+    if not trees:
+        return True, True
+    longest = max(trees, key=_length)
+    length, ids = _length(longest), [*longest.shared, *longest.branches[0]]
+    groups: dict[str, list[Sequence[int]]] = {}
+    for tree in trees:
+        groups.setdefault(tree.group, []).append(tree.shared[:-1])
+    begins = any(len(rows) > 1 and len(common_beginning(rows)) >= SHORTEST for name, rows in groups.items() if name)
+    ride = begins and packs(model, length, batch_tokens, ids, riding=True)
+    share = packs(model, length, batch_tokens, ids)
+    return share, share and ride
+
+
+def _length(tree: Tree) -> int:
+    return len(tree.shared) + max(map(len, tree.branches)) - 1
+
+
 def layout(
     trees: Sequence[Tree],
     batch_tokens: int,
     share: bool = True,
+    ride: bool = True,
+    *,
     only: Sequence[int] | None = None,
     places: int = sys.maxsize,
     intact: bool = False,
 ) -> list[Job]:
     """The trees in batches: each group after what it has in common, in order of appearance; then all others.
 
-    What a group has in common is that of all its trees, also where `only` some of them are scored. A batch has at most
-    so many scored `places`, or one tree. `intact`: the batches of all trees that hold one of `only`.
+    `share`: texts share a row; `ride`: rows come after a prefix that is run before. What a group has in common is that
+    of all its trees, also where `only` some of them are scored. A batch has at most so many scored `places`, or one
+    tree. `intact`: the batches of all trees that hold one of `only`.
     """
     if intact and only is not None:
-        return [
-            job for job in layout(trees, batch_tokens, share, None, places) if not set(only).isdisjoint(job.members)
-        ]
+        every = layout(trees, batch_tokens, share, ride, places=places)
+        return [job for job in every if not set(only).isdisjoint(job.members)]
     named: dict[str, list[int]] = {}
     for i, tree in enumerate(trees):
-        named.setdefault(tree.group if share else "", []).append(i)
+        named.setdefault(tree.group if ride else "", []).append(i)
     wanted = set(range(len(trees)) if only is None else only)
     rest = [i for i in named.pop("", []) if i in wanted]
     out: list[Job] = []
@@ -161,8 +183,8 @@ def _batches(
 
 def common_beginning(rows: Sequence[Sequence[int]]) -> Sequence[int]:
     """The longest run of tokens that all rows begin with: that of the first and the last one in order."""
-    ordered = sorted(map(tuple, rows))
-    return ordered[0][: alike(ordered[0], ordered[-1])]
+    first, last = min(map(tuple, rows)), max(map(tuple, rows))
+    return first[: alike(first, last)]
 
 
 def together(model: Any, trees: Sequence[Tree], prefix: Prefix | None = None) -> list[Texts]:
