@@ -56,21 +56,24 @@ class Row:
 
         With a prefix every text comes after it, as if each were alone with it.
         """
+        keep = sorted({place for some in places for place in some})
+        number = {place: i for i, place in enumerate(keep)}
+        logits = kept_logits(model, keep, **self.inputs(model, prefix))[0]
+        return [logits[[number[place] for place in some]] for some in places]
+
+    def inputs(self, model: Any, prefix: "Prefix | None" = None) -> dict[str, Any]:
+        """What the model is called with; one text alone needs no mask, which would grow by T x T."""
         import torch
 
         device, length = model.device, prefix.length if prefix else 0
-        inputs = {
-            "input_ids": torch.tensor([self.ids], device=device),
-            "position_ids": torch.tensor([self.depth], device=device) + length,
-            "attention_mask": path_mask(self.end, mask_dtype(model), length).to(device),
-        }
-        keep = sorted({place for some in places for place in some})
-        number = {place: i for i, place in enumerate(keep)}
-        if prefix is None:
-            logits = kept_logits(model, keep, **inputs)[0]
-        else:
-            logits = kept_logits(model, keep, **inputs, past_key_values=prefix.lent())[0]
-        return [logits[[number[place] for place in some]] for some in places]
+        inputs: dict[str, Any] = {"input_ids": torch.tensor([self.ids], device=device)}
+        if prefix is not None:
+            inputs["past_key_values"] = prefix.lent()
+        elif self.depth == list(range(len(self.ids))):
+            return inputs
+        inputs["position_ids"] = torch.tensor([self.depth], device=device) + length
+        inputs["attention_mask"] = path_mask(self.end, mask_dtype(model), length).to(device)
+        return inputs
 
 
 def alike(one: Sequence[int], other: Sequence[int]) -> int:
@@ -154,9 +157,10 @@ def path_mask(end: Sequence[int], dtype: "torch.dtype", prefix: int = 0) -> "tor
     import torch
 
     place, ends = torch.arange(len(end)), torch.tensor(end)
-    allowed = (place[None, :] <= place[:, None]) & (place[:, None] < ends[None, :])
-    allowed = torch.nn.functional.pad(allowed, (prefix, 0), value=True)
-    return torch.zeros(allowed.shape, dtype=dtype).masked_fill(~allowed, torch.finfo(dtype).min)[None, None]
+    mask = torch.zeros((len(end), prefix + len(end)), dtype=dtype)
+    hidden = (place[None, :] > place[:, None]).logical_or_(place[:, None] >= ends[None, :])
+    mask[:, prefix:].masked_fill_(hidden, torch.finfo(dtype).min)
+    return mask[None, None]
 
 
 def kept_logits(model: Any, keep: list[int], **inputs: Any) -> "torch.Tensor":
