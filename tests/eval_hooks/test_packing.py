@@ -9,7 +9,7 @@ import torch
 import transformers as hf
 
 from eval_hooks import EvalError
-from eval_hooks.forward import scoring_mode
+from eval_hooks.forward import Prefix, Row, scoring_mode
 from eval_hooks.items import LossItem
 from eval_hooks.losses import token_losses
 from eval_hooks.preference import Answers
@@ -17,7 +17,7 @@ from eval_hooks.ready import reader_of
 from eval_hooks.scoring import packing
 from eval_hooks.scoring.options import sum_logp
 from eval_hooks.scoring.packing import packs, unshared
-from eval_hooks.trees import Texts, each_tree, one_by_one
+from eval_hooks.trees import Texts, each_tree, layout, one_by_one
 from tests.conftest import tiny_llama
 
 VOCABULARY = 128
@@ -137,3 +137,44 @@ def test_an_encoder_decoder_is_refused() -> None:
     config = hf.T5Config(vocab_size=VOCABULARY, d_model=32, d_kv=8, d_ff=64, num_layers=1, num_heads=2)
     with pytest.raises(EvalError, match="model t5: an encoder-decoder"):
         reader_of(hf.T5ForConditionalGeneration(config), None, {})
+
+
+def test_a_cut_text_does_not_take_their_prefix_from_the_others() -> None:
+    """Nine questions of 10 + 2 tokens after 1,000 that are the same, and one of 912 whose first 100 are gone."""
+    stem = list(range(1000))
+    whole = [Answers([*stem, *[2000 + i] * 10], ([1, 2], [1, 3]), group="one") for i in range(9)]
+    jobs = layout([*whole, Answers([*stem[100:], *[3000] * 10], ([1, 2], [1, 3]), group="one")], 512)
+    assert [(len(job.prefix), job.members) for job in jobs] == [(1000, list(range(9))), (0, [9])]
+    assert sum(job.cost for job in jobs) == 1000 + 9 * 12 + 912
+    passage = [Answers([*range(400), 500 + i], ([1, 2],), group="one") for i in range(3)]
+    other = [Answers([*range(600, 1000), 500 + i], ([1, 2],), group="one") for i in range(3)]
+    assert [len(job.prefix) for job in layout([*passage, *other], 512)] == [0, 0]  # a row holds a passage and its own
+
+
+def test_options_that_run_alone_run_the_same_ids_once() -> None:
+    """Four letters of one token each are read off one pass; of longer answers one that another begins with is, too."""
+    model, run = made(hf.MistralConfig(**LLAMA, sliding_window=16)), []
+    letters = [Answers([*range(3, 60), n], ([1], [2], [3], [4])) for n in range(60, 64)]
+    longer = [Answers(range(5, 70), ([1], [1, 2], [1, 2, 3], [4, 5]))]
+    each_tree(model, [*letters, *longer], sums, 512, nobody)
+    model.register_forward_pre_hook(lambda *_: run.append(1))
+    found = each_tree(model, [*letters, *longer], sums, 512, nobody)
+    assert len(run) == 4 + 2
+    with scoring_mode(model):
+        for tree, own in zip([*letters, *longer], found, strict=True):
+            for branch, logp in zip(tree.branches, own, strict=True):
+                ids = torch.tensor([[*tree.shared, *branch]])
+                every = model(ids, use_cache=False).logits[0, :-1].log_softmax(-1).gather(1, ids[0, 1:, None])
+                assert logp == pytest.approx(every[-len(branch) :].sum().item(), abs=1e-4)
+
+
+def test_a_kept_prefix_holds_the_memory_that_is_counted() -> None:
+    """After a long row rode on it, too: no view of a longer tensor stays."""
+    model = made(hf.LlamaConfig(**LLAMA))
+    with scoring_mode(model):
+        prefix = Prefix.of(model, range(3, 43))
+        row = Row([range(3, 100), range(5, 100)])
+        first, second = (row.logits(model, [[90]], prefix)[0] for _ in range(2))
+    parts = [part for layer in prefix.cache.layers for part in (layer.keys, layer.values)]
+    assert sum(part.untyped_storage().nbytes() for part in parts) == prefix.bytes == 2 * 2 * 2 * 40 * 8 * 4
+    assert torch.equal(first, second)

@@ -277,6 +277,12 @@ def test_hendrycks_drops_the_last_shots_and_lm_eval_cuts_from_the_left(tokenizer
     assert tokenizer.decode(cut.shared).endswith("Answer:")
 
 
+def test_prompts_hold_each_number_once(tokenizer: Any) -> None:
+    """A token id above 256 is an object of 28 bytes; what two prompts have alike is the same objects."""
+    one, other = encode(DATA, TaskSpec(task="mmlu", shots=2), tokenizer, 2048)[:2]
+    assert all(a is b for a, b in zip(one.shared, other.shared, strict=False) if a == b) and max(one.shared) > 256
+
+
 def test_with_a_chat_template_letters_lose_their_space(tokenizer: Any) -> None:
     one = encode(DATA, TaskSpec(task="mmlu", shots=0, chat_template=True), tokenizer, 2048)[0]
     assert tokenizer.decode(one.shared).endswith("<|im_start|>assistant\n")
