@@ -13,6 +13,7 @@ from itertools import count, pairwise
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from eval_hooks.forward import (
+    LOGIT_BYTES,
     Prefix,
     Prefixes,
     Progress,
@@ -90,8 +91,9 @@ def each_tree(
         jobs = layout(trees, batch_tokens, share, ride, only=only, places=most_places(model), intact=intact)
 
         def work(number: int) -> list[T]:
-            members = [trees[i] for i in jobs[number].members]
-            return [of(texts) for texts in way(model, members, kept.of(model, jobs[number].prefix))]
+            members, prefix = [trees[i] for i in jobs[number].members], jobs[number].prefix
+            run = one_by_one if too_wide(members, len(prefix)) else way
+            return [of(texts) for texts in run(model, members, kept.of(model, prefix))]
 
         found = shared_out(jobs, work, lambda: idle(model), progress, ready=kept.ready)
     if only is None or not intact:
@@ -109,7 +111,8 @@ def _shared(model: Any, trees: Sequence[Tree], batch_tokens: int) -> tuple[bool,
     ride = any(job.prefix for job in layout(trees, batch_tokens)) and packs(
         model, length, batch_tokens, ids, riding=True
     )
-    share = packs(model, length, batch_tokens, ids)
+    rows = max((_length(tree) for tree in trees if not too_wide([tree])), default=min(length, batch_tokens))
+    share = packs(model, rows, batch_tokens, ids)
     return share, share and ride
 
 
@@ -149,6 +152,11 @@ def layout(
                 out += _batches(trees, members, batch_tokens, share, places, trees[family[0]].shared[:length])
             else:
                 rest += members
+    if ride:  # a long text that is alone with its branches: they ride on it, so that the mask is theirs only
+        long = [i for i in rest if len(trees[i].branches) > 1 and too_wide([trees[i]]) and len(trees[i].shared) > 1]
+        for i in sorted(long):
+            out += _batches(trees, [i], batch_tokens, share, places, trees[i].shared[:-1])
+        rest = [i for i in rest if i not in set(long)]
     return out + _batches(trees, sorted(rest), batch_tokens, share, places)
 
 
@@ -207,11 +215,22 @@ def _batches(
         Job(
             cost=firsts[batch[0]] + sum(sizes[k] for k in batch[1:]) + (0 if number else len(prefix)),
             members=[members[k] for k in batch],
-            calls=1 if share else len(alone_texts([trees[members[k]] for k in batch])),
+            calls=_calls([trees[members[k]] for k in batch], share, len(prefix)),
             prefix=prefix,
         )
         for number, batch in enumerate(batches(sizes, batch_tokens, scored, places, firsts))
     ]
+
+
+def _calls(trees: Sequence[Tree], share: bool, prefix: int) -> int:
+    """How often the model is called for a batch."""
+    return 1 if share and not too_wide(trees, prefix) else len(alone_texts(trees))
+
+
+def too_wide(trees: Sequence[Tree], prefix: int = 0) -> bool:
+    """Whether one tree by itself would take a mask of more than LOGIT_BYTES; then each of its texts runs alone."""
+    fresh = trees[0].tokens - prefix
+    return len(trees) == 1 and 4 * fresh * (fresh + prefix) > LOGIT_BYTES
 
 
 def common_beginning(rows: Sequence[Sequence[int]]) -> Sequence[int]:

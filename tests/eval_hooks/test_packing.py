@@ -19,6 +19,7 @@ from eval_hooks.scoring.options import sum_logp
 from eval_hooks.scoring.packing import packs, unshared
 from eval_hooks.trees import Texts, each_tree, layout, one_by_one
 from tests.conftest import tiny_llama
+from trainers.memory.live import counted
 
 VOCABULARY = 128
 SMALL = {"vocab_size": VOCABULARY, "hidden_size": 32}
@@ -178,3 +179,20 @@ def test_a_kept_prefix_holds_the_memory_that_is_counted() -> None:
     parts = [part for layer in prefix.cache.layers for part in (layer.keys, layer.values)]
     assert sum(part.untyped_storage().nbytes() for part in parts) == prefix.bytes == 2 * 2 * 2 * 40 * 8 * 4
     assert torch.equal(first, second)
+
+
+@pytest.mark.parametrize("shared, answer", [(2000, 10), (20, 1200)])
+def test_a_long_text_with_its_answers_takes_no_wide_mask(
+    shared: int, answer: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A prompt of 2,000 tokens with two answers, and a short one with two of 1,200: masks of 16 MiB and 23 before."""
+    monkeypatch.setattr("eval_hooks.trees.LOGIT_BYTES", 2**20)
+    model, draw = made(hf.LlamaConfig(**LLAMA)), random.Random(0)
+    texts = [draw.choices(range(3, VOCABULARY), k=n) for n in (shared, answer, answer)]
+    asked = [Answers(texts[0], texts[1:])]
+    with counted(model) as live:
+        found = each_tree(model, asked, sums, 512, nobody)
+    assert live.peak < 12 * 2**20
+    with scoring_mode(model):
+        alone = [sums(texts) for texts in one_by_one(model, asked)]
+    assert found[0] == pytest.approx(alone[0], rel=1e-5)
