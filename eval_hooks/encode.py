@@ -10,6 +10,9 @@ from eval_hooks.items import ChoiceItem, ChoiceSet
 from eval_hooks.trees import common_beginning
 from eval_hooks.variants import FORMS, continuations, messages, prompt
 
+_IDS: dict[int, int] = {}
+"""Token ids that were met."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Encoded:
@@ -67,6 +70,11 @@ def needs_template(spec: TaskSpec, tokenizer: Any) -> None:
         )
 
 
+def _same(ids: Sequence[int]) -> tuple[int, ...]:
+    """The ids, one object each number: Python makes another one of 28 bytes each time, and prompts have millions."""
+    return tuple(map(_IDS.setdefault, ids, ids))
+
+
 def _encode_item(
     item: ChoiceItem,
     shots: Sequence[ChoiceItem],
@@ -99,8 +107,8 @@ def _encode_item(
     return Encoded(
         item=item,
         prompt=text,
-        shared=tuple(wholes[0][:shared]),
-        branches=tuple(tuple(whole[shared:]) for whole in wholes),
+        shared=_same(wholes[0][:shared]),
+        branches=tuple(_same(whole[shared:]) for whole in wholes),
         scored=scored,
         cut=cut,
     )

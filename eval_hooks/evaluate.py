@@ -17,7 +17,7 @@ from eval_hooks.copies import copies
 from eval_hooks.cost import Cost
 from eval_hooks.errors import EvalError
 from eval_hooks.files import CALIBRATION, summary_of, write_atomic, write_json
-from eval_hooks.forward import Progress, no_progress, unshared
+from eval_hooks.forward import Progress, no_progress
 from eval_hooks.items import LossItem
 from eval_hooks.known import Known
 from eval_hooks.losses import token_losses
@@ -29,6 +29,7 @@ from eval_hooks.retention.noise import measured as noise_measured
 from eval_hooks.retention.reading import flips_to_read
 from eval_hooks.retention.spending import ALONE, Look
 from eval_hooks.retention.strata import FEWEST
+from eval_hooks.scoring.packing import unshared
 from eval_hooks.summary import failed_task, summarise_loss, summarise_task
 from eval_hooks.table import choice_table, loss_table, read_table, seconds_of, stamped, write_table
 from eval_hooks.vllm import engine

@@ -1,5 +1,6 @@
 """One forward pass over several items without padding, and the state a model must be in for it."""
 
+import copy
 import inspect
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -55,22 +56,24 @@ class Row:
 
         With a prefix every text comes after it, as if each were alone with it.
         """
+        keep = sorted({place for some in places for place in some})
+        number = {place: i for i, place in enumerate(keep)}
+        logits = kept_logits(model, keep, **self.inputs(model, prefix))[0]
+        return [logits[[number[place] for place in some]] for some in places]
+
+    def inputs(self, model: Any, prefix: "Prefix | None" = None) -> dict[str, Any]:
+        """What the model is called with; one text alone needs no mask, which would grow by T x T."""
         import torch
 
         device, length = model.device, prefix.length if prefix else 0
-        inputs = {
-            "input_ids": torch.tensor([self.ids], device=device),
-            "position_ids": torch.tensor([self.depth], device=device) + length,
-            "attention_mask": path_mask(self.end, mask_dtype(model), length).to(device),
-        }
-        keep = sorted({place for some in places for place in some})
-        number = {place: i for i, place in enumerate(keep)}
-        if prefix is None:
-            logits = kept_logits(model, keep, **inputs)[0]
-        else:
-            with prefix.lent() as cache:
-                logits = kept_logits(model, keep, **inputs, past_key_values=cache)[0]
-        return [logits[[number[place] for place in some]] for some in places]
+        inputs: dict[str, Any] = {"input_ids": torch.tensor([self.ids], device=device)}
+        if prefix is not None:
+            inputs["past_key_values"] = prefix.lent()
+        elif self.depth == list(range(len(self.ids))):
+            return inputs
+        inputs["position_ids"] = torch.tensor([self.depth], device=device) + length
+        inputs["attention_mask"] = path_mask(self.end, mask_dtype(model), length).to(device)
+        return inputs
 
 
 def alike(one: Sequence[int], other: Sequence[int]) -> int:
@@ -100,11 +103,11 @@ class Prefix:
         """Size of the keys and values."""
         return sum(part.nbytes for layer in self.cache.layers for part in (layer.keys, layer.values))
 
-    @contextmanager
-    def lent(self) -> Iterator[Any]:
-        """The cache for one forward pass, which lengthens it; afterwards it is as it was."""
-        yield self.cache
-        self.cache.crop(self.length - self.cache.get_seq_length())  # a negative number is what to take away
+    def lent(self) -> Any:
+        """A cache to lengthen: other layers that begin with the same tensors, so that this one stays as it is."""
+        cache = copy.copy(self.cache)
+        cache.layers = [copy.copy(layer) for layer in self.cache.layers]
+        return cache
 
 
 class Prefixes:
@@ -154,9 +157,10 @@ def path_mask(end: Sequence[int], dtype: "torch.dtype", prefix: int = 0) -> "tor
     import torch
 
     place, ends = torch.arange(len(end)), torch.tensor(end)
-    allowed = (place[None, :] <= place[:, None]) & (place[:, None] < ends[None, :])
-    allowed = torch.nn.functional.pad(allowed, (prefix, 0), value=True)
-    return torch.zeros(allowed.shape, dtype=dtype).masked_fill(~allowed, torch.finfo(dtype).min)[None, None]
+    mask = torch.zeros((len(end), prefix + len(end)), dtype=dtype)
+    hidden = (place[None, :] > place[:, None]).logical_or_(place[:, None] >= ends[None, :])
+    mask[:, prefix:].masked_fill_(hidden, torch.finfo(dtype).min)
+    return mask[None, None]
 
 
 def kept_logits(model: Any, keep: list[int], **inputs: Any) -> "torch.Tensor":
@@ -186,29 +190,6 @@ def quiet(model: Any) -> dict[str, Any]:
     """Arguments that keep a mixture of experts from balancing its load over the mask, which it takes to be 2-D."""
     balances = getattr(model.config.get_text_config(), "output_router_logits", False)
     return {"output_router_logits": False} if balances else {}
-
-
-def takes_block_mask(model: Any) -> bool:
-    """Whether attention can take a free (1, 1, T, T) mask: every layer attends, none through a window."""
-    return unshared(model) is None
-
-
-def unshared(model: Any) -> str | None:
-    """Why texts can't share what they begin with on this model, in words; None where they can.
-
-    FlashAttention takes no such mask, so `block_attention` has sdpa stand in for it.
-    """
-    config = model.config.get_text_config()
-    kinds = getattr(config, "layer_types", None)
-    if kinds is None:
-        windowed = getattr(config, "sliding_window", None) and getattr(config, "use_sliding_window", True)
-        recurrent = any(hasattr(config, name) for name in ("state_size", "conv_kernel", "linear_conv_kernel_dim"))
-        kinds = ["sliding_attention"] * bool(windowed) + ["recurrent"] * recurrent
-    if other := sorted(set(kinds) - {"full_attention"}):
-        return f"layers of kind {', '.join(other)}"
-    if config._attn_implementation in ("sdpa", "eager") or _is_flash(config):
-        return None
-    return f"attention implementation {config._attn_implementation}"
 
 
 def _is_flash(config: Any) -> bool:

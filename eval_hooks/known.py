@@ -12,7 +12,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-SCORING = 2
+SCORING = 3
 """Raised when the same settings give other numbers or notes than before, so that old tables are not taken."""
 
 

@@ -10,7 +10,7 @@ from eval_hooks.harness.measure import measure as measure_harness
 from eval_hooks.judging import judged, rouge_l_recalls
 from eval_hooks.ready import Reader, Ready
 from eval_hooks.recall import columns_of, recall
-from eval_hooks.scoring import score
+from eval_hooks.scoring.options import score
 from eval_hooks.table import choice_table, generate_table, recall_table
 from eval_hooks.variants import FORMS
 

@@ -24,7 +24,7 @@ from eval_hooks.estimate import Estimate, missing
 from eval_hooks.forward import Progress, no_progress
 from eval_hooks.generate import continuations
 from eval_hooks.intervals import bootstrap_mean, share
-from eval_hooks.scoring import sum_logp
+from eval_hooks.scoring.options import sum_logp
 from eval_hooks.table import COPY, column
 from eval_hooks.trees import Texts, each_tree
 

@@ -67,7 +67,15 @@ class Reader:
 
 
 def reader_of(model: Any, tokenizer: Any, template_kwargs: Mapping[str, Any]) -> Reader:
-    """The reader of a loaded model; one whose configuration names no longest input gets 2048 tokens."""
+    """The reader of a loaded model; one whose configuration names no longest input gets 2048 tokens.
+
+    Raises EvalError for a model that reads a text with an encoder and says another one: it has no continuations.
+    """
+    if getattr(model.config, "is_encoder_decoder", False):
+        raise EvalError(
+            f"model {model.config.model_type}: an encoder-decoder scores no continuation of a prompt; measure a "
+            "decoder-only model (AutoModelForCausalLM)"
+        )
     limit = getattr(model.config.get_text_config(), "max_position_embeddings", None) or 2048
     return Reader(tokenizer=tokenizer, template_kwargs=template_kwargs, max_length=limit)
 

@@ -8,10 +8,12 @@ alone, so it is the same at every checkpoint.
 """
 
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from itertools import count, pairwise
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from eval_hooks.forward import (
+    LOGIT_BYTES,
     Prefix,
     Prefixes,
     Progress,
@@ -23,9 +25,9 @@ from eval_hooks.forward import (
     kept_logits,
     most_places,
     scoring_mode,
-    takes_block_mask,
 )
 from eval_hooks.ranks import Job, shared_out
+from eval_hooks.scoring.packing import packs
 
 if TYPE_CHECKING:
     import torch
@@ -82,15 +84,17 @@ def each_tree(
     With `intact`, `only` some are scored in the batches they have among all trees, so that every sum is in the same
     order as there and the numbers are equal to the last bit.
     """
-    way: Way = together if takes_block_mask(model) else one_by_one
-    jobs = layout(trees, batch_tokens, share=way is together, only=only, places=most_places(model), intact=intact)
     kept = prefixes or Prefixes(room=0)
-
-    def work(number: int) -> list[T]:
-        members = [trees[i] for i in jobs[number].members]
-        return [of(texts) for texts in way(model, members, kept.of(model, jobs[number].prefix))]
-
     with scoring_mode(model), block_attention(model):
+        share, ride = _shared(model, trees, batch_tokens)
+        way: Way = together if share else one_by_one
+        jobs = layout(trees, batch_tokens, share, ride, only=only, places=most_places(model), intact=intact)
+
+        def work(number: int) -> list[T]:
+            members, prefix = [trees[i] for i in jobs[number].members], jobs[number].prefix
+            run = one_by_one if too_wide(members, len(prefix)) else way
+            return [of(texts) for texts in run(model, members, kept.of(model, prefix))]
+
         found = shared_out(jobs, work, lambda: idle(model), progress, ready=kept.ready)
     if only is None or not intact:
         return found
@@ -98,37 +102,96 @@ def each_tree(
     return [found[number[i]] for i in only]
 
 
+def _shared(model: Any, trees: Sequence[Tree], batch_tokens: int) -> tuple[bool, bool]:
+    """(whether texts share a row on this model, whether rows ride on a prefix)."""
+    if not trees:
+        return True, True
+    longest = max(trees, key=_length)
+    length, ids = _length(longest), [*longest.shared, *longest.branches[0]]
+    ride = any(job.prefix for job in layout(trees, batch_tokens)) and packs(
+        model, length, batch_tokens, ids, riding=True
+    )
+    rows = max((_length(tree) for tree in trees if not too_wide([tree])), default=min(length, batch_tokens))
+    share = packs(model, rows, batch_tokens, ids)
+    return share, share and ride
+
+
+def _length(tree: Tree) -> int:
+    return len(tree.shared) + max(map(len, tree.branches)) - 1
+
+
 def layout(
     trees: Sequence[Tree],
     batch_tokens: int,
     share: bool = True,
+    ride: bool = True,
+    *,
     only: Sequence[int] | None = None,
     places: int = sys.maxsize,
     intact: bool = False,
 ) -> list[Job]:
     """The trees in batches: each group after what it has in common, in order of appearance; then all others.
 
-    What a group has in common is that of all its trees, also where `only` some of them are scored. A batch has at most
-    so many scored `places`, or one tree. `intact`: the batches of all trees that hold one of `only`.
+    `share`: texts share a row; `ride`: rows come after a prefix that is run before. What a group has in common is that
+    of all its trees, also where `only` some of them are scored. A batch has at most so many scored `places`, or one
+    tree. `intact`: the batches of all trees that hold one of `only`.
     """
     if intact and only is not None:
-        return [
-            job for job in layout(trees, batch_tokens, share, None, places) if not set(only).isdisjoint(job.members)
-        ]
+        every, asked = layout(trees, batch_tokens, share, ride, places=places), set(only)
+        return [job for job in every if not asked.isdisjoint(job.members)]
     named: dict[str, list[int]] = {}
     for i, tree in enumerate(trees):
-        named.setdefault(tree.group if share else "", []).append(i)
+        named.setdefault(tree.group if ride else "", []).append(i)
     wanted = set(range(len(trees)) if only is None else only)
     rest = [i for i in named.pop("", []) if i in wanted]
     out: list[Job] = []
     for group in named.values():
-        prefix = common_beginning([trees[i].shared[:-1] for i in group])
-        members = [i for i in group if i in wanted]
-        if len(group) > 1 and len(prefix) >= SHORTEST:
-            out += _batches(trees, members, batch_tokens, share, places, prefix)
-        else:
-            rest += members
+        for family, length in families(sorted(group, key=lambda i: tuple(trees[i].shared)), trees, batch_tokens):
+            members = sorted(i for i in family if i in wanted)
+            if length:
+                out += _batches(trees, members, batch_tokens, share, places, trees[family[0]].shared[:length])
+            else:
+                rest += members
+    if ride:  # a long text that is alone with its branches: they ride on it, so that the mask is theirs only
+        long = [i for i in rest if len(trees[i].branches) > 1 and too_wide([trees[i]]) and len(trees[i].shared) > 1]
+        for i in sorted(long):
+            out += _batches(trees, [i], batch_tokens, share, places, trees[i].shared[:-1])
+        rest = [i for i in rest if i not in set(long)]
     return out + _batches(trees, sorted(rest), batch_tokens, share, places)
+
+
+def families(group: Sequence[int], trees: Sequence[Tree], batch_tokens: int) -> Iterator[tuple[Sequence[int], int]]:
+    """(members, tokens of the prefix they ride on, or 0) of a group in the order of its texts.
+
+    A text whose beginning was cut has little in common with the others, and must not take what they share from them: a
+    group is parted where its neighbours differ most if that saves a batch of tokens or more.
+    """
+    known = [alike(trees[a].shared, trees[b].shared) for a, b in pairwise(group)]
+    prefix = _prefix(group, known, trees)
+    if known:
+        least = min(known)
+        ends = [0, *(i + 1 for i, n in enumerate(known) if n == least), len(group)]
+        parts = [group[a:b] for a, b in pairwise(ends)]
+        inside = [_prefix(part, known[a : b - 1], trees) for part, (a, b) in zip(parts, pairwise(ends), strict=True)]
+        saved = sum(_saved(part, n, trees, batch_tokens) for part, n in zip(parts, inside, strict=True))
+        if saved >= _saved(group, prefix, trees, batch_tokens) + batch_tokens:
+            for part in parts:
+                yield from families(part, trees, batch_tokens)
+            return
+    yield group, prefix
+
+
+def _prefix(group: Sequence[int], known: Sequence[int], trees: Sequence[Tree]) -> int:
+    """Tokens that texts have in common, of which neighbours have so many; 0 where they are not worth a pass."""
+    length = min(*known, *(len(trees[i].shared) - 1 for i in group)) if known else 0
+    return length if length >= SHORTEST else 0
+
+
+def _saved(group: Sequence[int], prefix: int, trees: Sequence[Tree], batch_tokens: int) -> int:
+    """Tokens that are not run again where texts ride on a prefix: a row would have it once in every batch."""
+    fresh = sum(trees[i].tokens - prefix for i in group)
+    rows = len(group) if prefix >= batch_tokens else min(len(group), -(-fresh // (batch_tokens - prefix)))
+    return prefix * (rows - 1)
 
 
 def _batches(
@@ -152,17 +215,28 @@ def _batches(
         Job(
             cost=firsts[batch[0]] + sum(sizes[k] for k in batch[1:]) + (0 if number else len(prefix)),
             members=[members[k] for k in batch],
-            calls=1 if share else sum(len(trees[members[k]].branches) for k in batch),
+            calls=_calls([trees[members[k]] for k in batch], share, len(prefix)),
             prefix=prefix,
         )
         for number, batch in enumerate(batches(sizes, batch_tokens, scored, places, firsts))
     ]
 
 
+def _calls(trees: Sequence[Tree], share: bool, prefix: int) -> int:
+    """How often the model is called for a batch."""
+    return 1 if share and not too_wide(trees, prefix) else len(alone_texts(trees))
+
+
+def too_wide(trees: Sequence[Tree], prefix: int = 0) -> bool:
+    """Whether one tree by itself would take a mask of more than LOGIT_BYTES; then each of its texts runs alone."""
+    fresh = trees[0].tokens - prefix
+    return len(trees) == 1 and 4 * fresh * (fresh + prefix) > LOGIT_BYTES
+
+
 def common_beginning(rows: Sequence[Sequence[int]]) -> Sequence[int]:
     """The longest run of tokens that all rows begin with: that of the first and the last one in order."""
-    ordered = sorted(map(tuple, rows))
-    return ordered[0][: alike(ordered[0], ordered[-1])]
+    first, last = min(map(tuple, rows)), max(map(tuple, rows))
+    return first[: alike(first, last)]
 
 
 def together(model: Any, trees: Sequence[Tree], prefix: Prefix | None = None) -> list[Texts]:
@@ -178,16 +252,31 @@ def together(model: Any, trees: Sequence[Tree], prefix: Prefix | None = None) ->
     ]
 
 
+def alone_texts(trees: Sequence[Tree]) -> list[tuple[int, ...]]:
+    """What is run where each text is a row of its own: one that another one begins with is read off that one."""
+    texts = sorted({(*tree.shared, *branch[:-1]) for tree in trees for branch in tree.branches})
+    return [text for text, after in zip(texts, [*texts[1:], ()], strict=True) if after[: len(text)] != text]
+
+
 def one_by_one(model: Any, trees: Sequence[Tree], prefix: Prefix | None = None) -> list[Texts]:
-    """The same with each text as a row of its own, for a model that takes no block mask."""
+    """The same with each text as a row of its own, for a model that reads a row of several otherwise."""
     import torch
 
-    out: list[Texts] = []
-    for tree in trees:
-        texts = []
-        for branch, n in zip(tree.branches, tree.scored, strict=True):
-            ids = torch.tensor([[*tree.shared, *branch[:-1]]], device=model.device)
-            keep = list(range(ids.shape[1] - n, ids.shape[1]))
-            texts.append((kept_logits(model, keep, input_ids=ids)[0], branch[-n:]))
-        out.append(texts)
-    return out
+    asked = sorted(
+        ((*tree.shared, *branch[:-1]), n, number)
+        for number, (tree, branch, n) in enumerate(
+            (tree, branch, n) for tree in trees for branch, n in zip(tree.branches, tree.scored, strict=True)
+        )
+    )
+    found: dict[int, torch.Tensor] = {}
+    for text in alone_texts(trees):
+        own = [(range(len(one) - n, len(one)), number) for one, n, number in asked if one == text[: len(one)]]
+        own = [(places, number) for places, number in own if number not in found]
+        keep = sorted({place for places, _ in own for place in places})
+        logits = kept_logits(model, keep, input_ids=torch.tensor([list(text)], device=model.device))[0]
+        found |= {number: logits[[keep.index(place) for place in places]] for places, number in own}
+    numbers = count()
+    return [
+        [(found[next(numbers)], branch[-n:]) for branch, n in zip(tree.branches, tree.scored, strict=True)]
+        for tree in trees
+    ]

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from eval_hooks.errors import EvalError
 from eval_hooks.forward import Progress
 from eval_hooks.generate import continuations, stop_ids
-from eval_hooks.scoring import sum_logp
+from eval_hooks.scoring.options import sum_logp
 from eval_hooks.trees import Texts, each_tree
 
 if TYPE_CHECKING:

@@ -282,7 +282,7 @@ def certified(certificate: Mapping[str, Any]) -> str:
 
 def unshared_words(summary: Mapping[str, Any]) -> str:
     """Why an evaluation took longer than it need on another model."""
-    return f"each option runs by itself, since {summary['unshared']} take no mask over several: exact, but slower"
+    return f"texts run more alone than they need on other models, since {summary['unshared']}: exact, but slower"
 
 
 def signed(estimate: E) -> str:

@@ -15,7 +15,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from eval_hooks.config import TaskSpec, Variant
 from eval_hooks.encode import Encoded, encode
-from eval_hooks.scoring import score
+from eval_hooks.scoring.options import score
 from eval_hooks.tasks.mmlu import load
 from tests.benchmarks.machine import machine
 from trainers.fetch import fetch

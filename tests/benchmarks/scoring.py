@@ -10,7 +10,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 from eval_hooks.config import BATCH_TOKENS, TaskSpec
 from eval_hooks.encode import encode
 from eval_hooks.forward import batches, scoring_mode
-from eval_hooks.scoring import scores_of
+from eval_hooks.scoring.options import scores_of
 from eval_hooks.tasks.pocket import load
 from eval_hooks.trees import one_by_one, together
 from tests.benchmarks.machine import machine

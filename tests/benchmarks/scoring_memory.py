@@ -37,7 +37,7 @@ def peak(vocabulary: int) -> float:
 
     from eval_hooks.encode import Encoded
     from eval_hooks.items import ChoiceItem
-    from eval_hooks.scoring import score
+    from eval_hooks.scoring.options import score
 
     model = LlamaForCausalLM(
         LlamaConfig(vocab_size=vocabulary, hidden_size=64, intermediate_size=128, num_hidden_layers=2,

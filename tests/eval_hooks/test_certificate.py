@@ -8,7 +8,7 @@ from eval_hooks.config import TaskSpec
 from eval_hooks.encode import encode
 from eval_hooks.ready import load_items
 from eval_hooks.report.words import certified
-from eval_hooks.scoring import score
+from eval_hooks.scoring.options import score
 from eval_hooks.table import choice_table
 from eval_hooks.trees import layout
 

@@ -9,7 +9,7 @@ from transformers import AutoModelForCausalLM
 
 from eval_hooks.config import TaskSpec
 from eval_hooks.encode import encode
-from eval_hooks.scoring import score
+from eval_hooks.scoring.options import score
 from eval_hooks.tasks import mmlu
 from eval_hooks.tasks.pocket import load
 

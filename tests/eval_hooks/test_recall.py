@@ -65,7 +65,7 @@ def test_packed_items_are_scored_as_each_text_alone(tokenizer: Any, monkeypatch:
     model = tiny_llama()
     items = [encoded(tokenizer), encoded(tokenizer, PLAIN)]
     together = recall(model, items)
-    monkeypatch.setattr("eval_hooks.forward.takes_block_mask", lambda model: False)
+    monkeypatch.setattr("eval_hooks.trees.packs", lambda *_, **how: False)
     alone = recall(model, items)
     for a, b in zip(together, alone, strict=True):
         for one, other in zip(a, b, strict=True):

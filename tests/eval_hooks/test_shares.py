@@ -57,7 +57,7 @@ from eval_hooks.forward import Prefixes
 from eval_hooks.generate import continuations
 from eval_hooks.items import LossItem
 from eval_hooks.losses import token_losses
-from eval_hooks.scoring import score
+from eval_hooks.scoring.options import score
 from tests.conftest import tiny_llama
 from tests.eval_hooks.test_scoring import MANY
 

@@ -176,6 +176,20 @@ def foresight(recipe: Recipe, ranks: int = 2) -> Foresight:
     return Foresight(recipe, Machines(ranks=ranks), load_tokenizer(recipe.model), spare=0)
 
 
+def test_what_a_long_held_out_row_takes_is_foreseen(recipe: Load, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A pass over the 2,000 tokens that a row may have, by itself, beside those over batches of 512."""
+    asked: list[tuple[int, bool]] = []
+
+    def peak(self: Outline, rows: int, length: int, places: int, dtype: torch.dtype, masked: bool = True) -> int:
+        asked.append((length, masked))
+        return length
+
+    monkeypatch.setattr(Outline, "scoring_peak", peak)
+    seen = foresight(recipe("data.validation=[{from: train, fraction: 0.5}]", "train.max_length=2000"))
+    assert seen._evaluation(SETUPS[0], seen.outline, torch.float32) == 2000
+    assert (2000, False) in asked and (512, True) in asked
+
+
 def test_the_first_set_up_that_fits_is_advised(recipe: Load) -> None:
     """Room for ever less: the plain one, the least of the set-ups, smaller micro-batches, nothing."""
     seen = foresight(recipe("train.per_device_train_batch_size=2"))

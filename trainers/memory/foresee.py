@@ -198,15 +198,17 @@ class Foresight:
         scored = [spec.batch_tokens for spec in specs] + [BATCH_TOKENS] * bool(self.recipe.data.validation)
         if scored:
             sizes.append(self._scoring(1, max(scored), places, dtype))
+        if self.recipe.data.validation:  # its longest row runs alone
+            sizes.append(self._scoring(1, self.length, places, dtype, masked=False))
         for new in {spec.max_new_tokens for spec in specs if row_of(spec.task).kind in ("generate", "recall")}:
             sizes.append(self._writing(setup, outline, DECODING_TOKENS // (QUESTION + new), QUESTION + new, dtype))
         return max(sizes)
 
-    def _scoring(self, rows: int, length: int, places: int, dtype: torch.dtype) -> int:
+    def _scoring(self, rows: int, length: int, places: int, dtype: torch.dtype, masked: bool = True) -> int:
         bare = next(other for other in self.outlines if other.adapter.kind == "none")  # an adapter adds next to nothing
-        key = (rows, length, places, dtype)
+        key = (rows, length, places, dtype, masked)
         if key not in self._scored:
-            self._scored[key] = bare.scoring_peak(rows, length, places, dtype)
+            self._scored[key] = bare.scoring_peak(rows, length, places, dtype, masked)
         return self._scored[key]
 
     def _writing(self, setup: Setup, outline: Outline, rows: int, length: int, dtype: torch.dtype) -> float:

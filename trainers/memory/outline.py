@@ -119,14 +119,19 @@ class Outline:
                 found = peak_of(model, loss)
             return Peak(together=factor * found.together, beside=factor * found.beside)
 
-    def scoring_peak(self, rows: int, length: int, places: int, dtype: torch.dtype | None = None) -> int:
-        """Bytes of a forward pass without gradients whose logits are kept at `places`, the cache not among them."""
+    def scoring_peak(
+        self, rows: int, length: int, places: int, dtype: torch.dtype | None = None, masked: bool = True
+    ) -> int:
+        """Bytes of a forward pass without gradients whose logits are kept at `places`, the cache not among them.
+
+        `masked`: several texts lie in each row.
+        """
         dtype, factor = self._countable(dtype or self.dtype)
         with self.model(dtype) as model:
             ids, keep = torch.zeros((rows, length), dtype=torch.long), torch.zeros(places, dtype=torch.long)
 
             def forward() -> Any:
-                mask = torch.zeros((rows, 1, length, length), dtype=model.dtype)
+                mask = torch.zeros((rows, 1, length, length), dtype=model.dtype) if masked else None
                 out = model(input_ids=ids, attention_mask=mask, use_cache=False, logits_to_keep=keep)
                 return out.logits.float().log_softmax(-1)
 

@@ -17,6 +17,9 @@ from eval_hooks.trees import Texts, each_tree
 if TYPE_CHECKING:
     import torch
 
+PIECE = 128
+"""Places whose logits are made fp32 at a time."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Scores:
@@ -58,5 +61,6 @@ def sum_logp(logits: "torch.Tensor", tokens: Sequence[int]) -> "torch.Tensor":  
     """Log-probability of a text's scored tokens, fp32."""
     import torch
 
-    logp = torch.log_softmax(logits.float(), dim=-1)
-    return logp.gather(1, torch.tensor(list(tokens), device=logp.device)[:, None]).sum()
+    targets = torch.tensor(list(tokens), device=logits.device)
+    parts = zip(logits.split(PIECE), targets.split(PIECE), strict=True)
+    return torch.cat([part.float().log_softmax(-1).gather(1, target[:, None]) for part, target in parts]).sum()
