@@ -120,13 +120,15 @@ def plugin(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], N
 
 
 def test_a_row_or_verifier_that_is_endless_whatever_is_said_has_broken(plugin: Callable[[str], None]) -> None:
-    """One bomb in 20 is allowed, as any broken verdict; with two of 21 the run stops."""
+    """Two bombs are allowed, as any broken verdicts; with three of 23 the run stops."""
     plugin(ALWAYS)
     good, bomb = ({"prompt": "q", "item_id": gold, "verifier": "mine", "answer": gold} for gold in ("ok", "bomb"))
     court = Court()
-    assert court.rewards("mine", [good] * 19 + [bomb], ["x"] * 20) == [1.0] * 19 + [None]
-    assert (court.killed, court.broken) == (0, 1)
-    message = r"mine broke in 2 of 21 judgements.* judging even an empty answer took over 0.2 s of CPU on 'bomb'"
+    assert court.rewards("mine", [good] * 20 + [bomb] * 2, ["x"] * 22) == [1.0] * 20 + [None] * 2
+    assert (court.killed, court.broken) == (0, 2)
+    message = (
+        r"mine broke in 3 of its last 23 judgements.* judging even an empty answer took over 0.2 s of CPU on 'bomb'"
+    )
     with pytest.raises(RuntimeError, match=message):
         court.rewards("mine", [bomb], ["x"])
 

@@ -139,7 +139,7 @@ def test_a_verifier_that_breaks_too_often_ends_the_run(easy: Load, tmp_path: Pat
     (tmp_path / "bad.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     words = ("data.train=[{source: jsonl, path: bad.jsonl}]", "train.max_steps=8")
     assert train(easy(*words), run_dir=Path("broken")) == 4
-    assert "breaks broke in 20 of 20 judgements" in json.loads(Path("broken/status.json").read_text())["error"]
+    assert "breaks broke in 3 of its last 3 judgements" in json.loads(Path("broken/status.json").read_text())["error"]
 
 
 def test_held_out_answers_are_judged_by_the_rows_own_verifiers(easy: Load, tmp_path: Path) -> None:
