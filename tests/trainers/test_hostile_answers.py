@@ -77,7 +77,7 @@ def test_a_model_that_writes_nothing_else_does_not_end_the_run_and_is_counted(tm
     """3 of 24 answers are killed, well above 5 %: they are wrong, in a figure of their own, and kept."""
     row = {"prompt": "q", "item_id": "r", "verifier": "math", "answer": "5"}
     court = Court(file=tmp_path / "kept.jsonl")
-    texts = [r"\boxed{5}"] * 8 + [r"\boxed{9999999!}"] * 3 + [r"\boxed{5}"] * 13
+    texts = [r"\boxed{5}"] * 8 + [ENDLESS["tower"]] * 3 + [r"\boxed{5}"] * 13
     assert court.rewards("math", [row] * 24, texts) == [1.0] * 8 + [0.0] * 3 + [1.0] * 13
     found = court.figures([row] * 24)
     assert found["killed"] == pytest.approx(1 / 8) and found["broken"] == 0 and found["right"] == pytest.approx(7 / 8)
@@ -147,6 +147,13 @@ BAD = [
     ({"verifier": "format", "format": "(" * 5000}, "is no regular expression"),
     ({"verifier": {"exact": 1, "number": 1}}, "verifier number: the gold answer 'x' holds no number"),
     ({"verifier": "choice"}, "verifier choice: the gold answer 'x' is none of the options"),
+    ({"verifier": "choice", "choices": ["a b", "c d"], "answer": "C"}, r"'C' is none of the options \['a b', 'c d'\]"),
+    ({"verifier": "choice", "choices": "x"}, "choices 'x' are no list of two or more different options"),
+    ({"verifier": "choice", "choices": ["x", "X "]}, "are no list of two or more different options"),
+    ({"verifier": "choice", "choices": ["x", "y"], "answer": ["x", "z"]}, "the gold answer 'z' is none of the options"),
+    ({"verifier": "number", "answer": ["1", "one"]}, "the gold answer 'one' holds no number"),
+    ({"verifier": "number", "answer": "3-5"}, "the gold answer '3-5' holds no number"),
+    ({"verifier": "sql", "answer": ", "}, "the gold answer ', ' has no cell"),
     ({"verifier": "exact", "answer": "."}, "verifier exact: the gold answer '.' says nothing"),
     ({"verifier": "math", "answer": "$$"}, r"verifier math: the gold answer '\$\$' is no mathematics"),
     ({"verifier": "nothing"}, "no such verifier"),

@@ -102,7 +102,7 @@ def test_math(reply: str, answer: str, due: bool) -> None:
         ("7.0", "7", True),
         ("72 clips", "She sold 72. #### 72", True),
         ("seven, that is 7!", "7", True),
-        ("Answer: 7 (of 10)", "10", True),
+        ("Answer: 7 (of 10)", "7", True),
         ("8", "7", False),
         ("7 or 8", "7", False),
         ("The answer is 8, not 7. Answer: 8", "7", False),
@@ -141,7 +141,11 @@ FRUIT = ["pear", "plum", "fig"]
         ("A", {"answer": "B"}, False),
         ("A or B", {"answer": "B"}, False),
         ("A, B, C, D", {"answer": "D"}, False),
-        ("b", {"answer": "B"}, False),
+        ("b", {"answer": "B"}, True),
+        ("B", {"answer": "plum", "choices": FRUIT}, False),
+        ("B", {"answer": "plum", "choices": FRUIT, "prompt": "Which?\nA) pear\nB) plum\nC) fig"}, True),
+        ("B", {"answer": "B", "choices": FRUIT}, True),
+        ("A) plum", {"answer": "B", "choices": FRUIT}, False),
         ("Because", {"answer": "B"}, False),
         ("pear, plum, fig", {"answer": "fig", "choices": FRUIT}, False),
         ("figment", {"answer": "fig", "choices": FRUIT}, False),
@@ -251,6 +255,24 @@ def test_weights_compose_and_the_first_verifier_decides_what_is_right() -> None:
     found = [(v.reward, v.ok) for v in (judge(row, text) for text in ("fig", "the fig", "pear"))]
     assert found == [(1.0, True), (0.5, True), (0.0, False)]
     assert judge({**row, "verifier": "exact"}, "fig").reward == 1.0
+
+
+@pytest.mark.parametrize(
+    ("name", "golds", "rights", "wrongs"),
+    [
+        ("exact", ["Amsterdam", "Mokum"], ["Amsterdam", "mokum"], ["Rotterdam", "['Amsterdam', 'Mokum']"]),
+        ("number", ["3", "1/2"], ["3", ".5"], ["2"]),
+        ("math", ["5 cm", r"\frac{1}{3}"], ["50 mm", "1/3"], ["5 kg", "3"]),
+        ("choice", ["pear", "plum"], ["pear", "plum"], ["fig", "pear, plum"]),
+        ("sql", ["Ada, Ben", "3"], ["Ben, Ada", "3.0"], ["Ada", "Ada, Ben, 3"]),
+    ],
+)
+def test_of_several_gold_answers_any_is_right(
+    name: str, golds: list[str], rights: list[str], wrongs: list[str]
+) -> None:
+    row = {"answer": golds, **({"choices": FRUIT} if name == "choice" else {})}
+    assert [ok(name, reply, **row) for reply in rights] == [True] * len(rights)
+    assert [ok(name, reply, **row) for reply in wrongs] == [False] * len(wrongs)
 
 
 @pytest.mark.parametrize(

@@ -16,7 +16,7 @@ VERIFIERS: dict[str, Verifier] = {
     "format": Verifier(
         verify=format.verify, check=format.pattern_of, about="the form of the reply, by tags or by a regular expression"
     ),
-    "sql": Verifier(verify=sql.verify, about="the result of a query, cell by cell"),
+    "sql": Verifier(verify=sql.verify, check=sql.gold_of, about="the result of a query, cell by cell"),
 }
 """Name -> verifier."""
 

@@ -22,7 +22,7 @@ class Verdict:
 
 
 Verify = Callable[[Row, str], Verdict]
-"""(row, completion) -> verdict. The row has at least `answer`, the gold answer as text."""
+"""(row, completion) -> verdict. The row has at least `answer`, the gold answer as text, or a list of them (`golds`)."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,3 +50,15 @@ def right(reason: str = "as the gold answer") -> Verdict:
 def wrong(reason: str) -> Verdict:
     """No reward."""
     return Verdict(reward=0.0, ok=False, reason=reason)
+
+
+def golds(row: Row) -> list[str]:
+    """The gold answers, any of which is right: `answer`, a text or a list of texts.
+
+    Raises ValueError where there is none, or one of them says nothing.
+    """
+    given = row["answer"]
+    found = [str(one) for one in given] if isinstance(given, list | tuple) else [str(given)]
+    if not found or not all(one.strip() for one in found):
+        raise ValueError(f"the gold answer {given!r:.60} says nothing")
+    return found
