@@ -15,7 +15,7 @@ BETWEEN = re.compile(r"[,;]\s+|(?<!\d),|,(?!\d)|[\t|]")
 BULLET = re.compile(r"(?:[-*•]|\d+[.)])\s+")
 RULE = re.compile(r"\|?(?: *:?-{2,}:? *\|?)+")
 MARKS = "*`\"'“”‘’"
-NUMBER = re.compile(r"[+-]?(?:\d{1,3}(?:,\d{3})+|\d+)?(?:\.\d+)?(?:[eE][+-]?\d{1,3})?")
+NUMBER = re.compile(r"[+-]?(?:(?:\d{1,3}(?:,\d{3})+|\d+)(?:\.\d+)?|\.\d+)(?:[eE][+-]?\d{1,3})?")
 
 
 def denotation_match(output: str, gold: str) -> tuple[bool, str]:
@@ -52,10 +52,8 @@ def _in_brackets(text: str) -> str:
 
 
 def _unmarked(text: str) -> str:
-    text = text.strip()
-    while len(text) > 2 and text[0] == text[-1] and text[0] in "*`" and text[0] not in text.strip("*`"):
-        text = text[1:-1].strip()
-    return text
+    inner = text.strip("*` ")
+    return inner if inner and not set(inner) & set("*`") else text.strip()
 
 
 def _normal(cell: str) -> str:
@@ -65,7 +63,7 @@ def _normal(cell: str) -> str:
     number = cell.replace("−", "-")
     if number[:1] == "–":
         number = "-" + number[1:]
-    if NUMBER.fullmatch(number) and any(map(str.isdecimal, number)):
+    if NUMBER.fullmatch(number):
         exact = Decimal(number.replace(",", ""))
         return (
             str(int(exact))

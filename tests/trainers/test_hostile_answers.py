@@ -43,6 +43,12 @@ LARGE = {
     "digits of another script": "٣" * 5000,
     "no characters": "\ud800\x00\x1b]52;c;eA==\x07" * 1000,
     "nothing": "",
+    "marks": "*" * 100_000,
+    "an exponent alone": "e9",
+    "nothing by nothing": r"\boxed{0/0}",
+    "a zero below": "The answer is 5/0.",
+    "joined boxes": r"\boxed{1} or " * 50_000,
+    "a table": "| - " * 100_000 + "\n",
 }
 ROWS: dict[str, dict[str, Any]] = {
     "math": {"answer": "5"},

@@ -227,7 +227,7 @@ def test_rollouts_read_the_prompts_that_evaluations_read(
     monkeypatch.setattr(selftest, "_prompts", spied_test)
     run = trained(
         rlvr(f"method.name={name}", "model.chat_template=t.jinja", "model.chat_template_kwargs={enable_thinking: false}",
-             "data.train=[{source: jsonl, path: t.jsonl}]", "train.max_steps=3",
+             "data.train=[{source: jsonl, path: t.jsonl}]", "train.max_steps=1", "train.global_batch_size=12",
              "eval.target=[{task: verified, source: jsonl, path: t.jsonl, max_new_tokens: 2}]"), name)  # fmt: skip
     read["evaluations"] = set(read_table(run / "evals/step-0/verified.parquet")["prompt"].to_pylist())
     turns = [f"<|im_start|>user: Say {i}<|im_end|><|im_start|>assistant:" for i in range(3)]

@@ -327,34 +327,35 @@ VERIFIERS = {"mine": Verifier(verify=lambda row, text: GIVEN[row["answer"]], abo
 """
 
 
-@pytest.mark.parametrize(
-    ("given", "error"),
-    [
-        ("none", "TypeError: returned None; a Verdict(reward, ok, reason) is due"),
-        ("bool", "TypeError: returned True; a Verdict"),
-        ("float", "TypeError: returned 0.5; a Verdict"),
-        ("pair", "TypeError: returned (1.0, True); a Verdict"),
-        ("nan", "ValueError: gave the reward nan; a number between 0 and 1 is due"),
-        ("inf", "ValueError: gave the reward inf"),
-    ],
-)
-def test_what_is_no_verdict_is_counted_kept_and_stops_the_run(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, given: str, error: str
-) -> None:
+NO_VERDICTS = {
+    "none": "TypeError: returned None; a Verdict(reward, ok, reason) is due",
+    "bool": "TypeError: returned True; a Verdict",
+    "float": "TypeError: returned 0.5; a Verdict",
+    "pair": "TypeError: returned (1.0, True); a Verdict",
+    "nan": "ValueError: gave the reward nan; a number between 0 and 1 is due",
+    "inf": "ValueError: gave the reward inf",
+}
+
+
+def test_what_is_no_verdict_is_counted_kept_and_stops_the_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "mine.py").write_text(RETURNS)
-    monkeypatch.setitem(
-        VERIFIERS, "mine", Verifier(verify=lambda *asked: wrong(""), about="", home=str(tmp_path / "mine.py"))
-    )
-    row = {"prompt": "q", "verifier": "mine", "answer": given}
-    court = Court(file=tmp_path / "broken.jsonl")
-    assert court.rewards("mine", [{**row, "answer": "right"}, row, row], ["a", "b", "c"]) == [1.0, None, None]
-    assert (court.broken, court.figures([row] * 3)["right"]) == (2, 1 / 3)
-    assert [json.loads(line)["error"].startswith(error) for line in court.file.open()] == [True] * 2  # type: ignore[union-attr]
-    with pytest.raises(RuntimeError, match="mine broke in 3 of its last 4 judgements"):
-        court.rewards("mine", [row], ["d"])
-    item = GenerateItem(item_id="i", prompt="q", gold=given, row=row)
-    (held_out,) = judged(judge_call(), ["b"], [item])
-    assert not held_out[0] and "broke" in held_out[1]
+    verifier = Verifier(verify=lambda *asked: wrong(""), about="", home=str(tmp_path / "mine.py"))
+    monkeypatch.setitem(VERIFIERS, "mine", verifier)
+    for given, error in NO_VERDICTS.items():
+        row = {"prompt": "q", "verifier": "mine", "answer": given}
+        kept = tmp_path / f"{given}.jsonl"
+        court = Court(file=kept)
+        assert court.rewards("mine", [{**row, "answer": "right"}, row, row], ["a", "b", "c"]) == [1.0, None, None]
+        assert (court.broken, court.figures([row] * 3)["right"]) == (2, 1 / 3)
+        assert [json.loads(line)["error"].startswith(error) for line in kept.open()] == [True] * 2
+        with pytest.raises(RuntimeError, match="mine broke in 3 of its last 4 judgements"):
+            court.rewards("mine", [row], ["d"])
+    items = [
+        GenerateItem(item_id=given, prompt="q", gold=given, row={"prompt": "q", "verifier": "mine", "answer": given})
+        for given in NO_VERDICTS
+    ]
+    held_out = judged(judge_call(), ["b"] * len(items), items)
+    assert [(ok, "broke" in reason) for ok, reason in held_out] == [(False, True)] * len(items)
 
 
 def test_what_is_paid_for_the_form_alone_by_hand() -> None:

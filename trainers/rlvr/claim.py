@@ -10,13 +10,14 @@ REASONS = re.compile(
 """Where an announced answer ends and something else begins."""
 DENIED_BEFORE = re.compile(
     r"(?:\b(?:not|never|neither|nor|cannot be|instead of|rather than|than|except(?: for)?|(?:any|every)thing but|"
-    r"all but|without)|n't(?: be)?)\s+(?:(?:option|choice|the)\s+)?[\"'(]?$"
+    r"all but|without|rul(?:e|es|ed|ing) out|"
+    r"(?:eliminat|exclud)(?:e|es|ed|ing)|elimination of)|n't(?: be)?)\s+(?:(?:option|choice|the)\s+)?[\"'(]?$"
     r"|(?:n't|\bnot) (?:think|believe|say)\b[^.\n]*$",
     re.IGNORECASE,
 )
 """What stands before something that is not claimed."""
 DENIED_AFTER = re.compile(
-    r"[\"')]*\s*(?:(?:is|are|was|were|can|could|must|does)\s*(?:not|n't)\b|cannot\b|(?:is|are|was)\s+(?:wrong|incorrect|false|out\b|"
+    r"[\"')]*\s*(?:(?:is|are|was|were|can|could|must|does)\s*(?:not|n't)\b|cannot\b|(?:is|are|was)\s+(?:(?:all|both|also|clearly)\s+)?(?:wrong|incorrect|false|out\b|"
     r"ruled|excluded|eliminated)|isn't\b|can't\b|\?\s*no\b)",
     re.IGNORECASE,
 )

@@ -45,8 +45,10 @@ FUNCTIONS = {
 }
 OR = re.compile(r"\s*,?\s*(?:\\(?:text|mbox|mathrm)\s*\{\s*(?:or|and)\s*\}|\b(?:or|and)\b)\s*")
 TEXT = re.compile(r"\\(?:text|mathrm|mbox|textbf|mathbf|operatorname)\s*\{([^{}]*)\}")
-WORDS = re.compile(r"(?<=[\d)}\]!.])\s*((?:[A-Za-z°'’/.²³-]+(?:\^\{?[23]\}?)?\s*)+)$")
+WORDS = re.compile(r"(?:(?<=[\d)}\]!.])|(?<=\\pi)(?=\s))\s*((?:[A-Za-z°'’/.²³-]+(?:\^\{?[23]\}?)?\s*)+)$")
 VERBS = {"is", "are", "was", "were", "has", "have", "so"}
+BEHIND = re.compile(r"\s*[A-Za-z°]+[²³]?(?:\^\{?[23]\}?)?(?:\s*(?:/|per\b)\s*[A-Za-z]+)?")
+RATIO = re.compile(r"\b\d+\s*:\s*\d+\b")
 CIRCLE = re.compile(r"\^\{?(?:\\circ|°)\}?")
 DIGITS = {
     "two": 2,
@@ -95,9 +97,9 @@ def _in_prose(sentence: str, announced: bool) -> str | None:
     """The one expression that a sentence states."""
     sentence = CUE.sub("", _no_currency(sentence)).strip().rstrip(".").strip()
     if announced:
-        sentence = re.sub(r"\s*\([A-Za-z -]+\)$", "", sentence)
+        sentence = re.sub(r"(?<=\S)\s*\([A-Za-z -]+\)$", "", sentence)
     bare = re.sub(r"\$|\\[()\[\]]", "", sentence)
-    if not _words(bare) or (announced and OR.search(bare) and not DOUBT.search(OR.sub("", bare))):
+    if not _words(bare.replace("π", r"\pi ")) or (announced and OR.search(bare) and not DOUBT.search(OR.sub("", bare))):
         return bare
     if DOUBT.search(sentence):
         return None
@@ -106,10 +108,13 @@ def _in_prose(sentence: str, announced: bool) -> str | None:
     if len(segments) == 1 and not numerals(plain_text(SEGMENT.sub(" ", sentence))):
         return segments[0] + (sentence.rpartition("$")[2] if sentence.count("$") == 2 else "")
     found = numerals(plain_text(bare))
+    if not found and len(ratios := RATIO.findall(bare)) == 1:
+        return str(ratios[0])
     if len(found) == 1 and not segments:
         text = plain_text(bare)
         start = found[0].start - (text[found[0].start - 1 : found[0].start] in ("-", "–"))
-        return text[start:]
+        behind = BEHIND.match(text, found[0].end)
+        return text[start : behind.end() if behind else found[0].end]
     return bare if not found and (announced or len(bare.split()) <= SHORT) else None
 
 

@@ -19,7 +19,7 @@ LARGEST = 400
 GROUPING = re.compile(r"(?<=\d)(?:\{,\}|,?\\[,;:! ]|~|[\u2009\u202f\u00a0]|,\\!|'|’|_)(?=\d{3}(?!\d))")
 NUMBER = re.compile(
     r"""
-    (?<![\w.,^]) (?P<sign>[-+–]\s?)? [$€£¥]? (?P<inner>[-–])?
+    (?<![\w.,^]) (?<!\d:) (?P<sign>[-+–]\s?)? [$€£¥]? (?P<inner>[-–])?
     (?P<core>(?:\d{1,3}(?:,\d{3})+|\d{1,3}(?:\ \d{3})+|\d{1,2}(?:,\d{2})+,\d{3}|\d+)(?:\.\d+)?|\.\d+)
     (?:[eE](?P<exponent>[-+]?\d{1,4})(?!\d))?
     (?:\s*(?:\\times|\\cdot|×|\*)\s*10\^\{?(?P<ten>[-+]?\d{1,4})\}?)?
@@ -27,7 +27,7 @@ NUMBER = re.compile(
     (?:\s?/\s?(?P<over>\d+(?:\.\d+)?)(?![\d/]))?
     (?P<scale>[kKMB]\b|\s*(?:thousand|million|billion|bn|trillion)\b)?
     (?P<percent>\s*(?:\\?%|percent\b))?
-    (?![.,:]?\d|(?:st|nd|rd|th|[abcdefijnopqruvwxyz])\b|[²³⁴^/]|\s*[*×÷+]\s*[\d.(]|\s?[-–]\s?\d)
+    (?![.,:]?\d|(?:st|nd|rd|th|[abcdefijnopqruvwxyz])\b|[²³⁴^]|\s?/\s?\d|\s*[*×÷+]\s*[\d.(]|\s?[-–]\s?\d)
     """,
     re.VERBOSE,
 )
@@ -64,6 +64,7 @@ def plain_text(text: str) -> str:
     r"""One way of writing: without emphasis, LaTeX's spaces, `\text` and fractions; one minus, one thousands comma."""
     text = unmarked(text[-TAIL:]).translate(MINUS)
     text = re.sub(r"\\[dt]?frac\s*\{(\d+)\}\s*\{(\d+)\}", r"\1/\2", text)
+    text = re.sub(r"\\[dt]?frac\s*(\d)\s*(\d)", r"\1/\2", text)
     text = re.sub(r"\\(?:text|mathrm|mbox|textbf|mathbf)\s*\{([^{}]*)\}", r"\1", text)
     text = re.sub(r"\\([$%])", r"\1", text)
     text = re.sub(r"\b(?:minus|negative)\s+(?=[\d.])", "-", text)

@@ -11,16 +11,22 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from trainers.rlvr.claim import DENIED_AFTER, DENIED_BEFORE, REASONS, denied
+from trainers.rlvr.claim import DENIED_AFTER, REASONS, denied
 from trainers.rlvr.extract import ENDS, TAIL, final_answer, thinking_removed, unmarked
 from trainers.rlvr.numerals import MINUS
 from trainers.rlvr.verdict import Row, Verdict, golds, right, wrong
 
 LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 WITHOUT_CHOICES = "ABCDEFGHIJ"
-VERBS = r"(?:or|and|nor|but|is|isn't|was|because|since|as|seems|looks|fits|over|instead|rather|cannot|can't|not)\b"
-"""What follows a lone A or I that is an option, and not the article or the pronoun."""
-CAPITAL = rf"(?<![\w'’])[(\[]?(?P<letter>[A-Z])(?![\w'’+#])(?!(?<=[AI])\s+(?!{VERBS})\w)"
+VERBS = (
+    r"(?:or|and|nor|but|is|isn't|was|because|since|as|seems|looks|fits|over|instead|rather|cannot|can't|not|would|could|"
+    r"should|must|makes|does|has|will|can|remains|works)\b"
+)
+"""What follows a lone A that is an option, and not the article; of a lone I and the pronoun, only the first few."""
+CAPITAL = (
+    r"(?<![\w'’])[(\[]?(?P<letter>[A-Z])(?![\w'’+#])"
+    rf"(?!(?<=A)\s+(?!{VERBS})\w)(?!(?<=I)\s+(?!(?:or|and|nor|is|isn't)\b)\w)"
+)
 SMALL = (
     r"(?:^|\(|\b(?i:option|choice|or|and|not|answer is)\s)[\"'(\[]?(?P<small>[a-z])"
     rf"(?=[)\].:,;\"?!]|'(?!\w)|\s*$|\s+{VERBS})"
@@ -145,12 +151,10 @@ def _named(text: str, options: Options, announced: bool) -> list[int]:
 
 def _denied(text: str, found: Sequence[Named]) -> list[Named]:
     """Those that are said not to be it, alone or joined: `A and C are wrong`, `neither A nor C`."""
-    out = [denied(text, one.start, one.end) for one in found]
+    behind = [bool(DENIED_AFTER.match(text, one.end)) for one in found]
     for i in reversed(range(len(found) - 1)):
-        between = text[found[i].end : found[i + 1].start]
-        together = out[i + 1] and not DENIED_BEFORE.search(between) and JOINED.fullmatch(between)
-        out[i] = out[i] or bool(together and DENIED_AFTER.match(text, found[i + 1].end))
-    return [one for one, no in zip(found, out, strict=True) if no]
+        behind[i] |= behind[i + 1] and bool(JOINED.fullmatch(text, found[i].end, found[i + 1].start))
+    return [one for one, no in zip(found, behind, strict=True) if no or denied(text, one.start, one.end)]
 
 
 def _by_words(text: str, options: Options) -> list[Named]:

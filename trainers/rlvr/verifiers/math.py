@@ -63,7 +63,10 @@ def _difference(gold: Expression, tree: Any, said: Expression) -> str:
     found = parsed(said.latex)
     if not found:
         return f"no mathematics in {said.text[:60]!r}"
-    return "" if _equal(gold, tree, said, found, factor) else differ
+    try:
+        return "" if _equal(gold, tree, said, found, factor) else differ
+    except (ArithmeticError, AttributeError, NotImplementedError, TypeError, ValueError) as error:
+        return f"{differ}: {type(error).__name__} in working it out"  # 0/0 and the like: the reply's fault
 
 
 def _in_base(one: Expression) -> int | None:
@@ -101,11 +104,14 @@ def _same(a: Any, b: Any, *written: str) -> bool:
     """Equal numbers; or one without an end, and a decimal number that is it as far as it goes."""
     if a.is_Rational and b.is_Rational and _ends(a) == _ends(b):
         return bool(a == b)
-    if a == b or abs((a - b).evalf(30)) < 1e-20 * abs(b.evalf(30)):
+    apart = abs((a - b).evalf(30))
+    if not apart.is_finite:
+        return False
+    if a == b or apart < 1e-20 * abs(b.evalf(30)):
         return True
     decimals = [found[1] for text in written if (found := re.fullmatch(r"-?\d*\.(\d+)", text.strip()))]
     digits = [text for text in written if len(re.sub(r"\D", "", text).lstrip("0")) >= DIGITS]
-    return bool(decimals and digits and abs((a - b).evalf(30)) <= 0.51 * 10.0 ** -len(decimals[0]))
+    return bool(decimals and digits and apart <= 0.51 * 10.0 ** -len(decimals[0]))
 
 
 def _ends(number: Any) -> bool:
