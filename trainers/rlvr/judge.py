@@ -10,7 +10,7 @@ VERIFIERS: dict[str, Verifier] = {
     "math": Verifier(
         verify=math.verify, check=math.gold_of, about="mathematical equality, by math-verify", warm_up=math.warm_up
     ),
-    "number": Verifier(verify=number.verify, check=number.gold_of, about="the last number of the answer"),
+    "number": Verifier(verify=number.verify, check=number.gold_of, about="the number that the answer states"),
     "choice": Verifier(verify=choice.verify, check=choice.gold_of, about="one option, by its letter or its words"),
     "exact": Verifier(verify=exact.verify, check=exact.gold_of, about="nothing but the answer"),
     "format": Verifier(
