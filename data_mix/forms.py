@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from data_mix import DataError
-from data_mix.render import Dropped, Rendering, TokenRow, tokenise
+from data_mix.render import ChatTemplate, Dropped, Rendering, TokenRow, tokenise
 from data_mix.thinking import without_thinking
 
 
@@ -98,7 +98,7 @@ class PairRow:
 
 @dataclass(frozen=True, kw_only=True)
 class PromptRow:
-    """A prompt, and how answers to it are judged."""
+    """A prompt, and how answers to it are judged; `chat_template_kwargs` are the recipe's with the row's own."""
 
     row: Mapping[str, Any]
     tokens: int
@@ -162,17 +162,24 @@ def encode_prompt(row: Mapping[str, Any], tokenizer: Any, how: Rendering) -> lis
     """One prompt, measured in tokens. Raises DataError for a prompt the model's template cannot render."""
     if how.thinking in ("last", "drop") and not isinstance(row["prompt"], str):
         row = {**row, "prompt": [dict(without_thinking(message)) for message in row["prompt"]]}
-    if isinstance(row["prompt"], str):
-        ids = tokenizer(row["prompt"])["input_ids"]
-    elif not tokenizer.chat_template:
-        raise DataError("the prompt is a conversation and the tokenizer has no chat template; set model.chat_template")
-    else:
-        ids = tokenizer.apply_chat_template(
-            row["prompt"], add_generation_prompt=True, return_dict=True, **how.template_kwargs
-        )["input_ids"]
+    row = {**row, "chat_template_kwargs": {**how.template_kwargs, **(row.get("chat_template_kwargs") or {})}}
+    ids = prompt_ids(row, tokenizer)
     if how.max_length is not None and len(ids) > how.max_length:
         return [Dropped(reason=f"the prompt is longer than max_length {how.max_length}")]
     return [PromptRow(row=row, tokens=len(ids))]
+
+
+def prompt_ids(row: Mapping[str, Any], tokenizer: Any) -> list[int]:
+    """The tokens that an answer follows: the prompt with the row's `tools`, by its `chat_template_kwargs`.
+
+    Raises DataError for a prompt the model's template cannot render.
+    """
+    if isinstance(row["prompt"], str):
+        return list(tokenizer(row["prompt"])["input_ids"])
+    if not tokenizer.chat_template:
+        raise DataError("the prompt is a conversation and the tokenizer has no chat template; set model.chat_template")
+    template = ChatTemplate(tokenizer, row.get("chat_template_kwargs") or {}, row.get("tools"))
+    return list(tokenizer(template.text(row["prompt"], True), add_special_tokens=False)["input_ids"])
 
 
 def encode_sided(row: Mapping[str, Any], tokenizer: Any, how: Rendering) -> list[SidedRow | Dropped]:

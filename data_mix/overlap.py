@@ -36,7 +36,9 @@ def _texts(value: Any) -> list[str]:
         return [value]
     if not isinstance(value, Sequence):
         return []
-    return [message["content"] for message in value if message["role"] != "system" and message.get("content")]
+    messages = [one for one in value if not isinstance(one, str)]  # several gold answers are texts
+    texts = [message["content"] for message in messages if message["role"] != "system" and message.get("content")]
+    return texts + [one for one in value if isinstance(one, str)]
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -74,21 +74,32 @@ def shape_of(row: Mapping[str, Any]) -> str:
 
 
 def _verified(row: Mapping[str, Any], spec: SourceSpec, where: str) -> dict[str, Any]:
-    """A prompt with its verifier and gold answer (`answer`, else the completion); every other column stays."""
+    """A prompt with its verifier and gold answers (`answer`, else the completion); every other column stays."""
     answer = row.get("answer")
     if answer is None and row.get("completion"):
         completion = row["completion"]
         answer = completion if isinstance(completion, str) else messages_of(completion, spec, where)[-1]["content"]
-    if answer is None or not str(answer).strip():
-        raise DataError(f"{where}: answer is empty, so nothing can be verified; leave the row out or fill it")
+    answer = _gold(answer, where)
     prompt = row["prompt"]
     prompt = [{"role": "user", "content": prompt}] if isinstance(prompt, str) else messages_of(prompt, spec, where)
     return {
         **{key: value for key, value in row.items() if key not in ("tools", "chat_template_kwargs")},
         "prompt": with_system(prompt, spec.system),
         "verifier": row.get("verifier") or spec.verifier,
-        "answer": str(answer),
+        "answer": answer,
     }
+
+
+def _gold(answer: Any, where: str) -> str | list[str]:
+    """A gold answer as text; a list of them, any of which is right, as a list of texts."""
+    several = isinstance(answer, list | tuple)
+    answers = list(answer) if several else [answer]
+    if odd := [one for one in answers if isinstance(one, dict | list | tuple)]:
+        raise DataError(f"{where}: answer {odd[0]!r:.60} is no gold answer; write a text or number, or a list of them")
+    texts = [str(one) for one in answers if one is not None]
+    if not texts or len(texts) < len(answers) or not all(text.strip() for text in texts):
+        raise DataError(f"{where}: answer is empty, so nothing can be verified; leave the row out or fill it")
+    return texts if several else texts[0]
 
 
 def _sided(row: Mapping[str, Any], side: str, spec: SourceSpec, where: str) -> dict[str, Any]:

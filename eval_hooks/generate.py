@@ -103,7 +103,10 @@ def continuations(
 
 
 def render(item: GenerateItem | RecallItem, tokenizer: Any, template_kwargs: dict[str, Any]) -> str:
-    """The prompt as the model reads it. Raises EvalError for chat messages without a template."""
+    """The prompt as the model reads it, with the row's own tools and template settings.
+
+    Raises EvalError for chat messages without a template.
+    """
     if isinstance(item.prompt, str):
         return item.prompt
     if not tokenizer.chat_template:
@@ -111,8 +114,10 @@ def render(item: GenerateItem | RecallItem, tokenizer: Any, template_kwargs: dic
             f"{item.item_id}: the prompt is a conversation and the tokenizer has no chat template; set "
             "model.chat_template"
         )
+    row = item.row if isinstance(item, GenerateItem) else {}
+    settings = {**template_kwargs, **(row.get("chat_template_kwargs") or {})}
     return tokenizer.apply_chat_template(
-        list(item.prompt), tokenize=False, add_generation_prompt=True, **template_kwargs
+        list(item.prompt), tools=row.get("tools"), tokenize=False, add_generation_prompt=True, **settings
     )
 
 

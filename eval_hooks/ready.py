@@ -140,7 +140,8 @@ def ready(spec: TaskSpec, role: Role, reader: Reader, items: Items, judge: Judge
 
 
 def _generate_item(row: Mapping[str, Any], item_id: str) -> GenerateItem:
-    gold = str(row["answer"]) if "answer" in row else _text(row["completion"])
+    answer = row["answer"] if "answer" in row else _text(row["completion"])
+    gold = " or ".join(map(str, answer)) if isinstance(answer, list | tuple) else str(answer)
     return GenerateItem(item_id=item_id, prompt=row["prompt"], gold=gold, row=row)
 
 

@@ -133,6 +133,7 @@ OWNED_TRAIN: dict[str, str] = {
     "dataset_kwargs": "leave it out: rows are rendered and tokenised by the recipe's data section",
     "loss_type": "write method.name",
     "chat_template_path": "write model.chat_template",
+    "chat_template_kwargs": "write model.chat_template_kwargs, which evaluations read too",
     "eos_token": "write model.eos_token",
     "pad_token": "write model.pad_token",
     "trust_remote_code": "write model.trust_remote_code",

@@ -40,3 +40,7 @@ def test_what_a_row_says_and_what_it_asks() -> None:
     assert texts_of({"prompt": "p", "chosen": "c", "rejected": "r"}) == ["p", "c", "r"]
     assert question_of({"prompt": chat[:2], "completion": chat[2:]}) == "q"
     assert texts_of({"text": "t"}) == [question_of({"text": "t"})] == ["t"]
+
+
+def test_several_gold_answers_are_texts_of_a_row() -> None:
+    assert texts_of({"prompt": "q", "answer": ["a", "b"]}) == ["q", "a", "b"]

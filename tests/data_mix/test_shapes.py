@@ -88,6 +88,35 @@ def test_what_cannot_be_is_refused_naming_row_and_message(row: dict[str, Any], m
         shaped(row)
 
 
+@pytest.mark.parametrize(
+    ("answer", "due"),
+    [
+        (["Amsterdam", "Mokum"], ["Amsterdam", "Mokum"]),
+        (("Amsterdam",), ["Amsterdam"]),
+        ([3, 0.5, True], ["3", "0.5", "True"]),
+        (42, "42"),
+        ("['a', 'b']", "['a', 'b']"),
+    ],
+)
+def test_gold_answers_are_texts_and_several_stay_several(answer: Any, due: Any) -> None:
+    assert shaped({"prompt": "q", "answer": answer, "verifier": "exact"})["answer"] == due
+
+
+@pytest.mark.parametrize(
+    ("answer", "message"),
+    [
+        ([], "answer is empty"),
+        (["a", " "], "answer is empty"),
+        (["a", None], "answer is empty"),
+        ([["a"]], r"answer \['a'\] is no gold answer; write a text or number, or a list of them"),
+        ({"value": "a"}, r"answer \{'value': 'a'\} is no gold answer"),
+    ],
+)
+def test_gold_answers_that_cannot_be_are_refused(answer: Any, message: str) -> None:
+    with pytest.raises(DataError, match=f"s row 1: {message}"):
+        shaped({"prompt": "q", "answer": answer, "verifier": "exact"})
+
+
 def test_a_column_that_is_not_there_is_named() -> None:
     with pytest.raises(DataError, match=r"columns names \['q'\], the row has \['a'\]"):
         shaped({"a": "x"}, columns={"prompt": "q"})

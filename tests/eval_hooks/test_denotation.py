@@ -26,6 +26,18 @@ from eval_hooks.tasks.sql import denotation_match
         ("3\n", "3", True),
         ("3\n4", "3", False),
         ("New  York", "new york", True),
+        ("Rome\nOslo", "Oslo, Rome", True),
+        ("- Rome\n- Oslo", "Oslo, Rome", True),
+        ("| Rome |\n|---|\n| Oslo |", "Oslo, Rome", True),
+        ("```\nRome, Oslo\n```", "Oslo, Rome", True),
+        ('["Rome", "Oslo"]', "Oslo, Rome", True),
+        ("[('Rome', 3), ('Oslo', 4)]", "Rome, 3, Oslo, 4", True),
+        ("**Rome**; `Oslo`", "Oslo, Rome", True),
+        ("−4", "-4", True),
+        ("1.2e3", "1,200", True),
+        ("100000000001", "100000000000", False),
+        ("Rome\nOslo\nBern", "Oslo, Rome", False),
+        ("Rome Oslo", "Oslo, Rome", False),
     ],
 )
 def test_denotation(output: str, gold: str, right: bool) -> None:

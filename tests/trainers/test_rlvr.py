@@ -5,16 +5,20 @@ import math
 import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
+import trl
 
 from data_mix import DataError
+from eval_hooks.table import read_table
 from launch import RecipeError
 from tests.trainers.conftest import resumed_is_unbroken, weights
 from tests.trainers.test_sft import logged, trained
 from trainers import TrainError
 from trainers.recipe import Recipe
+from trainers.rlvr import selftest
 from trainers.run import train
 
 Load = Callable[..., Recipe]
@@ -135,7 +139,7 @@ def test_a_verifier_that_breaks_too_often_ends_the_run(easy: Load, tmp_path: Pat
     (tmp_path / "bad.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     words = ("data.train=[{source: jsonl, path: bad.jsonl}]", "train.max_steps=8")
     assert train(easy(*words), run_dir=Path("broken")) == 4
-    assert "breaks broke in 20 of 20 judgements" in json.loads(Path("broken/status.json").read_text())["error"]
+    assert "breaks broke in 3 of its last 3 judgements" in json.loads(Path("broken/status.json").read_text())["error"]
 
 
 def test_held_out_answers_are_judged_by_the_rows_own_verifiers(easy: Load, tmp_path: Path) -> None:
@@ -180,3 +184,59 @@ def test_rows_and_settings_that_cannot_be_are_named_before_training(
         train(rlvr(*words))
     assert isinstance(caught.value, TrainError | DataError | RecipeError)
     assert not list(Path("runs").glob("*"))
+
+
+TOOL = {"type": "function", "function": {"name": "add", "description": "Add.", "parameters": {"type": "object"}}}
+TEMPLATE = (
+    "{% if tools %}<tools>{{ tools | map(attribute='function') | map(attribute='name') | join(' ') }}</tools>{% endif %}"
+    "{% for m in messages %}<|im_start|>{{ m.role }}: {{ m.content }}<|im_end|>{% endfor %}"
+    "{% if add_generation_prompt %}<|im_start|>assistant:"
+    "{% if enable_thinking is defined and not enable_thinking %}<think></think>{% endif %}{% endif %}"
+)
+
+
+@pytest.mark.parametrize("name", ["grpo", "rloo"])
+def test_rollouts_read_the_prompts_that_evaluations_read(
+    rlvr: Load, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    """The recipe switches thinking off; one row has a tool, one switches it on again. By hand, of the template above.
+
+    The recipe's setting is also in force for the self-test before the first step.
+    """
+    (tmp_path / "t.jinja").write_text(TEMPLATE)
+    rows: list[dict[str, Any]] = [{"prompt": f"Say {i}", "verifier": "exact", "answer": "1"} for i in range(3)]
+    rows[1]["tools"], rows[2]["chat_template_kwargs"] = [TOOL], {"enable_thinking": True}
+    (tmp_path / "t.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    read: dict[str, set[str]] = {"rollouts": set(), "evaluations": set(), "self-test": set()}
+    owner = {"grpo": trl.GRPOTrainer, "rloo": trl.RLOOTrainer}[name]
+    rollout, padded = owner._generate_single_turn, selftest._prompts
+
+    def spied(self: Any, ids: list[list[int]], *rest: Any) -> Any:
+        read["rollouts"].update(self.processing_class.batch_decode(ids))
+        return rollout(self, ids, *rest)
+
+    def spied_test(trainer: Any) -> Any:
+        found = padded(trainer)
+        texts = trainer.processing_class.batch_decode(found["input_ids"])
+        read["self-test"].update(
+            text[text.index("<tools>" if "<tools>" in text else "<|im_start|>") :] for text in texts
+        )
+        return found
+
+    monkeypatch.setattr(owner, "_generate_single_turn", spied)
+    monkeypatch.setattr(selftest, "_prompts", spied_test)
+    run = trained(
+        rlvr(f"method.name={name}", "model.chat_template=t.jinja", "model.chat_template_kwargs={enable_thinking: false}",
+             "data.train=[{source: jsonl, path: t.jsonl}]", "train.max_steps=1", "train.global_batch_size=12",
+             "eval.target=[{task: verified, source: jsonl, path: t.jsonl, max_new_tokens: 2}]"), name)  # fmt: skip
+    read["evaluations"] = set(read_table(run / "evals/step-0/verified.parquet")["prompt"].to_pylist())
+    turns = [f"<|im_start|>user: Say {i}<|im_end|><|im_start|>assistant:" for i in range(3)]
+    due = {f"{turns[0]}<think></think>", f"<tools>add</tools>{turns[1]}<think></think>", turns[2]}
+    assert read["rollouts"] == read["evaluations"] == due and len(read["self-test"] & due) == 2
+
+
+def test_the_templates_settings_have_one_place(rlvr: Load) -> None:
+    with pytest.raises(
+        RecipeError, match=r"train.chat_template_kwargs: not set here; write model.chat_template_kwargs"
+    ):
+        rlvr("train.chat_template_kwargs={enable_thinking: false}")

@@ -6,15 +6,19 @@ from typing import Any
 
 import pytest
 
+from eval_hooks.items import GenerateItem
+from eval_hooks.judging import judged
 from trainers import TrainError
+from trainers.rlvr.apart import judge_call
 from trainers.rlvr.extract import final_answer, last_box, thinking_removed
 from trainers.rlvr.judge import VERIFIERS, judge, weights
 from trainers.rlvr.rewards import Court
+from trainers.rlvr.verdict import Verifier, wrong
 
 
 def ok(name: str, completion: str, **row: Any) -> bool:
     verdict = VERIFIERS[name].verify(row, completion)
-    assert verdict.reward == float(verdict.ok) and bool(verdict.reason) != verdict.ok
+    assert verdict.reward == float(verdict.ok) and verdict.reason
     return verdict.ok
 
 
@@ -98,7 +102,7 @@ def test_math(reply: str, answer: str, due: bool) -> None:
         ("7.0", "7", True),
         ("72 clips", "She sold 72. #### 72", True),
         ("seven, that is 7!", "7", True),
-        ("Answer: 7 (of 10)", "10", True),
+        ("Answer: 7 (of 10)", "7", True),
         ("8", "7", False),
         ("7 or 8", "7", False),
         ("The answer is 8, not 7. Answer: 8", "7", False),
@@ -137,7 +141,11 @@ FRUIT = ["pear", "plum", "fig"]
         ("A", {"answer": "B"}, False),
         ("A or B", {"answer": "B"}, False),
         ("A, B, C, D", {"answer": "D"}, False),
-        ("b", {"answer": "B"}, False),
+        ("b", {"answer": "B"}, True),
+        ("B", {"answer": "plum", "choices": FRUIT}, False),
+        ("B", {"answer": "plum", "choices": FRUIT, "prompt": "Which?\nA) pear\nB) plum\nC) fig"}, True),
+        ("B", {"answer": "B", "choices": FRUIT}, True),
+        ("A) plum", {"answer": "B", "choices": FRUIT}, False),
         ("Because", {"answer": "B"}, False),
         ("pear, plum, fig", {"answer": "fig", "choices": FRUIT}, False),
         ("figment", {"answer": "fig", "choices": FRUIT}, False),
@@ -250,6 +258,24 @@ def test_weights_compose_and_the_first_verifier_decides_what_is_right() -> None:
 
 
 @pytest.mark.parametrize(
+    ("name", "golds", "rights", "wrongs"),
+    [
+        ("exact", ["Amsterdam", "Mokum"], ["Amsterdam", "mokum"], ["Rotterdam", "['Amsterdam', 'Mokum']"]),
+        ("number", ["3", "1/2"], ["3", ".5"], ["2"]),
+        ("math", ["5 cm", r"\frac{1}{3}"], ["50 mm", "1/3"], ["5 kg", "3"]),
+        ("choice", ["pear", "plum"], ["pear", "plum"], ["fig", "pear, plum"]),
+        ("sql", ["Ada, Ben", "3"], ["Ben, Ada", "3.0"], ["Ada", "Ada, Ben, 3"]),
+    ],
+)
+def test_of_several_gold_answers_any_is_right(
+    name: str, golds: list[str], rights: list[str], wrongs: list[str]
+) -> None:
+    row = {"answer": golds, **({"choices": FRUIT} if name == "choice" else {})}
+    assert [ok(name, reply, **row) for reply in rights] == [True] * len(rights)
+    assert [ok(name, reply, **row) for reply in wrongs] == [False] * len(wrongs)
+
+
+@pytest.mark.parametrize(
     ("verifier", "message"),
     [("maths", "verifier 'maths': no such verifier; there is: math, number"), ({"exact": 0}, "must be above 0, got 0")],
 )
@@ -258,18 +284,78 @@ def test_a_verifier_that_cannot_be_is_named(verifier: Any, message: str) -> None
         weights({"verifier": verifier})
 
 
-def test_breaking_is_counted_kept_and_above_5_percent_the_run_stops(tmp_path: Path) -> None:
-    """A gold answer without a number breaks `number`: 1 of 20 is 5 % and goes on, 2 of 21 is too many."""
+def test_breaking_is_counted_kept_and_above_5_percent_of_the_last_200_the_run_stops(tmp_path: Path) -> None:
+    """A gold answer without a number breaks `number`: 2 of 2 are too few to say anything, 3 of 60 are 5 % and go on.
+
+    4 of 61 are too many. Of the last 200, 10 may break: the first ones are forgotten after 200 more.
+    """
     good, bad = ({"verifier": "number", "answer": gold, "prompt": "q", "item_id": gold} for gold in ("7", "none"))
     court = Court(file=tmp_path / "broken.jsonl")
-    assert court.rewards("number", [good] * 19, ["7"] * 19) == [1.0] * 19
-    assert court.rewards("number", [bad], ["8"]) == [None]
-    assert court.figures([bad]) == {"broken": 0.05, "killed": 0.0, "right": 0.0, "form_only": 0.0}
-    with pytest.raises(RuntimeError, match=r"number broke in 2 of 21 judgements \(5 % are allowed\).* on 'none'"):
+    assert court.rewards("number", [bad] * 2, ["8"] * 2) == [None] * 2
+    assert court.figures([bad] * 2) == {"broken": 1.0, "killed": 0.0, "right": 0.0, "form_only": 0.0}
+    assert court.rewards("number", [good] * 57, ["7"] * 57) == [1.0] * 57
+    assert court.rewards("number", [bad], ["9"]) == [None]
+    with pytest.raises(
+        RuntimeError, match=r"number broke in 4 of its last 61 judgements \(5 % are allowed\).* on 'none'"
+    ):
         court.rewards("number", [bad], ["9"])
     kept = [json.loads(line) for line in (tmp_path / "broken.jsonl").read_text().splitlines()]
-    assert [(one["row"]["item_id"], one["completion"]) for one in kept] == [("none", "8"), ("none", "9")]
+    assert [(one["row"]["item_id"], one["completion"]) for one in kept] == [("none", "8")] * 2 + [("none", "9")] * 2
     assert "number" in kept[0]["error"]
+    later = Court()
+    for _ in range(4):  # 40 of 440 in all, and never more than 10 of the last 200
+        later.rewards("number", [good] * 190, ["7"] * 190)
+        assert later.rewards("number", [bad] * 10, ["7"] * 10) == [None] * 10
+
+
+def test_the_first_three_judgements_can_stop_the_run_and_each_verifier_has_its_own_share() -> None:
+    """`exact` judges well as often as it is asked; `number` breaks on every row that names it."""
+    well = {"verifier": "exact", "answer": "none", "prompt": "q"}
+    court = Court()
+    court.rewards("exact", [well] * 300, ["none"] * 300)
+    with pytest.raises(RuntimeError, match="number broke in 3 of its last 3 judgements"):
+        court.rewards("number", [{**well, "verifier": "number"}] * 3, ["7"] * 3)
+
+
+RETURNS = """
+from math import inf, nan
+from trainers.rlvr.verdict import Verdict, Verifier, right
+
+GIVEN = {"none": None, "nan": Verdict(reward=nan, ok=True), "inf": Verdict(reward=inf, ok=True), "bool": True,
+         "float": 0.5, "pair": (1.0, True), "right": right()}
+VERIFIERS = {"mine": Verifier(verify=lambda row, text: GIVEN[row["answer"]], about="")}
+"""
+
+
+NO_VERDICTS = {
+    "none": "TypeError: returned None; a Verdict(reward, ok, reason) is due",
+    "bool": "TypeError: returned True; a Verdict",
+    "float": "TypeError: returned 0.5; a Verdict",
+    "pair": "TypeError: returned (1.0, True); a Verdict",
+    "nan": "ValueError: gave the reward nan; a number between 0 and 1 is due",
+    "inf": "ValueError: gave the reward inf",
+}
+
+
+def test_what_is_no_verdict_is_counted_kept_and_stops_the_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "mine.py").write_text(RETURNS)
+    verifier = Verifier(verify=lambda *asked: wrong(""), about="", home=str(tmp_path / "mine.py"))
+    monkeypatch.setitem(VERIFIERS, "mine", verifier)
+    for given, error in NO_VERDICTS.items():
+        row = {"prompt": "q", "verifier": "mine", "answer": given}
+        kept = tmp_path / f"{given}.jsonl"
+        court = Court(file=kept)
+        assert court.rewards("mine", [{**row, "answer": "right"}, row, row], ["a", "b", "c"]) == [1.0, None, None]
+        assert (court.broken, court.figures([row] * 3)["right"]) == (2, 1 / 3)
+        assert [json.loads(line)["error"].startswith(error) for line in kept.open()] == [True] * 2
+        with pytest.raises(RuntimeError, match="mine broke in 3 of its last 4 judgements"):
+            court.rewards("mine", [row], ["d"])
+    items = [
+        GenerateItem(item_id=given, prompt="q", gold=given, row={"prompt": "q", "verifier": "mine", "answer": given})
+        for given in NO_VERDICTS
+    ]
+    held_out = judged(judge_call(), ["b"] * len(items), items)
+    assert [(ok, "broke" in reason) for ok, reason in held_out] == [(False, True)] * len(items)
 
 
 def test_what_is_paid_for_the_form_alone_by_hand() -> None:

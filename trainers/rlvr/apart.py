@@ -6,6 +6,7 @@ once more; so it may be any callable there, and none travels.
 
 import json
 from collections.abc import Callable
+from math import isfinite
 from typing import Any
 
 from eval_hooks.bounded import Call
@@ -90,4 +91,9 @@ def _warm_up(verifier: Verifier) -> None:
 
 
 def _plain(verdict: Verdict) -> list[Any]:
+    """Raises TypeError for what is no Verdict, ValueError for a reward that is no number: the verifier has broken."""
+    if not isinstance(verdict, Verdict):
+        raise TypeError(f"returned {verdict!r:.60}; a Verdict(reward, ok, reason) is due")
+    if not isfinite(verdict.reward):
+        raise ValueError(f"gave the reward {verdict.reward}; a number between 0 and 1 is due")
     return [float(verdict.reward), bool(verdict.ok), str(verdict.reason)[:REASON]]

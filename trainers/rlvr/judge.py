@@ -10,13 +10,13 @@ VERIFIERS: dict[str, Verifier] = {
     "math": Verifier(
         verify=math.verify, check=math.gold_of, about="mathematical equality, by math-verify", warm_up=math.warm_up
     ),
-    "number": Verifier(verify=number.verify, check=number.gold_of, about="the last number of the answer"),
+    "number": Verifier(verify=number.verify, check=number.gold_of, about="the number that the answer states"),
     "choice": Verifier(verify=choice.verify, check=choice.gold_of, about="one option, by its letter or its words"),
     "exact": Verifier(verify=exact.verify, check=exact.gold_of, about="nothing but the answer"),
     "format": Verifier(
         verify=format.verify, check=format.pattern_of, about="the form of the reply, by tags or by a regular expression"
     ),
-    "sql": Verifier(verify=sql.verify, about="the result of a query, cell by cell"),
+    "sql": Verifier(verify=sql.verify, check=sql.gold_of, about="the result of a query, cell by cell"),
 }
 """Name -> verifier."""
 

@@ -1,6 +1,7 @@
 """Verifiers at work: rows checked before training, answers rewarded, and what happens when a verifier breaks."""
 
 import json
+from collections import defaultdict, deque
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,9 +16,11 @@ from trainers.rlvr.judge import combined, weights
 from trainers.rlvr.verdict import Row, Verdict, wrong
 
 FAILURES_ALLOWED = 0.05
-"""Share of judgements in which a verifier may break before the run stops (Ma et al. 2025, arXiv:2505.14652)."""
-ENOUGH = 20
-"""Judgements before that share means anything."""
+"""Share of a verifier's last judgements that may break before the run stops (Ma et al. 2025, arXiv:2505.14652)."""
+LAST = 200
+"""Judgements of one verifier that the share is of; of fewer, from the first one on, it is of those there are."""
+ENOUGH = 3
+"""Broken ones among them before that share means anything."""
 KEPT = 100
 """Broken or killed judgements that are written down, per rank."""
 LONGEST = 1_000_000
@@ -65,12 +68,14 @@ class Court:
     broken: int = 0
     killed: int = 0
     _found: dict[str, list[Verdict | None]] = field(default_factory=dict)
+    _last: dict[str, deque[bool]] = field(default_factory=lambda: defaultdict(lambda: deque(maxlen=LAST)))
+    """Verifier -> which of its last judgements broke."""
     _control: dict[tuple[str, str], bool] = field(default_factory=dict)
 
     def rewards(self, name: str, rows: Sequence[Row], completions: Sequence[str]) -> list[float | None]:
         """One verifier's weighted rewards; None where a row does not name it, or where it broke.
 
-        Raises RuntimeError where more than 5 % of all judgements broke.
+        Raises RuntimeError where more than 5 % of its last 200 judgements broke, at least three of them.
         """
         asked = [i for i, row in enumerate(rows) if name in weights(row)]
         verdicts: list[Verdict | None] = [None] * len(rows)
@@ -96,6 +101,7 @@ class Court:
 
     def _verdict(self, name: str, row: Row, completion: str, outcome: Outcome | None) -> Verdict | None:
         self.judged += 1
+        self._last[name].append(False)
         if outcome is None:
             return wrong(f"longer than {LONGEST:,} characters")
         if outcome.killed and not self._at_fault(name, row):
@@ -120,9 +126,11 @@ class Court:
     def _broke(self, name: str, row: Row, completion: str, error: str) -> None:
         self.broken += 1
         self._keep(row, completion, error)
-        if self.judged >= ENOUGH and self.broken > FAILURES_ALLOWED * self.judged:
+        last = self._last[name]
+        last[-1] = True
+        if (broken := sum(last)) >= ENOUGH and broken > FAILURES_ALLOWED * len(last):
             raise RuntimeError(
-                f"verifier {name} broke in {self.broken} of {self.judged} judgements (5 % are allowed), the last "
+                f"verifier {name} broke in {broken} of its last {len(last)} judgements (5 % are allowed), the last "
                 f"with {error} on {_called(row)}" + (f"; the rows are in {self.file}" if self.file else "")
             )
 

@@ -1,6 +1,9 @@
 """Sampler against trainer: how far apart their log-probabilities of the same tokens are."""
 
+import json
 from typing import Any
+
+from data_mix.forms import prompt_ids
 
 PROMPTS, NEW_TOKENS = 2, 16
 
@@ -42,16 +45,9 @@ def largest_difference(trainer: Any) -> dict[str, float]:
 
 
 def _prompts(trainer: Any) -> Any:
-    """The first prompts of the data, padded on the left."""
+    """The first prompts of the data as rollouts read them, padded on the left."""
     tokenizer = trainer.processing_class
-    prompts = [trainer.train_dataset[i]["prompt"] for i in range(min(PROMPTS, len(trainer.train_dataset)))]
-    kwargs = dict(getattr(trainer, "chat_template_kwargs", None) or {})
-    texts = [
-        prompt
-        if isinstance(prompt, str)
-        else tokenizer.apply_chat_template(prompt, tokenize=False, add_generation_prompt=True, **kwargs)
-        for prompt in prompts
-    ]
-    plain = isinstance(prompts[0], str)
-    found = tokenizer(texts, padding=True, padding_side="left", add_special_tokens=plain, return_tensors="pt")
+    rows = [trainer.train_dataset[i] for i in range(min(PROMPTS, len(trainer.train_dataset)))]
+    ids = [prompt_ids(json.loads(row["row"]), tokenizer) for row in rows]
+    found = tokenizer.pad({"input_ids": ids}, padding_side="left", return_tensors="pt")
     return {key: found[key].to(trainer.args.device) for key in ("input_ids", "attention_mask")}

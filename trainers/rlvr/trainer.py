@@ -1,13 +1,14 @@
 """The trainers of RLVR: trl.GRPOTrainer and trl.RLOOTrainer, with verifiers as rewards."""
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 from trl import GRPOTrainer, RLOOTrainer
 
+from data_mix.forms import prompt_ids
 from trainers.moments import Bound
 from trainers.rlvr.judge import weights
 from trainers.rlvr.rewards import Court
@@ -15,29 +16,28 @@ from trainers.rlvr.selftest import largest_difference
 from trainers.sft.trainer import show_bias
 
 
-def rewards(rows: Any, court: Court) -> list[Callable[..., list[float | None]]]:
+def rewards(rows: Any, court: Court, tokenizer: Any) -> list[Callable[..., list[float | None]]]:
     """One reward function a verifier that the data names, so that each is logged; None where a row does not name it."""
     names = list(dict.fromkeys(name for row in rows for name in weights(json.loads(row["row"]))))
-    return [_reward(name, court, last=name == names[-1]) for name in names]
+    return [_reward(name, court, tokenizer, last=name == names[-1]) for name in names]
 
 
-def _reward(name: str, court: Court, last: bool) -> Callable[..., list[float | None]]:
-    """TRL calls them one after the other on the same answers; the last one has all verdicts to log from."""
+def _reward(name: str, court: Court, tokenizer: Any, last: bool) -> Callable[..., list[float | None]]:
+    """TRL calls them one after the other on the same answers; the last one has all verdicts to log from.
 
-    def reward(completions: Sequence[Any], row: Sequence[str], **kwargs: Any) -> list[float | None]:
+    An answer is read from its tokens, as evaluations read it: of a tokenizer that can parse replies TRL hands over a
+    message without its thinking and tool calls, and one that is nothing but a call has no content.
+    """
+
+    def reward(completion_ids: Sequence[Sequence[int]], row: Sequence[str], **kwargs: Any) -> list[float | None]:
         given = [json.loads(text) for text in row]
-        found = court.rewards(name, given, list(map(text_of, completions)))
+        found = court.rewards(name, given, tokenizer.batch_decode(completion_ids, skip_special_tokens=True))
         for key, value in court.figures(given).items() if last else ():
             kwargs["log_metric"](f"verifiers/{key}", value)
         return found
 
     reward.__name__ = name
     return reward
-
-
-def text_of(completion: str | Sequence[Mapping[str, Any]]) -> str:
-    """What the model wrote, of a text or of a conversation's last message."""
-    return completion if isinstance(completion, str) else completion[-1]["content"]
 
 
 class SelfTest(TrainerCallback):
@@ -64,10 +64,25 @@ class Rewarded:
         self.bound = bound
         court = Court(file=Path(args.output_dir).parent / "verifiers.broken.jsonl")
         super().__init__(  # type: ignore[call-arg]
-            args=args, train_dataset=rows, processing_class=tokenizer, reward_funcs=rewards(rows, court), **kwargs
+            args=args,
+            train_dataset=rows,
+            processing_class=tokenizer,
+            reward_funcs=rewards(rows, court, tokenizer),
+            **kwargs,
         )
         show_bias(self.model.get_output_embeddings())  # type: ignore[attr-defined]
         self.add_callback(SelfTest(self))  # type: ignore[attr-defined]
+
+    def _generate_and_score_completions(self, inputs: list[dict[str, Any]]) -> Any:
+        self._asked = [json.loads(one["row"]) for one in inputs]
+        return super()._generate_and_score_completions(inputs)  # type: ignore[misc]
+
+    def _tokenize_prompts(self, prompts: list[Any]) -> tuple[list[list[int]], None, dict[str, Any]]:
+        """The prompts' tokens with each row's own tools and template settings, where TRL has one setting for all.
+
+        `prompts` are those of the rows that are being answered, in their order; no images, no further fields.
+        """
+        return [prompt_ids(row, self.processing_class) for row in self._asked], None, {}  # type: ignore[attr-defined]
 
 
 class Trainer(Rewarded, GRPOTrainer):

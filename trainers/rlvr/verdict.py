@@ -18,11 +18,11 @@ class Verdict:
     ok: bool
     """Whether the answer counts as right, for accuracies."""
     reason: str = ""
-    """Why not, in a few words; empty where right."""
+    """Why, in a few words, right or not."""
 
 
 Verify = Callable[[Row, str], Verdict]
-"""(row, completion) -> verdict. The row has at least `answer`, the gold answer as text."""
+"""(row, completion) -> verdict. The row has at least `answer`, the gold answer as text, or a list of them (`golds`)."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,11 +42,23 @@ class Verifier:
     """The plugin's file; "": the package's own table."""
 
 
-def right() -> Verdict:
+def right(reason: str = "as the gold answer") -> Verdict:
     """Full reward."""
-    return Verdict(reward=1.0, ok=True)
+    return Verdict(reward=1.0, ok=True, reason=reason)
 
 
 def wrong(reason: str) -> Verdict:
     """No reward."""
     return Verdict(reward=0.0, ok=False, reason=reason)
+
+
+def golds(row: Row) -> list[str]:
+    """The gold answers, any of which is right: `answer`, a text or a list of texts.
+
+    Raises ValueError where there is none, or one of them says nothing.
+    """
+    given = row["answer"]
+    found = [str(one) for one in given] if isinstance(given, list | tuple) else [str(given)]
+    if not found or not all(one.strip() for one in found):
+        raise ValueError(f"the gold answer {given!r:.60} says nothing")
+    return found

@@ -9,7 +9,7 @@ import re
 from trainers.rlvr.extract import ENDS
 from trainers.rlvr.verdict import Row, Verdict, right, wrong
 
-DEFAULT = re.compile(r"(?:<think>)?(?P<thought>.*?)</think>\s*<answer>(?P<answer>.+?)</answer>\s*", re.DOTALL)
+DEFAULT = re.compile(r"(?:<think>)?(?P<thought>.*?)</think>\s*<answer>(?P<answer>\s*+\S.*?)</answer>\s*", re.DOTALL)
 TAGS = ("<think>", "</think>", "<answer>", "</answer>")
 
 
@@ -17,10 +17,14 @@ def verify(row: Row, completion: str) -> Verdict:
     """The form alone is judged."""
     text = ENDS.sub("", completion).strip()
     if pattern := pattern_of(row):
-        return right() if pattern.fullmatch(text) else wrong(f"does not match {pattern.pattern}")
+        return (
+            right("has the form asked for") if pattern.fullmatch(text) else wrong(f"does not match {pattern.pattern}")
+        )
     if twice := [tag for tag in TAGS if text.count(tag) > 1]:
         return wrong(f"{twice[0]} more than once")
-    return right() if DEFAULT.fullmatch(text) else wrong("not ..</think> <answer>..</answer>")
+    if "<think>" in text and not text.startswith("<think>"):
+        return wrong("something before <think>")
+    return right("has the form asked for") if DEFAULT.fullmatch(text) else wrong("not ..</think> <answer>..</answer>")
 
 
 def pattern_of(row: Row) -> re.Pattern[str] | None:
