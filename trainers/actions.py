@@ -15,10 +15,11 @@ from eval_hooks.callback import Due
 from eval_hooks.config import Action, Replay
 from eval_hooks.control import ledger
 from eval_hooks.files import checkpoints, evaluations, read_json, summary_of, write_json
+from eval_hooks.storage.aside import set_aside
 from eval_hooks.storage.inside import remove
 from trainers.catalog import STAGES
 from trainers.recipe import Recipe
-from trainers.rundir import Place, set_aside
+from trainers.rundir import Place
 
 if TYPE_CHECKING:
     from transformers import TrainerCallback
