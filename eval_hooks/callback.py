@@ -17,11 +17,12 @@ from typing import Any, Literal, get_args
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
 from eval_hooks.bounded import Call
-from eval_hooks.budget import ALONE, crossed, judged, plan_of, slow
+from eval_hooks.budget import ALONE, crossed, judged, plan_of
 from eval_hooks.catalog import Judge
 from eval_hooks.config import Action, Budget, Over, Role, kept_margin
 from eval_hooks.control.given import Entry, budget_of, check_options, entries_of
 from eval_hooks.control.ledger import spend
+from eval_hooks.control.rate import slow, slow_again
 from eval_hooks.control.schedule import between_ends, period_of
 from eval_hooks.control.somebodys import check_sharding, loaded_step, set_aside_earlier
 from eval_hooks.cost import Cost
@@ -174,7 +175,10 @@ class CheckpointEval(TrainerCallback):
             set_aside_earlier(self.out, state.global_step)
             self.tracker = Tracker(self.out)
         self.cost = Cost(self.cost_limit, self._last(state, state.global_step).get("cost"))
-        self.taken = max(self.taken, self._taken_before(state))
+        before = from_writer(self._taken_before(state))
+        self.taken = max(self.taken, before)
+        if self.budget.action == "lr" and before:
+            slow_again(kwargs["lr_scheduler"], self.budget.lr.factor**before)
         if state.global_step == 0:
             self._evaluate(args, state, control, **kwargs)
             return
