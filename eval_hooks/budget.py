@@ -70,15 +70,3 @@ def judged(budget: Budget, reasons: list[str], before: Mapping[str, Any], taken:
     if action == "roll_back" and taken >= budget.most:
         action = "stop"
     return {"crossed": reasons, "in_a_row": 0 if action not in (None, "report", "stop") else row, "action": action}
-
-
-def slow(optimizer: Any, scheduler: Any, factor: float) -> None:
-    """Multiply the learning rate, now and for the rest of the schedule; both are saved in checkpoints."""
-    inner = getattr(scheduler, "scheduler", scheduler)
-    if hasattr(inner, "base_lrs"):
-        inner.base_lrs = [rate * factor for rate in inner.base_lrs]
-        inner._last_lr = [rate * factor for rate in inner.get_last_lr()]  # what Trainer logs of the next step
-    for group in optimizer.param_groups:
-        for key in ("lr", "initial_lr"):
-            if key in group:
-                group[key] *= factor

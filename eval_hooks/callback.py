@@ -8,6 +8,7 @@ trainer.add_callback(CheckpointEval(retain=[pocket], every=100, budget={"accurac
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
+from copy import copy
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
@@ -16,11 +17,14 @@ from typing import Any, Literal, get_args
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
 from eval_hooks.bounded import Call
-from eval_hooks.budget import ALONE, crossed, judged, plan_of, slow
+from eval_hooks.budget import ALONE, crossed, judged, plan_of
 from eval_hooks.catalog import Judge
 from eval_hooks.config import Action, Budget, Over, Role, kept_margin
-from eval_hooks.control.given import Entry, budget_of, entries_of
+from eval_hooks.control.given import Entry, budget_of, check_options, entries_of
 from eval_hooks.control.ledger import spend
+from eval_hooks.control.rate import slow, slow_again
+from eval_hooks.control.schedule import between_ends, period_of
+from eval_hooks.control.somebodys import check_sharding, loaded_step, set_aside_earlier
 from eval_hooks.cost import Cost
 from eval_hooks.errors import EvalError
 from eval_hooks.evaluate import Bar, HeldOut, Pass, autocast, evaluate, has_base, note
@@ -89,6 +93,10 @@ class CheckpointEval(TrainerCallback):
         on_begin: Callable[[int], None] | None = None,
         on_summary: Callable[[dict[str, Any]], None] | None = None,
     ) -> None:
+        check_options(
+            every=every, margin=margin, over=over, order=order, cost_limit=cost_limit, on_error=on_error,
+            samples=samples,
+        )  # fmt: skip
         self.entries = entries_of(tasks, retain)
         self.every, self.out = every, Path(out)
         self.held_out, self.judges = held_out or {}, judges or {}
@@ -114,6 +122,8 @@ class CheckpointEval(TrainerCallback):
         self.on_error, self.samples = on_error, samples
         self.template_kwargs, self.known = template_kwargs or {}, known
         self.tracker, self.on_begin, self.on_summary = tracker, on_begin, on_summary
+        self._own = tracker is None
+        """Whether nobody else looks after the folder."""
         self.tasks: list[Ready] = []
         self.offset = 0
         """Steps before this run, in a pipeline: folders are numbered on its axis."""
@@ -150,9 +160,8 @@ class CheckpointEval(TrainerCallback):
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
         """Render every item once and measure the base; a resumed run has it on disk or is refused with an EvalError."""
-        if getattr(args, "fsdp", None):
-            raise EvalError("FSDP: measuring under it is untested; use DeepSpeed ZeRO-3, or plain data parallelism")
         model = kwargs["model"]
+        check_sharding(args, model)
         if kwargs["processing_class"] is None:
             raise EvalError("CheckpointEval reads with the trainer's tokenizer and it has none; pass processing_class=")
         tokenizer = getattr(kwargs["processing_class"], "tokenizer", kwargs["processing_class"])
@@ -162,10 +171,14 @@ class CheckpointEval(TrainerCallback):
             for (spec, role), items in zip(self.entries, self._items, strict=True)
         ]
         check_writes(model, [task.name for task in self.tasks if task.generates])
-        if self.tracker is None and state.is_world_process_zero:
+        if self._own and state.is_world_process_zero:
+            set_aside_earlier(self.out, state.global_step)
             self.tracker = Tracker(self.out)
         self.cost = Cost(self.cost_limit, self._last(state, state.global_step).get("cost"))
-        self.taken = max(self.taken, self._taken_before(state))
+        before = from_writer(self._taken_before(state))
+        self.taken = max(self.taken, before)
+        if self.budget.action == "lr" and before:
+            slow_again(kwargs["lr_scheduler"], self.budget.lr.factor**before)
         if state.global_step == 0:
             self._evaluate(args, state, control, **kwargs)
             return
@@ -183,10 +196,11 @@ class CheckpointEval(TrainerCallback):
             self._evaluate(args, state, control, **kwargs)  # the run ended before it was measured
 
     def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
-        """Measure where a step is due."""
+        """Measure where a step is due; the last one here, where other weights will be put in before training ends."""
         period = self.period(state.max_steps)
-        if period and state.global_step % period == 0:
-            self._evaluate(args, state, control, **kwargs)
+        last = state.global_step >= state.max_steps and args.load_best_model_at_end
+        if last or period and state.global_step % period == 0:
+            self._evaluate(args, state, control, at_end=last, **kwargs)
 
     def on_epoch_end(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
@@ -202,9 +216,18 @@ class CheckpointEval(TrainerCallback):
     def on_train_end(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
-        """Measure the final weights whole, unless that was done."""
-        if not self.due:
-            self._last_step = self._last_step if self._whole else None
+        """Measure the final weights whole, unless that was done; they may be those of an earlier step."""
+        if self.due:
+            return
+        earlier = loaded_step(args, state)
+        if earlier is not None:
+            state = copy(state)
+            state.global_step = earlier
+            whole = from_writer(self._is_whole(earlier))
+        else:
+            whole = self._last_step == state.global_step and self._whole
+        if not whole:
+            self._last_step = None
             self._evaluate(args, state, control, at_end=True, **kwargs)
 
     def period(self, max_steps: int) -> int | None:
@@ -305,6 +328,11 @@ class CheckpointEval(TrainerCallback):
             step = state.global_step
             beside_checkpoint(self.folder(step), saved_at(args.output_dir, step))
 
+    def _is_whole(self, step: int) -> bool:
+        """Whether every task of a step was scored on all its items, as the writing rank sees it."""
+        tasks = summary_of(self.folder(step))["tasks"] if not self._missing_here(step) else {}
+        return bool(tasks) and all(task["status"] == "ok" for task in tasks.values())
+
     def _missing(self, step: int) -> bool:
         """Whether a step has no evaluation, as the writing rank sees it."""
         return from_writer(self._missing_here(step))
@@ -392,18 +420,3 @@ class CheckpointEval(TrainerCallback):
             control.should_training_stop = True
             control.should_save = action != "roll_back"
         return action
-
-
-def between_ends(every: int | float | str | None, max_steps: int, epochs: float) -> int:
-    """How many evaluations `every` makes between step 0 and the end."""
-    if every == "epoch":
-        return max(0, int(epochs) - 1)
-    period = period_of(every, max_steps)
-    return (max_steps - 1) // period if period else 0
-
-
-def period_of(every: int | float | str | None, max_steps: int) -> int | None:
-    """Steps between evaluations as `every` says it; None: only at the ends (or at epochs)."""
-    if isinstance(every, float) and every <= 1.0:
-        return max(1, round(every * max_steps))
-    return int(every) if isinstance(every, int | float) else None

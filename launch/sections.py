@@ -5,10 +5,10 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from data_mix.config import DataConfig
+from eval_hooks.bounds import COUNT
 from eval_hooks.config import Budget, EvalConfig, Replay
 from eval_hooks.over import IN_WAVES
 from launch import entries
-from launch.bounds import COUNT
 from launch.fields import Field, fields_of
 from launch.habits import OWNED_ADAPTER, OWNED_TRAIN
 from launch.nodes import Node, plain

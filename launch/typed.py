@@ -14,6 +14,7 @@ from enum import Enum
 from pathlib import Path
 from typing import Any, Literal
 
+from eval_hooks.bounds import Bound
 from eval_hooks.masking import MASK, is_secret
 from launch.fields import Field, fields_of
 from launch.nodes import Node, plain
@@ -21,16 +22,6 @@ from launch.problems import MOST, Problem, nearest, shown
 
 INVALID = object()
 """What a conversion returns after it has reported a problem."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Bound:
-    """What a value must be, in words and as a test."""
-
-    words: str
-    holds: Callable[[Any], bool]
-    of: type | tuple[type, ...] = (int, float)
-    """What it speaks of; a value of another type is none of its business."""
 
 
 @dataclass
@@ -116,7 +107,7 @@ def construct(cls: type, values: Mapping[str, Any], node: Node, path: str, repor
 def _field(cls: type, wanted: Field, node: Node, path: str, report: Report) -> Any:
     value = convert(wanted.hint, node, path, report)
     bound = report.bounds.get(cls, {}).get(wanted.name)
-    if bound and isinstance(value, bound.of) and not isinstance(value, bool) and not bound.holds(value):
+    if bound and bound.refuses(value):
         report.add(path, node, f"{shown(value) if isinstance(value, str) else value}: must be {bound.words}")
         return INVALID
     return value

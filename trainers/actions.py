@@ -10,15 +10,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from data_mix.config import DataConfig
-from eval_hooks.budget import slow
 from eval_hooks.callback import Due
 from eval_hooks.config import Action, Replay
 from eval_hooks.control import ledger
+from eval_hooks.control.rate import slow, slow_again
 from eval_hooks.files import checkpoints, evaluations, read_json, summary_of, write_json
+from eval_hooks.storage.aside import set_aside
 from eval_hooks.storage.inside import remove
 from trainers.catalog import STAGES
 from trainers.recipe import Recipe
-from trainers.rundir import Place, set_aside
+from trainers.rundir import Place
 
 if TYPE_CHECKING:
     from transformers import TrainerCallback
@@ -94,21 +95,21 @@ def anchored(recipe: Recipe, taken: Sequence[Taken]) -> Callable[[Mapping[str, A
     return way if not isinstance(way, str) and any(one.action == "kl" for one in taken) else None
 
 
-def slowed(recipe: Recipe, taken: Sequence[Taken], rate: float) -> "TrainerCallback | None":
-    """A callback that lowers the learning rate after the times a run was rolled back, from the recipe's own `rate`."""
+def slowed(recipe: Recipe, taken: Sequence[Taken]) -> "TrainerCallback | None":
+    """A callback that lowers the learning rate once for each time that the run was rolled back."""
     from transformers import TrainerCallback
 
-    times = sum(one.action == "roll_back" for one in taken)
-    if not times:
+    back_to = [one.back_to for one in taken if one.action == "roll_back"]
+    if not back_to:
         return None
 
     class Slowed(TrainerCallback):
-        """The checkpoint that training goes on from has brought its own rate with it."""
+        """The checkpoint that training goes on from was as slow as the roll-backs before it had made the run."""
 
         def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
             """Scale the schedule."""
-            inner = getattr(kwargs["lr_scheduler"], "scheduler", kwargs["lr_scheduler"])
-            wanted = rate * recipe.eval.budget.lr.factor**times
-            slow(kwargs["optimizer"], kwargs["lr_scheduler"], wanted / max(inner.base_lrs))
+            factor, new = recipe.eval.budget.lr.factor, sum(step >= state.global_step for step in back_to)
+            slow_again(kwargs["lr_scheduler"], factor ** (len(back_to) - new))
+            slow(kwargs["optimizer"], kwargs["lr_scheduler"], factor**new)
 
     return Slowed()

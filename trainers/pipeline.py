@@ -14,6 +14,7 @@ from pathlib import Path
 
 from eval_hooks.control import ledger
 from eval_hooks.ranks import from_writer, on_writer
+from eval_hooks.storage.aside import set_aside
 from trainers import TrainError, announce, ranklog
 from trainers.checkpoints.ownership import check_own
 from trainers.environment import environment
@@ -37,7 +38,6 @@ from trainers.rundir import (
     check_free,
     give_back,
     read_status,
-    set_aside,
     set_status,
     take,
     write_json,

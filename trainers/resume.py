@@ -22,10 +22,11 @@ from eval_hooks.files import (
     write_atomic,
     write_json,
 )
+from eval_hooks.storage.aside import lines_upto, set_aside
 from eval_hooks.storage.inside import inside
 from trainers import TrainError, actions, announce
 from trainers.eval_tokenizer import FOLDER as EVAL_TOKENIZER
-from trainers.rundir import Place, lines_upto, read_status, set_aside, set_status
+from trainers.rundir import Place, read_status, set_status
 
 
 def newest_step(folder: Path) -> int:

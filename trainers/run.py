@@ -290,7 +290,7 @@ def _fit(run: Run, place: Place, newest: str | None, taken: Sequence[actions.Tak
         assert run.measure.tracker is not None
         trainer.add_callback(LogTrain(run.measure.tracker))
     check_losses(trainer, run.tokenizer, recipe, place.folder)
-    slowed = actions.slowed(recipe, taken, run.arguments.learning_rate)
+    slowed = actions.slowed(recipe, taken)
     mended = other_ranks(recipe, run.arguments, newest)
     keeping = Keeping(recipe, place)
     run.measure.writing = partial(written_by, trainer) if getattr(trainer, "use_vllm", False) else None

@@ -1,11 +1,9 @@
 """The run folder: taken once, written whole, its state always readable."""
 
-import json
 import os
 import platform
-import shutil
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -14,7 +12,7 @@ import psutil
 
 from eval_hooks.files import read_json, write_atomic, write_json
 from eval_hooks.masking import masked_message, masked_text, masked_words, masked_yaml
-from eval_hooks.storage.inside import check_folder, inside, remove
+from eval_hooks.storage.inside import check_folder, remove
 from trainers import TrainError
 from trainers.recipe import Pipeline, Recipe
 
@@ -169,35 +167,6 @@ def give_back(claim: Claim) -> None:
         remove(folder / name, folder)
     if claim.made and not any(folder.iterdir()):
         folder.rmdir()
-
-
-def set_aside(root: Path, why: str, step: int) -> Path:
-    """Move evaluations after a step into a folder under `aside/`, which is returned, and end metrics.jsonl there."""
-    aside = inside(root, root / "aside" / f"{len(list(root.glob('aside/*'))) + 1}-{why}")
-    aside.mkdir(parents=True)
-    for folder in root.glob("evals/step-*"):
-        at = folder.name.removeprefix("step-")
-        if at.isdecimal() and int(at) > step:
-            (aside / "evals").mkdir(exist_ok=True)
-            shutil.move(inside(root, folder), aside / "evals" / folder.name)
-    file = root / "metrics.jsonl"
-    if file.is_file():
-        lines = file.read_bytes().splitlines(keepends=True)
-        shutil.move(file, aside / file.name)
-        write_atomic(file, b"".join(lines_upto(lines, step)))
-    return aside
-
-
-def lines_upto(lines: Sequence[bytes], step: int) -> list[bytes]:
-    """The lines of a metrics.jsonl up to a step; a line that a full disk or a kill has torn is left out."""
-    return [line for line in lines if (at := _step_of(line)) is not None and at <= step]
-
-
-def _step_of(line: bytes) -> int | None:
-    try:
-        return int(json.loads(line)["step"])
-    except (ValueError, KeyError, TypeError):
-        return None
 
 
 def write_recipe(folder: Path, recipe: Recipe | Pipeline) -> None:

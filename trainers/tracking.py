@@ -11,6 +11,7 @@ from transformers import TrainerCallback, TrainerControl, TrainerState, Training
 from eval_hooks.files import read_json, write_json
 from eval_hooks.sinks import start
 from eval_hooks.track import Tracker
+from eval_hooks.wandb_files import run_folders
 from trainers import announce
 from trainers.recipe import Pipeline, Recipe, runs_of
 from trainers.rundir import trains
@@ -74,12 +75,12 @@ def join_wandb(recipe: Recipe | Pipeline, root: Path, trust: bool = False) -> tu
     only write at once in its shared mode, which both must be in; a run that is over is resumed. A run folder alone
     uploads nothing, since its account and project may be a stranger's: `trust` or WANDB_MODE=online must ask for it.
     """
-    kept = sorted(root.glob("wandb/*run-*-*"), key=lambda folder: folder.stat().st_mtime)
+    kept = run_folders(root)
     if recipe.wandb is None or not kept or os.environ.get("WANDB_MODE") == "disabled":
         return None, "the run keeps none here; all numbers are in metrics.jsonl"
     import wandb
 
-    number, offline = kept[-1].name.rpartition("-")[2], kept[-1].name.startswith("offline")
+    number, offline = kept[-1].run_id, kept[-1].offline
     over = not trains(root)
     if not offline and not trust and os.environ.get("WANDB_MODE") != "online":
         return None, f"run {number} is online: --trust joins it; all numbers are in metrics.jsonl"
@@ -104,7 +105,7 @@ def join_wandb(recipe: Recipe | Pipeline, root: Path, trust: bool = False) -> tu
     except wandb.Error as error:
         return None, f"run {number} cannot be joined ({error}); all numbers are in metrics.jsonl"
     if offline:
-        folders = f"{shlex.quote(str(root))}/wandb/offline-run-*-{number}"
+        folders = f"{shlex.quote(str(root))}/wandb/offline-run-*-{shlex.quote(number)}"
         return run, f"offline, as the run: wandb sync --id {number} {folders} joins both"
     return run, f"run {number} is joined"
 
@@ -138,4 +139,5 @@ def wandb_dir(wandb_run: Any) -> str | None:
     """What `wandb sync` takes: the run's folder; of a resumed run all of them, in the order of their dates."""
     if wandb_run is None:
         return None
-    return shlex.join(sorted(map(str, Path(wandb_run.dir).parents[1].glob(f"*run-*-{wandb_run.id}"))))
+    folders = run_folders(Path(wandb_run.dir).parents[2], wandb_run.id)
+    return shlex.join(sorted(str(one.path) for one in folders))

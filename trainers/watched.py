@@ -12,7 +12,7 @@ from typing import Any
 
 from data_mix import DataError
 from eval_hooks import CheckpointEval, EvalError
-from eval_hooks.callback import period_of
+from eval_hooks.control.schedule import period_of
 from eval_hooks.evaluate import autocast, half_precision, known_entry
 from eval_hooks.files import read_json, summary_of, whole_checkpoints
 from trainers import TrainError, announce

@@ -1,18 +1,27 @@
-"""What CheckpointEval is given, in any of its forms: entries of tasks, a budget."""
+"""What CheckpointEval is given, in any of its forms, held to the types and bounds of a recipe's `eval:` section."""
 
+import dataclasses
+import os
 from collections.abc import Mapping, Sequence
-from typing import Any, get_args, get_type_hints
+from typing import Any, TypeVar, get_args, get_type_hints
 
+from pydantic import TypeAdapter, ValidationError
+
+from eval_hooks.bounds import BOUNDS
 from eval_hooks.budget import ALONE
-from eval_hooks.config import Budget, Lr, Role, TaskSpec
+from eval_hooks.config import Action, Budget, EvalConfig, Role, TaskSpec
 from eval_hooks.errors import EvalError
 from eval_hooks.names import alike
 
 Entry = TaskSpec | Mapping[str, Any] | str
+Settings = TypeVar("Settings", TaskSpec, Budget)
 
 
 def entries_of(tasks: Sequence[Entry], retain: Sequence[Entry]) -> list[tuple[TaskSpec, Role]]:
-    """Both lists as specs with their roles. Raises EvalError for an unknown key and for two tasks of one name."""
+    """Both lists as specs with their roles. Raises EvalError for what no entry may say, and two tasks of one name."""
+    for name, entries in (("tasks", tasks), ("retain", retain)):
+        if isinstance(entries, str | Mapping):
+            raise EvalError(f"{name} {entries!r}: a list of entries is due; write [{entries!r}]")
     out: list[tuple[TaskSpec, Role]] = [*((_spec(t), "target") for t in tasks), *((_spec(t), "retain") for t in retain)]
     names = [spec.called for spec, _ in out]
     if twice := alike(names):
@@ -21,32 +30,67 @@ def entries_of(tasks: Sequence[Entry], retain: Sequence[Entry]) -> list[tuple[Ta
 
 
 def _spec(entry: Entry) -> TaskSpec:
-    """A task entry in any of its three forms. Raises EvalError for an unknown key."""
-    if isinstance(entry, TaskSpec):
-        return entry
-    try:
-        return TaskSpec(task=entry) if isinstance(entry, str) else TaskSpec(**entry)
-    except TypeError as error:
-        raise EvalError(
-            f"task entry {entry!r}: {str(error).removeprefix('TaskSpec.__init__() ')}; keys are those of "
-            "eval_hooks.config.TaskSpec"
-        ) from error
+    if not isinstance(entry, TaskSpec | Mapping | str):
+        raise EvalError(f"task entry {entry!r}: a name, a mapping with a `task`, or a TaskSpec is due")
+    given: Mapping[str, Any] | TaskSpec = {"task": entry} if isinstance(entry, str) else entry
+    if isinstance(given, Mapping) and not given.get("task"):
+        raise EvalError(f"task entry {entry!r}: it lacks `task`, the name of what is measured")
+    return _settings(TaskSpec, given, f"task entry {entry!r}: " if isinstance(entry, Mapping) else "")
 
 
 def budget_of(given: Budget | Mapping[str, Any] | None) -> Budget:
-    """A budget in any of its forms. Raises EvalError for a key, an action or a share that cannot be."""
-    if isinstance(given, Budget):
-        return given
-    hints, values = get_type_hints(Budget), dict(given or {})
-    if unknown := values.keys() - hints.keys():
-        raise EvalError(f"budget: no such key: {', '.join(sorted(unknown))}; there are: {', '.join(hints)}")
-    actions = get_args(hints["action"])
-    if values.get("action", "report") not in actions:
-        raise EvalError(f"budget.action {values['action']!r}: alone the callback can {', '.join(ALONE)}")
-    if isinstance(values.get("lr"), Mapping):
-        values["lr"] = Lr(**values["lr"])
-    for key in ("accuracy_drop", "ece_rise", "target_floor"):
-        share = values.get(key)
-        if share is not None and not (isinstance(share, int | float) and 0 <= share < 1):
-            raise EvalError(f"budget.{key} {share!r}: must be a share from 0 to below 1, as 0.02 for two points")
-    return Budget(**values)
+    """A budget in any of its forms. Raises EvalError for a key or a value that cannot be, all of them at once."""
+    if not isinstance(given, Budget | Mapping | None):
+        raise EvalError(f"budget {given!r}: a mapping is due, as {{'accuracy_drop': 0.02, 'action': 'stop'}}")
+    if isinstance(given, Mapping) and given.get("action", "report") not in get_args(Action):
+        raise EvalError(f"budget.action {given['action']!r}: alone the callback can {', '.join(ALONE)}")
+    return _settings(Budget, given or {}, "budget.")
+
+
+def check_options(**options: Any) -> None:
+    """Raise EvalError for options of the callback that the `eval:` section of a recipe could not have, all at once."""
+    if wrong := _problems(EvalConfig, options, ""):
+        raise EvalError("; ".join(wrong))
+
+
+def _settings(cls: type[Settings], given: Settings | Mapping[str, Any], place: str) -> Settings:
+    """The instance of a mapping or of itself."""
+    values = dict(given if isinstance(given, Mapping) else vars(given))
+    values = {key: _converted(cls, key, value) for key, value in values.items()}
+    if wrong := _problems(cls, values, place):
+        raise EvalError("; ".join(wrong))
+    return cls(**values)
+
+
+def _converted(cls: type, key: str, value: Any) -> Any:
+    """As the class has it: a path as text, a list as a tuple, a mapping as the class of its key."""
+    if isinstance(value, os.PathLike):
+        return os.fspath(value)
+    if isinstance(value, list):
+        return tuple(value)
+    hint = get_type_hints(cls).get(key)
+    kinds = [one for one in (hint, *get_args(hint)) if isinstance(one, type) and dataclasses.is_dataclass(one)]
+    if not kinds or not isinstance(value, Mapping):
+        return value
+    inner: type = kinds[0]
+    if wrong := _problems(inner, value, f"{key}."):
+        raise EvalError("; ".join(wrong))
+    return inner(**value)
+
+
+def _problems(cls: type, values: Mapping[str, Any], place: str) -> list[str]:
+    """One sentence for each value that the class or its bounds refuse."""
+    hints, bounds, out = get_type_hints(cls), BOUNDS.get(cls, {}), []
+    if unknown := [str(key) for key in values if key not in hints]:
+        out.append(f"{place}no such key: {', '.join(unknown)}; there are: {', '.join(hints)}")
+    for key, value in values.items():
+        bound = bounds.get(key)
+        try:
+            TypeAdapter(hints.get(key, Any)).validate_python(value, strict=True)
+        except ValidationError as error:
+            said = " or ".join(dict.fromkeys(one["msg"].removeprefix("Input should be ") for one in error.errors()))
+            out.append(f"{place}{key} {value!r}: must be {bound.words if bound else said}")
+        else:
+            if bound and bound.refuses(value):
+                out.append(f"{place}{key} {value!r}: must be {bound.words}")
+    return out

@@ -7,7 +7,7 @@ from typing import Any
 
 from eval_hooks.files import checkpoints, evaluations, json_lines, summary_of
 from eval_hooks.sinks import AXIS
-from eval_hooks.wandb_files import shown
+from eval_hooks.wandb_files import run_folders, shown
 
 KEYS = ("train/loss", "train/grad_norm", "train/learning_rate")
 TOLERANCE = 1e-4
@@ -41,7 +41,7 @@ def findings(unbroken: Path, drilled: Path, exact: bool) -> Iterator[tuple[str, 
 
 def _wandb(run: Path, steps: set[int]) -> Iterator[tuple[str, str, bool]]:
     """One W&B run, which has every step whatever its process had written when it was killed."""
-    ids = {folder.name.rpartition("-")[2] for folder in run.glob("wandb/*run-*-*")}
+    ids = {folder.run_id for folder in run_folders(run)}
     for number in sorted(ids):
         there = {step for step, key in shown(run, number, AXIS) if key == "train/loss"}
         yield "W&B", f"run {number} has {len(there)} of {len(steps)} steps", len(ids) == 1 and there >= steps

@@ -47,7 +47,7 @@ def evaluation_seconds(foresight: Foresight, found: Asked, speed: Speed) -> floa
 
 def share(foresight: Foresight, steps: int, training: float, each: float) -> str:
     """How often is measured, how long it takes, and its share of the training time."""
-    from eval_hooks.callback import period_of
+    from eval_hooks.control.schedule import period_of
 
     every = foresight.recipe.eval.every
     period = period_of(every, steps)

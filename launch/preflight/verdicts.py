@@ -10,8 +10,8 @@ from launch.preflight.subject import Subject
 def check(subject: Subject) -> list[Finding]:
     """What the run's last evaluation and those before it can say of each task to retain."""
     from eval_hooks.budget import plan_of
-    from eval_hooks.callback import between_ends
     from eval_hooks.config import kept_margin
+    from eval_hooks.control.schedule import between_ends
     from eval_hooks.report.reach import enough, reachable, remedies
     from eval_hooks.retention.reach import reach
     from eval_hooks.wording import wordings

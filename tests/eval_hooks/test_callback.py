@@ -12,7 +12,7 @@ from datasets import Dataset
 from transformers import Trainer, TrainingArguments
 
 from eval_hooks import CheckpointEval
-from eval_hooks.config import Budget, TaskSpec
+from eval_hooks.config import Budget, Lr, TaskSpec
 from eval_hooks.errors import EvalError
 from eval_hooks.items import LossItem
 from eval_hooks.ready import load_items
@@ -35,11 +35,16 @@ def summaries(folder: Path) -> dict[int, dict[str, Any]]:
     return {summary["step"]: summary for summary in read}
 
 
-def bare(tokenizer: Any, tmp_path: Path, callback: CheckpointEval, steps: int = 4, **more: Any) -> Trainer:
+def bare(
+    tokenizer: Any, tmp_path: Path, callback: CheckpointEval, steps: int = 4, held_out: bool = False, **more: Any
+) -> Trainer:
     ids = torch.randint(0, 49152, (8, 12), generator=torch.Generator().manual_seed(0)).tolist()
     arguments = TrainingArguments(output_dir=str(tmp_path / "out"), max_steps=steps, **{**QUIET, **more})
     rows = Dataset.from_dict({"input_ids": ids, "labels": ids})
-    return Trainer(tiny_llama(), arguments, train_dataset=rows, processing_class=tokenizer, callbacks=[callback])
+    return Trainer(
+        tiny_llama(), arguments, train_dataset=rows, eval_dataset=rows if held_out else None,
+        processing_class=tokenizer, callbacks=[callback],
+    )  # fmt: skip
 
 
 def all_right(run: Path) -> Callable[[dict[str, Any]], None]:
@@ -226,7 +231,7 @@ def test_a_random_model_guesses_and_its_calibration_error_is_what_its_confidence
 
 
 def test_what_cannot_be_asked_is_refused_at_once() -> None:
-    with pytest.raises(EvalError, match="keys are those of"):
+    with pytest.raises(EvalError, match="no such key: shot; there are: task, name"):
         CheckpointEval(retain=[{"task": "pocket", "shot": 0}])
     with pytest.raises(EvalError, match="two tasks are called"):
         CheckpointEval(tasks=["pocket"], retain=["pocket"])
@@ -237,8 +242,11 @@ def test_what_cannot_be_asked_is_refused_at_once() -> None:
     [
         ({"accuracy_dorp": 0.02}, "no such key: accuracy_dorp; there are: accuracy_drop"),
         ({"action": "roll_forward"}, "'roll_forward': alone the callback can report, stop"),
-        ({"accuracy_drop": 2}, "accuracy_drop 2: must be a share"),
-        ({"ece_rise": "0.02"}, "ece_rise '0.02': must be a share"),
+        ({"accuracy_drop": 2}, "accuracy_drop 2: must be at least 0 and below 1"),
+        ({"ece_rise": "0.02"}, "ece_rise '0.02': must be at least 0"),
+        ({"confidence": 95, "patience": 0}, "confidence 95: must be between 0 and 1.*; budget.patience 0: must be 1"),
+        ({"final_share": float("nan")}, "final_share nan"),
+        ({"lr": {"factor": 2}}, "lr.factor 2: must be between 0 and 1"),
     ],
 )
 def test_a_budget_is_a_plain_mapping_and_a_wrong_one_is_refused(budget: dict[str, Any], said: str) -> None:
@@ -246,6 +254,37 @@ def test_a_budget_is_a_plain_mapping_and_a_wrong_one_is_refused(budget: dict[str
     assert CheckpointEval(budget=given).budget == Budget(accuracy_drop=0.02, action="stop")
     with pytest.raises(EvalError, match=said):
         CheckpointEval(budget={**given, **budget})
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"order": "Waves"}, "order 'Waves': must be 'full' or 'waves'"),
+        ({"every": "epochs"}, "every 'epochs': must be a whole number of steps, a fraction .* or epoch"),
+        ({"every": 0}, "every 0: must be"),
+        ({"every": True}, "every True: must be"),
+        ({"on_error": "ignore"}, "on_error 'ignore': must be 'report' or 'stop'"),
+        ({"over": "subject"}, "over 'subject': must be 'items' or 'subjects'"),
+        ({"margin": float("nan"), "samples": -1}, "margin nan: must be at least 0 and below 1; samples -1"),
+        ({"order": "waves", "cost_limit": 0}, "cost_limit 0: must be above 0"),
+        ({"retain": "pocket"}, "retain 'pocket': a list of entries is due"),
+        ({"retain": [{**POCKET, "variant": "olmes"}]}, "variant 'olmes': must be 'hendrycks'"),
+        ({"retain": [TaskSpec(task="pocket", variant="olmes")]}, "variant 'olmes'"),  # type: ignore[arg-type]
+        ({"retain": [{**POCKET, "shots": -1, "limit": 0}]}, "shots -1: must be 0 or more; .*limit 0: must be 1"),
+        ({"retain": [{**POCKET, "batch_tokens": "512"}]}, "batch_tokens '512'"),
+        ({"tasks": [{"variant": "olmes_cf"}]}, "it lacks `task`"),
+        ({"budget": "stop"}, "budget 'stop': a mapping is due"),
+    ],
+)
+def test_what_a_recipe_could_not_say_is_refused_in_a_script_too(options: dict[str, Any], said: str) -> None:
+    with pytest.raises(EvalError, match=said):
+        CheckpointEval(**options)
+
+
+def test_paths_lists_and_numbers_are_taken_as_a_script_has_them() -> None:
+    entry = {**POCKET, "subjects": ["anatomy"], "path": None}
+    found = CheckpointEval(retain=[entry], every=0.5, budget={"accuracy_drop": 0, "lr": {"factor": 0.1}})
+    assert found.entries[0][0].subjects == ("anatomy",) and found.budget.lr == Lr(factor=0.1)
 
 
 def test_a_trainer_without_a_tokenizer_is_told_what_to_pass(tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 """LoRA, bf16, activation checkpointing, offload and sequence parallelism under DeepSpeed, on two gloo ranks."""
 
+import itertools
 import json
 from pathlib import Path
 from types import SimpleNamespace
@@ -135,3 +136,18 @@ def test_attention_is_shared_only_while_a_module_trains() -> None:
         assert TABLE["sdpa"](None) == "own"
     finally:
         TABLE["sdpa"] = before
+
+
+@pytest.mark.soak
+def test_a_schedule_of_deepspeeds_own_is_lowered_by_the_budget_and_stays_so(recipe_file: Path, tmp_path: Path) -> None:
+    """Nothing is right in 99 %, so each evaluation of the target halves the rate, at most three times."""
+    zero = json.loads((Path(__file__).parents[2] / "recipes/deepspeed/zero1.json").read_text("utf-8"))
+    ends = {"warmup_min_lr": 0.01, "warmup_max_lr": "auto", "warmup_num_steps": "auto"}
+    zero["scheduler"] = {"type": "WarmupLR", "params": ends}
+    (tmp_path / "own.json").write_text(json.dumps(zero), "utf-8")
+    budget = "eval.budget={target_floor: 0.99, action: lr, lr: {factor: 0.5}, confidence: 0.5}"
+    target = "eval.target=[{task: pocket, name: aim, variant: olmes_cf, shots: 0, limit: 60}]"
+    words = ["eval.every=1", budget, target, f"deepspeed={tmp_path / 'own.json'}", "train.max_steps=5"]
+    rates = logged(run(recipe_file, "own", words, 2), "train/learning_rate")
+    assert rates[0] == pytest.approx(0.01) and rates[-2] == rates[-1]
+    assert [b / a for a, b in itertools.pairwise(rates[:4])] == pytest.approx([0.5] * 3)

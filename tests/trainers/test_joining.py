@@ -1,5 +1,6 @@
 """The W&B run of a run folder, joined by a second process."""
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
@@ -10,6 +11,7 @@ import wandb
 
 from eval_hooks.files import write_json
 from eval_hooks.track import Tracker
+from eval_hooks.wandb_files import run_folders
 from tests.eval_hooks.offline import offline_runs
 from trainers.recipe import Recipe
 from trainers.rundir import set_status
@@ -66,6 +68,17 @@ def test_an_online_run_that_is_over_is_resumed_by_its_id(recipe: Load, tmp_path:
     assert {key: call[key] for key in ("id", "resume", "mode", "project", "entity")} == {
         "id": "abc", "resume": "must", "mode": "online", "project": "p", "entity": "e"}  # fmt: skip
     assert said == "run abc is joined"
+
+
+@pytest.mark.parametrize("run_id", ["exp-7", "a-b.c_d-", "7"])
+def test_an_id_with_hyphens_is_read_whole(recipe: Load, tmp_path: Path, asked: list[Any], run_id: str) -> None:
+    """Beside a folder of another run, whose id ends in the same way."""
+    begun(tmp_path / "run", "done", "run-20250101_000000-exp-exp-7")
+    root = begun(tmp_path / "run", "done", f"run-20260101_000000-{run_id}")
+    os.utime(root / "wandb" / "run-20250101_000000-exp-exp-7", (0, 0))
+    join_wandb(recipe("track.wandb={mode: online, project: p, entity: e}"), root, trust=True)
+    assert asked[0]["id"] == run_id
+    assert [one.path.name for one in run_folders(root, run_id)] == [f"run-20260101_000000-{run_id}"]
 
 
 def test_an_online_run_at_work_is_joined_only_where_both_share(recipe: Load, tmp_path: Path, asked: list[Any]) -> None:

@@ -10,13 +10,14 @@ import pytest
 import torch
 
 from eval_hooks.files import COMPLETE, is_whole, mark_whole, whole_checkpoints, write_json
+from eval_hooks.storage.aside import lines_upto
 from tests.trainers.conftest import weights
 from tests.trainers.test_ranks import LORA, run
 from trainers import TrainError
 from trainers.recipe import Recipe
 from trainers.resume import link
 from trainers.run import train
-from trainers.rundir import lines_upto, read_status
+from trainers.rundir import read_status
 
 Load = Callable[..., Recipe]
 EACH = ("train.save_strategy=steps", "train.save_steps=1", "train.save_total_limit=9", "eval.every=1")
