@@ -11,6 +11,7 @@ from rich.table import Table
 from eval_hooks.config import TaskSpec
 from eval_hooks.evaluate import Pass
 from eval_hooks.evaluate import evaluate as measure
+from eval_hooks.files import step_in
 from eval_hooks.generate import check_writes
 from eval_hooks.progress import progress_bar
 from eval_hooks.ready import load_items, reader_of, ready
@@ -46,8 +47,8 @@ def evaluate(*, model: ModelSection, tasks: Sequence[TaskSpec], out: Path | None
 
 def step_of(path: str) -> int:
     """The step of RUN:STEP or of a checkpoint folder, else 0."""
-    tail = path.rpartition(":")[2] if ":" in path else path.rstrip("/").rpartition("checkpoint-")[2]
-    return int(tail) if tail.isdigit() else 0
+    tail = path.rpartition(":")[2] if ":" in path else Path(path).name.removeprefix("checkpoint-")
+    return step_in(f"checkpoint-{tail}", "checkpoint") or 0
 
 
 def show(summary: dict[str, Any], out: Path | None) -> None:

@@ -51,14 +51,13 @@ def _checkpoint(path: str, runs: Path) -> Path:
     root = find_run(run, runs)
     if root is None:
         raise TrainError(f"model.path {path!r}: no run folder {run!r} here or under {runs}/")
-    folder = root / "checkpoints" / f"checkpoint-{step}"
-    if not step.isdecimal() or not folder.is_dir():
-        there = checkpoints(root)
+    there = {str(at): folder for at, folder in checkpoints(root).items()}
+    if step not in there:
         raise TrainError(
             f"model.path {path!r}: run {run} has no checkpoint at step {step!r}; there is: "
             f"{', '.join(map(str, there)) or 'none'}"
         )
-    return folder
+    return there[step]
 
 
 def _folder(folder: Path) -> Located:

@@ -18,6 +18,7 @@ from eval_hooks.files import (
     evaluations,
     is_whole,
     summary_of,
+    step_in,
     whole_checkpoints,
     write_atomic,
     write_json,
@@ -36,8 +37,8 @@ def newest_step(folder: Path) -> int:
 def go_on(place: Place) -> int:
     """The step to go on from; what lies after it is in `aside/` then. For the writing rank."""
     step = newest_step(place.folder)
-    broken = [folder for at, folder in checkpoints(place.folder).items() if at > step]
-    after = place.offset + step if step else place.offset - 1
+    broken = [one for one in place.folder.glob("checkpoints/*") if (step_in(one.name, "checkpoint") or 0) > step]
+    after = place.offset + step or -1  # at the start of a later stage is the end of the one before
     late = [at for at in evaluations(place.root) if at > after]
     lines = _lines_after(place.root / "metrics.jsonl", after)
     said = [

@@ -12,7 +12,7 @@ from typing import Any
 
 import psutil
 
-from eval_hooks.files import read_json, write_atomic, write_json
+from eval_hooks.files import read_json, step_in, write_atomic, write_json
 from eval_hooks.masking import masked_message, masked_text, masked_words, masked_yaml
 from eval_hooks.storage.inside import check_folder, inside, remove
 from trainers import TrainError
@@ -175,9 +175,8 @@ def set_aside(root: Path, why: str, step: int) -> Path:
     """Move evaluations after a step into a folder under `aside/`, which is returned, and end metrics.jsonl there."""
     aside = inside(root, root / "aside" / f"{len(list(root.glob('aside/*'))) + 1}-{why}")
     aside.mkdir(parents=True)
-    for folder in root.glob("evals/step-*"):
-        at = folder.name.removeprefix("step-")
-        if at.isdecimal() and int(at) > step:
+    for folder in root.glob("evals/*"):
+        if (at := step_in(folder.name, "step")) is not None and at > step:
             (aside / "evals").mkdir(exist_ok=True)
             shutil.move(inside(root, folder), aside / "evals" / folder.name)
     file = root / "metrics.jsonl"

@@ -88,6 +88,20 @@ def test_what_came_after_the_newest_whole_checkpoint_is_set_aside(
     assert len(read_status(half)["resumed"]) == 1
 
 
+def test_odd_things_beside_the_checkpoints_stay_and_a_file_in_the_way_is_set_aside(recipe: Load, whole: Path) -> None:
+    """On from 3: a copy of 2 is no checkpoint and stays; a file where checkpoint 4 will be saved makes room for it."""
+    there = whole / "checkpoints"
+    shutil.rmtree(there / "checkpoint-4")
+    (there / "checkpoint-4").write_text("a file")
+    for odd in ("checkpoint-2-good", "checkpoint-007", "checkpoint-"):
+        shutil.copytree(there / "checkpoint-2", there / odd)
+    assert train(recipe(*EACH, "train.save_total_limit=1"), run_dir=whole, resume=True) == 0
+    names = {folder.name for folder in there.iterdir() if folder.name.startswith("checkpoint")}
+    assert names == {"checkpoint-4", "checkpoint-2-good", "checkpoint-007", "checkpoint-"}
+    (aside,) = (whole / "aside").iterdir()
+    assert (aside / "checkpoint-4").read_text() == "a file" and read_status(whole)["state"] == "done"
+
+
 def test_without_a_checkpoint_a_resumed_run_starts(recipe: Load, whole: Path, capsys: pytest.CaptureFixture) -> None:
     """Nothing there at all, and a folder whose run was killed before its first checkpoint: both are the whole run."""
     shutil.copytree(whole, "early")
