@@ -21,8 +21,9 @@ from trainers.recipe import Pipeline, Recipe
 RUNS = Path("runs")
 MANIFEST = "data.manifest.json"
 """`temper data` leaves it where the next run of the recipe will be."""
-OURS = ("recipe.yaml", "recipe.resolved.json", "environment.json", MANIFEST, "status.json", "wandb.json", "wandb",
-        "logs", "tensorboard", "eval_tokenizer", "checkpoints", "evals", "metrics.jsonl", "stages")  # fmt: skip
+OURS = ("recipe.yaml", "recipe.resolved.json", "environment.json", MANIFEST, "inputs.json", "status.json",
+        "wandb.json", "wandb", "logs", "tensorboard", "eval_tokenizer", "checkpoints", "evals", "metrics.jsonl",
+        "stages")  # fmt: skip
 """What a start may have written before anything is trained."""
 
 
