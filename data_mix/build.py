@@ -24,6 +24,7 @@ from data_mix.read import numbered
 from data_mix.render import ANSWERS, Dropped, Rendering
 from data_mix.sources.files import READERS, matching
 from data_mix.stream import Tally, draw
+from data_mix.today import told
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -289,6 +290,7 @@ def _key(
         [signature(spec) for spec in config.train] if config.until_tokens else None,
         [digest_of(part.raw) for part in parts],
         tokenizer.chat_template,
+        told(tokenizer.chat_template),
         digest_of(tokenizer.backend_tokenizer.to_str()),
         [tokenizer.bos_token, tokenizer.eos_token],
         asdict(how),

@@ -19,6 +19,7 @@ from eval_hooks.report.words import number, percent, unshared_words
 from eval_hooks.visible import terminal
 from trainers.evaluation import judges, source_rows
 from trainers.recipe import ModelSection
+from trainers.rundir import find_run, keep_date
 
 
 def evaluate(*, model: ModelSection, tasks: Sequence[TaskSpec], out: Path | None = None) -> dict[str, Any]:
@@ -31,6 +32,7 @@ def evaluate(*, model: ModelSection, tasks: Sequence[TaskSpec], out: Path | None
     from trainers.models import load_model, load_tokenizer
 
     asked = [load_items(spec, source_rows(spec) if spec.rows else None) for spec in tasks]
+    keep_date_of(model.path)
     tokenizer = load_tokenizer(model)
     loaded = load_model(model, tokenizer).to("cuda" if torch.cuda.is_available() else "cpu")
     reader = reader_of(loaded, tokenizer, model.chat_template_kwargs)
@@ -43,6 +45,14 @@ def evaluate(*, model: ModelSection, tasks: Sequence[TaskSpec], out: Path | None
         summary = measure(run, loaded, reader, step_of(model.path), None, progress_bar)
     show(summary, out)
     return summary
+
+
+def keep_date_of(path: str) -> None:
+    """Have templates told what they were in the run (of a stage: the pipeline) of RUN:STEP or a checkpoint's folder."""
+    run = find_run(path.rpartition(":")[0]) if ":" in path else Path(path).resolve().parent.parent
+    if run is not None and (run / "recipe.resolved.json").is_file():
+        whole = run.resolve()
+        keep_date(whole.parents[1] if whole.parent.name == "stages" else whole)
 
 
 def step_of(path: str) -> int:

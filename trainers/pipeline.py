@@ -12,6 +12,7 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
+from data_mix import today
 from eval_hooks.control import ledger
 from eval_hooks.files import read_json
 from eval_hooks.ranks import from_writer, on_writer
@@ -29,6 +30,7 @@ from trainers.run import (
     FAILED,
     STATES,
     Run,
+    begin_date,
     carry_out,
     last_checkpoint,
     prepare,
@@ -68,6 +70,7 @@ def train_pipeline(
     person did wrong travels as a ValueError before the first stage begins.
     """
     check_free(run_dir, resume)
+    begin_date((run_dir or RUNS / pipeline.name) if resume else None)
     if resume and not trust:
         _check_own(pipeline, run_dir or RUNS / pipeline.name)
     if resume:
@@ -86,7 +89,7 @@ def train_pipeline(
         write_recipe(root, pipeline)
         write_json(root / "recipe.resolved.json", pipeline.resolved)
         write_json(root / "environment.json", machine)
-        set_status(root, "running")
+        set_status(root, "running", date=today.moment().isoformat())
         if again:
             restart_at(root, pipeline, again)
     from_writer(None)  # everybody waits until it is

@@ -8,7 +8,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from data_mix import DataError
+from data_mix import DataError, today
 from eval_hooks import EvalError
 from eval_hooks.files import checkpoints, write_atomic, write_json
 from eval_hooks.masking import masked_message
@@ -34,7 +34,7 @@ from trainers.lastfit import forget_the_last_fit
 from trainers.packages import require_packages
 from trainers.recipe import ModelSection, Recipe
 from trainers.resume import check_fork, decided, fork, go_on, keep_old, newest_step, note_start
-from trainers.rundir import RUNS, Claim, Place, check_free, give_back, set_status, take, write_recipe
+from trainers.rundir import RUNS, Claim, Place, check_free, give_back, keep_date, set_status, take, write_recipe
 from trainers.screen import announce_model, note_doing, note_measured, show_end
 from trainers.tracking import LogTrain, start_wandb, wandb_dir
 from trainers.universal import other_ranks
@@ -70,6 +70,7 @@ def train(
     check_free(run_dir, resume)
     changed = Changed()
     own = run_dir or RUNS / recipe.name
+    begin_date(origin[0] if origin else own if resume else None)
     with reading(origin[0] if origin else own):
         if origin:
             check_folder(origin[0])
@@ -87,6 +88,14 @@ def train(
         ranklog.settle(claim.folder)
         place = Place(folder=claim.folder, root=claim.folder)
         return carry_out(run, place, resume or origin is not None, unchecked=unchecked)
+
+
+def begin_date(root: Path | None) -> None:
+    """The moment that chat templates are told: that of a run that is gone on with, else of now."""
+    today.forget()
+    if root is not None:
+        keep_date(root)
+    today.moment()
 
 
 @contextmanager
@@ -133,6 +142,9 @@ def prepare(recipe: Recipe) -> Run:
     mix = build_mix(recipe, tokenizer, show=rank() == 0)  # before the process group, whose timeouts tokenisation hits
     measure = checkpoint_eval(recipe, mix.validation)
     starts_ranks(recipe)
+    if told_otherwise(tokenizer.chat_template):
+        mix = build_mix(recipe, tokenizer, show=False)
+        measure = checkpoint_eval(recipe, mix.validation)
     arguments = training_arguments(recipe)
     check_roll_back(recipe, arguments)
     check_rule(recipe)
@@ -147,6 +159,13 @@ def prepare(recipe: Recipe) -> Run:
         arguments=arguments,
         resolved={**recipe.resolved, "arguments": arguments.to_dict()},
     )
+
+
+def told_otherwise(template: Any) -> bool:
+    """Take the first rank's moment; whether this one's templates have been told another: it began after midnight."""
+    before = today.told(template)
+    today.set_moment(from_writer(today.moment().isoformat()), "rank 0")
+    return today.told(template) != before
 
 
 def carry_out(run: Run, place: Place, resume: bool, wandb_run: Any = None, unchecked: bool = False) -> int:
@@ -165,6 +184,7 @@ def carry_out(run: Run, place: Place, resume: bool, wandb_run: Any = None, unche
     machine = environment(run.recipe, run.arguments)
     if rank() == 0:
         assert read is not None
+        set_status(folder, "running", date=today.moment().isoformat())
         keep_old(folder, changed)
         write_json(folder / INPUTS, read)
         write_recipe(folder, run.recipe)
