@@ -144,10 +144,9 @@ def test_a_run_killed_before_its_first_checkpoint_leaves_no_steps(
         patch.setattr(Trainer, "compute_loss", breaks)
         assert train_pipeline(pipeline(*once), run_dir=root) == 4
     assert trained_steps(root) == [1, 2, 3, 4]
-    for words, said in CHANGED_WHEN_DONE.items():
-        with pytest.raises(TrainError, match=said) as caught:
-            train_pipeline(pipeline(*once, words), run_dir=root, resume=True)
-        assert "--resume runs/both:STAGE starts anew" in str(caught.value)
+    with pytest.raises(TrainError, match="--resume runs/both:STAGE starts anew") as caught:
+        train_pipeline(pipeline(*once, *CHANGED_WHEN_DONE), run_dir=root, resume=True)
+    assert all(said in str(caught.value) for said in CHANGED_WHEN_DONE.values())
     (root / "stages/1-learn").rename(root / "stages/1-study")
     with pytest.raises(TrainError, match="1-study is no stage of the recipe any more"):
         train_pipeline(pipeline(*once), run_dir=root, resume=True)
