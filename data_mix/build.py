@@ -1,11 +1,15 @@
 """Sources to the exact rows trained on: read, hold out, tokenise, mix, pack; once, cached, with a manifest."""
 
-import hashlib
+import inspect
 import json
+import os
+import shutil
+import sys
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
+from importlib.metadata import distributions
 from pathlib import Path
 from random import Random
 from typing import TYPE_CHECKING, Any
@@ -13,11 +17,14 @@ from typing import TYPE_CHECKING, Any
 from data_mix import DataError
 from data_mix.config import DataConfig, SourceSpec
 from data_mix.forms import FORMS, Encode, Form
+from data_mix.keys import content_of, digest_of, file_hash, key_of
 from data_mix.mix import draw_order, epochs_over
 from data_mix.packing import Packing, pack
 from data_mix.read import numbered
 from data_mix.render import ANSWERS, Dropped, Rendering
+from data_mix.sources.files import READERS, matching
 from data_mix.stream import Tally, draw
+from data_mix.today import told
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -58,7 +65,7 @@ class Part:
             "tokens": sum(row.tokens for row in self.rows),
             "supervised_tokens": sum(row.supervised for row in self.rows),
             "dropped": dict(self.dropped),
-            "sha256": _digest(self.raw),
+            "sha256": digest_of(self.raw),
         }
 
 
@@ -108,6 +115,7 @@ def build(
         },
     }
     _save(packed, manifest, folder)
+    shutil.rmtree(cache / "data" / f"{key}.part", ignore_errors=True)
     return _built(folder, held, cached=False)
 
 
@@ -155,6 +163,8 @@ def _streamed(
     from datasets import Dataset
 
     tallies = [Tally(spec=spec) for spec in config.train]
+
+    shutil.rmtree(scratch, ignore_errors=True)  # of a build that was killed: its rows would be taken, uncounted
 
     def rows() -> Iterator[dict[str, Any]]:
         for row in draw(config, form, tokenizer, how, tallies):
@@ -272,32 +282,47 @@ def _key(
     how: Rendering,
     packing: Packing | None,
 ) -> str:
-    """Hash of all that decides the rows: data, mixing, template text, tokenizer, settings."""
-    return _digest(
-        [
-            FORMAT,
-            form.shapes,
-            asdict(config),
-            [signature(spec) for spec in config.train] if config.until_tokens else None,
-            [_digest(part.raw) for part in parts],
-            tokenizer.chat_template,
-            hashlib.sha256(tokenizer.backend_tokenizer.to_str().encode()).hexdigest(),
-            [tokenizer.bos_token, tokenizer.eos_token],
-            asdict(how),
-            asdict(packing) if packing else None,
-        ]
-    )[:16]
+    """Of all that decides the rows: data, mixing, template text, tokenizer, settings."""
+    return key_of(
+        FORMAT,
+        form.shapes,
+        asdict(config),
+        [signature(spec) for spec in config.train] if config.until_tokens else None,
+        [digest_of(part.raw) for part in parts],
+        tokenizer.chat_template,
+        told(tokenizer.chat_template),
+        digest_of(tokenizer.backend_tokenizer.to_str()),
+        [tokenizer.bos_token, tokenizer.eos_token],
+        asdict(how),
+        asdict(packing) if packing else None,
+    )
 
 
 def signature(spec: SourceSpec) -> list[Any]:
-    """Of a source that is not read whole: its files' sizes and times, where it has files."""
-    path = Path(str(getattr(spec.config, "path", None) or ""))
-    files = sorted(path.rglob("*")) if path.is_dir() else [path] if path.is_file() else []
-    return [[str(file), file.stat().st_size, file.stat().st_mtime_ns] for file in files]
+    """Of a source that is not read whole: the content of what its entry names, else what is installed; its own code.
+
+    A source that names no file (`pydoc`, `readmes`) may read what this Python has installed.
+    """
+    from data_mix.catalog import SOURCES
+
+    files = source_files(spec)
+    installed = sorted((str(d.name), d.version) for d in distributions()) if not files else []
+    code = inspect.getsourcefile(SOURCES[spec.source].rows)
+    return [files, sys.version, installed, file_hash(Path(code)) if code else None]
 
 
-def _digest(value: Any) -> str:
-    return hashlib.sha256(json.dumps(value, sort_keys=True, default=str, ensure_ascii=False).encode()).hexdigest()
+def source_files(spec: SourceSpec) -> dict[str, str]:
+    """File -> sha256 of what a source reads of this disk, as far as its entry names it; {} for one that names nothing.
+
+    Names begin at the folder that the entry's path is, or lies in.
+    """
+    ending = {"text": "txt"}.get(spec.source, spec.source)
+    if spec.config is None or ending not in (*READERS, "txt"):  # of a plugin, say: any of its keys may name a file
+        named = [value for value in vars(spec.config).values() if isinstance(value, str)] if spec.config else []
+        return {name: sha for value in named if value for name, sha in content_of(Path(value)).items()}
+    path = Path(spec.config.path).expanduser()
+    home = path if path.is_dir() else path.parent
+    return {os.path.relpath(file, home): file_hash(file) for file in matching(spec.config.path, ending)}
 
 
 @contextmanager
@@ -314,8 +339,6 @@ def _no_bars() -> Iterator[None]:
 
 def _save(dataset: "Dataset", manifest: Mapping[str, Any], folder: Path) -> None:
     """Into a folder beside, renamed into place, so that a cache entry is whole or absent."""
-    import os
-    import shutil
     import tempfile
 
     try:

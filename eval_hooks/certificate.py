@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow as pa
 
 from eval_hooks.errors import EvalError
-from eval_hooks.files import read_json
+from eval_hooks.files import checkpoints, read_json
 from eval_hooks.retention import paired, retention
 from eval_hooks.retention.spending import ALPHA, Look
 from eval_hooks.table import chance, column, marks
@@ -91,8 +91,8 @@ def read(folder: Path) -> dict[str, Any] | None:
 
 def certificates(run: Path) -> list[dict[str, Any]]:
     """Those of a run folder or pipeline, in order of step."""
-    files = [*run.glob(f"checkpoints/checkpoint-*/{FILE}"), *run.glob(f"stages/*/checkpoints/checkpoint-*/{FILE}")]
-    found = [made for file in files if isinstance((made := read(file.parent) or {}).get("step"), int)]
+    folders = [folder for one in (run, *run.glob("stages/*")) for folder in checkpoints(one).values()]
+    found = [made for folder in folders if isinstance((made := read(folder) or {}).get("step"), int)]
     return sorted(found, key=lambda made: made["step"])
 
 

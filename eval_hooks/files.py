@@ -36,8 +36,14 @@ def evaluations(run: Path) -> dict[int, Path]:
 
 def _by_step(folders: Iterable[Path], word: str) -> dict[int, Path]:
     """Those called WORD-STEP, in order of step; what else lies there, a copy of somebody's, say, is passed over."""
-    named = ((re.fullmatch(rf"{word}-(0|[1-9][0-9]{{0,17}})", folder.name), folder) for folder in folders)
-    return dict(sorted((int(found[1]), folder) for found, folder in named if found))
+    named = ((step_in(folder.name, word), folder) for folder in folders if folder.is_dir())
+    return dict(sorted((step, folder) for step, folder in named if step is not None))
+
+
+def step_in(name: str, word: str) -> int | None:
+    """The step of a folder called WORD-STEP as a run writes it; None for any other name, `checkpoint-007` too."""
+    found = re.fullmatch(rf"{word}-(0|[1-9][0-9]{{0,17}})", name)
+    return int(found[1]) if found else None
 
 
 def summary_of(folder: Path) -> dict[str, Any]:

@@ -6,7 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from eval_hooks.certificate import read
-from eval_hooks.files import checkpoints
+from eval_hooks.files import checkpoints, step_in
 from launch.problems import RecipeError
 from launch.reread import read_back
 from trainers.pipeline import baselines, recommended, stage_folder, starting_from, steps_of
@@ -29,7 +29,8 @@ def checkpoint_of(word: str, runs: Path = RUNS, *, trust: bool = False) -> tuple
     `trust` for a run whose recipe would run code.
     """
     folder = _folder(word, runs)
-    run, step = folder.parents[1], int(folder.name.removeprefix("checkpoint-"))
+    run, step = folder.parents[1], step_in(folder.name, "checkpoint")
+    assert step is not None
     if run.parent.name == "stages":
         return *_stage(word, run.parents[1], run, trust), step
     recipe = read_back(run, trust=trust)
@@ -46,7 +47,8 @@ def _folder(word: str, runs: Path) -> Path:
     """The checkpoint's folder, in a run folder."""
     if (folder := Path(word)).is_dir():
         folder = folder.resolve()
-        if re.fullmatch(r"checkpoint-\d+", folder.name) and (folder.parents[1] / "recipe.resolved.json").is_file():
+        home = folder.parents[1] if len(folder.parts) > 2 else folder
+        if (home / "recipe.resolved.json").is_file() and folder in map(Path.resolve, checkpoints(home).values()):
             return folder
         raise RecipeError(f"{word}: no checkpoint of a run folder; name RUN:STEP, or RUN/checkpoints/checkpoint-STEP")
     match = re.fullmatch(r"(.+):(\d+)", word)

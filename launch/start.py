@@ -29,6 +29,7 @@ class Options:
     resume: str | None = None
     plugins: bool = True
     trust: bool = False
+    unchecked: bool = False
 
 
 def launch(name: str, words: Sequence[str], options: Options, show: bool = False) -> int | str:
@@ -42,7 +43,8 @@ def launch(name: str, words: Sequence[str], options: Options, show: bool = False
     launcher = options.launcher or section.launcher
     shape = shape_of(recipe, section, options, launcher)
     check_batch(recipe, shape.nproc * shape.nnodes)
-    switches = [*([] if options.plugins else ["--no-plugins"]), *(["--trust"] if options.trust else [])]
+    asked = {"--no-plugins": not options.plugins, "--trust": options.trust, "--unchecked": options.unchecked}
+    switches = [switch for switch, on in asked.items() if on]
     passed = [name, *words, *switches]
     if show or launcher not in LAUNCHERS:
         check_words(passed)

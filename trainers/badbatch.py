@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from eval_hooks import ranks
-from eval_hooks.files import write_atomic
+from eval_hooks.files import step_in, write_atomic
 from eval_hooks.masking import masked_text
 from trainers import announce
 from trainers.recipe import Recipe
@@ -23,7 +23,7 @@ def check_losses(trainer: Any, tokenizer: Any, recipe: Recipe, folder: Path) -> 
     without gradient, so all ranks call the model equally often whatever the engine.
     """
     compute, skip = trainer.compute_loss, recipe.skip_bad_batches
-    left_out = {step_of(file) for file in (folder / FOLDER).glob("step-*.jsonl")}
+    left_out = {step for file in (folder / FOLDER).glob("step-*.jsonl") if (step := step_of(file)) is not None}
     good: list[Any] = []
 
     def checked(model: Any, inputs: Any, *args: Any, **kwargs: Any) -> Any:
@@ -104,6 +104,6 @@ def tensors(inputs: Any, name: str = "") -> Iterator[tuple[str, Any]]:
         yield name, inputs
 
 
-def step_of(file: Path) -> int:
-    """The step in the name of a file of rows."""
-    return int(file.name.removeprefix("step-").partition(".")[0])
+def step_of(file: Path) -> int | None:
+    """The step in the name of a file of rows; None for a file of another name."""
+    return step_in(file.name.partition(".")[0], "step")

@@ -20,7 +20,8 @@ from eval_hooks.table import choice_table
 from trainers import TrainError, announce
 from trainers.certify_forms import TOLERANCES, by_verdict, loaded, merged, prepared, rounded
 from trainers.certify_subject import Row, Subject, open_subject
-from trainers.hashes import PARTS, changed, checkpoint_hashes, hashes_of
+from trainers.content import PARTS
+from trainers.hashes import changed, checkpoint_hashes, hashes_of
 from trainers.models import forget
 from trainers.quantise import BITS, require_torchao
 from trainers.recipe import Recipe

@@ -17,7 +17,7 @@ from trainers import TrainError
 from trainers.evaluation import source_rows
 from trainers.quantise import require_torchao
 from trainers.recipe import Recipe
-from trainers.rundir import Place
+from trainers.rundir import Place, keep_date
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -142,6 +142,7 @@ def open_subject(recipe: Recipe, place: Place, step: int) -> Subject:
         there = ", ".join(map(str, checkpoints(place.folder))) or "none"
         raise TrainError(f"certify: {place.folder} has no checkpoint at step {step}; there is: {there}")
     _check_task(recipe)
+    keep_date(place.root)
     recipe = replace(recipe, model=starting_point(recipe.model))
     tokenizer = load_tokenizer(recipe.model)
     subject = Subject(

@@ -1,7 +1,8 @@
 """What a recipe that goes on with a run may say otherwise than the run did, and what it may not."""
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
 from shlex import quote
@@ -10,7 +11,8 @@ from typing import Any
 from eval_hooks.files import read_json
 from eval_hooks.masking import masked
 from eval_hooks.variance.recipes import leaves
-from trainers import TrainError, announce
+from trainers import TrainError, announce, inputs
+from trainers.inputs import Inputs, read_inputs
 from trainers.recipe import Recipe
 
 SECTIONS = ("stage", "model", "adapter", "method", "data", "train", "deepspeed", "eval", "track", "launch")
@@ -23,26 +25,54 @@ MAY = (
 """Keys that change how long the run is, how it is watched, or how the same step is computed."""
 
 
-def check_changes(folder: Path, recipe: Recipe) -> list[str]:
-    """Say how the recipe differs from what the run in `folder` was, and return that, a line a key.
+@dataclass(frozen=True, kw_only=True)
+class Changed:
+    """How a run that is gone on with is not what it was, a line each."""
 
-    Raises TrainError naming every key that may not differ: with another value the run would be another one from its
-    first step on.
+    lines: Sequence[str] = ()
+    """All of it."""
+    unchecked: Sequence[str] = ()
+    """What would have been refused without --unchecked."""
+
+
+def check_changes(
+    folder: Path,
+    recipe: Recipe,
+    now: Inputs | None = None,
+    *,
+    unchecked: bool = False,
+    may: Callable[[str, Recipe], bool] | None = None,
+) -> Changed:
+    """Say how recipe, versions and what is read (`now`) differ from what the run in `folder` was.
+
+    Raises TrainError naming every key that may not differ, and every file that has other content: the run would be
+    another one from its first step on. With `unchecked` it goes on with the files.
     """
     file = folder / "recipe.resolved.json"
-    if not file.is_file():
-        return []
-    before = read_json(file)
-    found = list(differences(before, recipe.resolved))
-    refused = [line for key, line in found if not may_change(key, recipe)]
-    if refused:
-        raise TrainError(
-            f"--resume {folder}: the recipe is not that of the run: {'; '.join(refused)}; put these back, or start a "
-            f"run of its own from the weights with model.path={quote(str(folder))}:STEP"
+    of_recipe = list(differences(read_json(file), recipe.resolved)) if file.is_file() else []
+    keys = [line for key, line in of_recipe if not (may or may_change)(key, recipe)]
+    before = read_inputs(folder)
+    read = inputs.differences(before, now) if before and now is not None else inputs.Found()
+    if now is not None and file.is_file() and not before:
+        announce("beware    the run was begun by an older version: whether its files are the same is not known")
+    text = []
+    if keys:
+        text.append(
+            f"the recipe is not that of the run: {'; '.join(keys)}; put these back, or start a run of its own from the "
+            f"weights with model.path={quote(str(folder))}:STEP"
         )
-    for _, line in found:
+    if read.refused and not unchecked:
+        text.append(
+            f"what the run reads has changed: {'; '.join(read.refused)}; put the old content back, or go on all the "
+            "same with --unchecked"
+        )
+    if text:
+        raise TrainError(f"--resume {folder}: {'; '.join(text)}")
+    packages = inputs.versions(read_json(folder / "environment.json")) if now is not None else []
+    lines = [*(line for _, line in of_recipe), *read.told, *read.refused, *packages]
+    for line in lines:
         announce(f"changed   {line}")
-    return [line for _, line in found]
+    return Changed(lines=lines, unchecked=read.refused)
 
 
 def may_change(key: str, recipe: Recipe) -> bool:

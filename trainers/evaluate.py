@@ -11,6 +11,7 @@ from rich.table import Table
 from eval_hooks.config import TaskSpec
 from eval_hooks.evaluate import Pass
 from eval_hooks.evaluate import evaluate as measure
+from eval_hooks.files import step_in
 from eval_hooks.generate import check_writes
 from eval_hooks.progress import progress_bar
 from eval_hooks.ready import load_items, reader_of, ready
@@ -18,6 +19,7 @@ from eval_hooks.report.words import number, percent, unshared_words
 from eval_hooks.visible import terminal
 from trainers.evaluation import judges, source_rows
 from trainers.recipe import ModelSection
+from trainers.rundir import find_run, keep_date
 
 
 def evaluate(*, model: ModelSection, tasks: Sequence[TaskSpec], out: Path | None = None) -> dict[str, Any]:
@@ -30,6 +32,7 @@ def evaluate(*, model: ModelSection, tasks: Sequence[TaskSpec], out: Path | None
     from trainers.models import load_model, load_tokenizer
 
     asked = [load_items(spec, source_rows(spec) if spec.rows else None) for spec in tasks]
+    keep_date_of(model.path)
     tokenizer = load_tokenizer(model)
     loaded = load_model(model, tokenizer).to("cuda" if torch.cuda.is_available() else "cpu")
     reader = reader_of(loaded, tokenizer, model.chat_template_kwargs)
@@ -44,10 +47,18 @@ def evaluate(*, model: ModelSection, tasks: Sequence[TaskSpec], out: Path | None
     return summary
 
 
+def keep_date_of(path: str) -> None:
+    """Have templates told what they were in the run (of a stage: the pipeline) of RUN:STEP or a checkpoint's folder."""
+    run = find_run(path.rpartition(":")[0]) if ":" in path else Path(path).resolve().parent.parent
+    if run is not None and (run / "recipe.resolved.json").is_file():
+        whole = run.resolve()
+        keep_date(whole.parents[1] if whole.parent.name == "stages" else whole)
+
+
 def step_of(path: str) -> int:
     """The step of RUN:STEP or of a checkpoint folder, else 0."""
-    tail = path.rpartition(":")[2] if ":" in path else path.rstrip("/").rpartition("checkpoint-")[2]
-    return int(tail) if tail.isdigit() else 0
+    tail = path.rpartition(":")[2] if ":" in path else Path(path).name.removeprefix("checkpoint-")
+    return step_in(f"checkpoint-{tail}", "checkpoint") or 0
 
 
 def show(summary: dict[str, Any], out: Path | None) -> None:

@@ -17,9 +17,8 @@ from eval_hooks.items import LossItem
 from eval_hooks.known import Known
 from eval_hooks.preference import PairItem
 from trainers.cache import cache_dir
-from trainers.models import locate
+from trainers.models import locate, start_key
 from trainers.recipe import Recipe
-from trainers.reference import model_hash
 from trainers.rlvr.apart import judge_call
 from trainers.rlvr.rewards import check_rows
 
@@ -56,9 +55,7 @@ def known_start(recipe: Recipe) -> Known | None:
     if changed or not pinned:
         return None
     quantised = recipe.adapter.kind == "qlora"
-    weights = cache(
-        lambda: f"{model_hash(recipe.model)} {quantised}"
-    )  # all weights are read for it: once, not per task
+    weights = cache(lambda: start_key(recipe.model, quantised))  # all weights are read for it: once, not per task
     return Known(folder=cache_dir() / "tables", weights=weights)
 
 

@@ -15,7 +15,8 @@ from trainers import TrainError, announce
 from trainers.card import card
 from trainers.certify_forms import merged
 from trainers.certify_subject import Subject, open_subject
-from trainers.hashes import PARTS, changed, checkpoint_hashes, hashes_of
+from trainers.content import PARTS
+from trainers.hashes import changed, checkpoint_hashes, hashes_of
 from trainers.impersonal import base_name, impersonal, impersonal_tree
 from trainers.recipe import Recipe
 from trainers.rundir import Place

@@ -4,18 +4,12 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from trainers.cache import sha256
+from trainers.content import PARTS
 from trainers.models import locate, starting_point
 from trainers.recipe import Recipe
 
 Hashes = Mapping[str, Mapping[str, str]]
 """Part -> file name -> sha256."""
-PARTS = {
-    "weights": ("*.safetensors", "*.safetensors.index.json", "pytorch_model*.bin*", "adapter_model.bin"),
-    "tokenizer": ("tokenizer*", "vocab*", "merges.txt", "special_tokens_map.json", "added_tokens.json", "*.tiktoken"),
-    "template": ("chat_template*", "additional_chat_templates/*"),
-    "config": ("config.json", "generation_config.json", "adapter_config.json"),
-}
-"""Files of a checkpoint's folder. A template may also stand inside tokenizer_config.json."""
 RUN = {"recipe": ("recipe.yaml", "recipe.resolved.json"), "data": ("data.manifest.json",)}
 """Files of its run's folder."""
 

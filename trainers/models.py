@@ -1,16 +1,17 @@
 """From `model:` and `adapter:` to a tokenizer, weights and a LoRA; the one place that loads a model."""
 
-import hashlib
-from collections.abc import Sequence
+import shutil
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from data_mix.keys import key_of
 from eval_hooks import EvalError
 from eval_hooks.files import checkpoints, read_json
 from eval_hooks.storage.reading import SHOW, lacks_memory
 from trainers import TrainError
 from trainers.cache import cache_dir, check_kept, is_kept, keep
+from trainers.content import model_files
 from trainers.fetch import MODELS, fetch
 from trainers.recipe import ModelSection, Recipe
 from trainers.rundir import RUNS, find_run
@@ -51,14 +52,12 @@ def _checkpoint(path: str, runs: Path) -> Path:
     root = find_run(run, runs)
     if root is None:
         raise TrainError(f"model.path {path!r}: no run folder {run!r} here or under {runs}/")
-    folder = root / "checkpoints" / f"checkpoint-{step}"
-    if not step.isdecimal() or not folder.is_dir():
-        there = checkpoints(root)
+    there = {str(at): folder for at, folder in checkpoints(root).items()}
+    if step not in there:
         raise TrainError(
-            f"model.path {path!r}: run {run} has no checkpoint at step {step!r}; there is: "
-            f"{', '.join(map(str, there)) or 'none'}"
+            f"model.path {path!r}: run {run} has no checkpoint at step {step!r}; there is: {', '.join(there) or 'none'}"
         )
-    return folder
+    return there[step]
 
 
 def _folder(folder: Path) -> Located:
@@ -84,23 +83,7 @@ def load_tokenizer(section: ModelSection) -> Any:
     Raises TrainError for a model that cannot be had, a token that is not in the vocabulary, a template that does not
     parse.
     """
-    from transformers import AutoTokenizer
-
-    located = locate(section.path)
-    home = (
-        str(located.adapter)
-        if located.adapter and (located.adapter / "tokenizer_config.json").is_file()
-        else located.base
-    )
-    with _Explained(section.path):
-        tokenizer = AutoTokenizer.from_pretrained(
-            home, revision=section.revision, trust_remote_code=section.trust_remote_code
-        )
-    if not tokenizer.is_fast:
-        raise TrainError(
-            f"model.path {section.path!r}: its tokenizer has no fast form, which finding answers in a conversation "
-            "needs"
-        )
+    tokenizer = files_tokenizer(section)
     for key, token in (("eos_token", section.eos_token), ("pad_token", section.pad_token)):
         if token is not None:
             if (
@@ -116,6 +99,26 @@ def load_tokenizer(section: ModelSection) -> Any:
     tokenizer.chat_template = with_system_role(tokenizer)
     if section.add_tokens:
         tokenizer.add_tokens(list(section.add_tokens))
+    return tokenizer
+
+
+def files_tokenizer(section: ModelSection) -> Any:
+    """The tokenizer as the model's files have it. Raises TrainError for one that cannot be had, or has no fast form."""
+    from transformers import AutoTokenizer
+
+    located = locate(section.path)
+    own = located.adapter and (located.adapter / "tokenizer_config.json").is_file()
+    with _Explained(section.path):
+        tokenizer = AutoTokenizer.from_pretrained(
+            str(located.adapter) if own else located.base,
+            revision=section.revision,
+            trust_remote_code=section.trust_remote_code,
+        )
+    if not tokenizer.is_fast:
+        raise TrainError(
+            f"model.path {section.path!r}: its tokenizer has no fast form, which finding answers in a conversation "
+            "needs"
+        )
     return tokenizer
 
 
@@ -234,13 +237,16 @@ def starting_point(section: ModelSection) -> ModelSection:
     located = locate(section.path)
     if located.adapter is None:
         return section
-    folder = cache_dir() / "merged" / _adapter_hash(located, section.add_tokens)
+    folder = cache_dir() / "merged" / start_key(section, "merged", section.add_tokens)
     folder.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(folder.parent / "merged.lock"):
         if not is_kept(folder):
-            tokenizer = load_tokenizer(section)
-            model = load_model(replace(section, dtype="auto"), tokenizer)
+            own = replace(section, dtype="auto", eos_token=None)  # what a recipe says otherwise is not the model's
+            tokenizer = files_tokenizer(own)
+            tokenizer.add_tokens(list(section.add_tokens))
+            model = load_model(own, tokenizer)
             scratch = folder.with_name(folder.name + ".part")
+            shutil.rmtree(scratch, ignore_errors=True)  # of a start that was killed
             model.should_save_on_this_rank = lambda _: True  # else rank 0 alone would write
             model.save_pretrained(scratch)
             tokenizer.save_pretrained(scratch)
@@ -249,16 +255,16 @@ def starting_point(section: ModelSection) -> ModelSection:
     return replace(section, path=str(folder), revision=None)
 
 
-def _adapter_hash(located: Located, add_tokens: Sequence[str]) -> str:
-    """Of an adapter's weights and settings, the name of its base, and the tokens that are new."""
-    assert located.adapter is not None
-    files = [file for file in sorted(located.adapter.glob("adapter_*")) if file.is_file()]
-    parts = [
-        located.base.encode(),
-        repr(add_tokens).encode(),
-        *(hashlib.sha256(file.read_bytes()).digest() for file in files),
-    ]
-    return hashlib.sha256(b"".join(parts)).hexdigest()[:16]
+def start_files(section: ModelSection) -> dict[str, str]:
+    """File -> sha256 of all that a start is loaded from: its base, and the adapter that is merged into it."""
+    located = locate(section.path)
+    found = model_files(located.base, section.revision)
+    return found | model_files(str(located.adapter)) if located.adapter else found
+
+
+def start_key(section: ModelSection, *more: Any) -> str:
+    """The key of what is made from a start: the content of its files, wherever they lie, and `more`."""
+    return key_of([[Path(name).name, sha] for name, sha in start_files(section).items()], *more)
 
 
 class _Explained:

@@ -12,21 +12,26 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
+from data_mix import today
 from eval_hooks.control import ledger
+from eval_hooks.files import read_json
 from eval_hooks.ranks import from_writer, on_writer
 from eval_hooks.storage.aside import set_aside
 from trainers import TrainError, announce, ranklog
+from trainers.changes import Changed, as_kept, check_changes, may_change
 from trainers.checkpoints.ownership import check_own
 from trainers.environment import environment
+from trainers.inputs import Inputs, inputs_of, read_inputs
 from trainers.lastfit import forget_the_last_fit
 from trainers.packages import require_packages
-from trainers.recipe import Pipeline, PipelineStage
-from trainers.resume import newest_step
+from trainers.recipe import Pipeline, PipelineStage, Recipe
+from trainers.resume import keep_old, newest_step
 from trainers.run import (
     DONE,
     FAILED,
     STATES,
     Run,
+    begin_date,
     carry_out,
     last_checkpoint,
     prepare,
@@ -55,16 +60,21 @@ def train_pipeline(
     resume: bool = False,
     again: str | None = None,
     trust: bool = False,
+    unchecked: bool = False,
 ) -> int:
     """Run all stages that are not done and return the exit code of the last one that ran.
 
-    With `trust` a checkpoint is resumed from although somebody else could have put code into it.
+    With `trust` a checkpoint is resumed from although somebody else could have put code into it; with `unchecked`
+    although what a stage reads has changed.
     `again` names the stage to restart at: what it and those after it left behind is set aside, not deleted. What a
     person did wrong travels as a ValueError before the first stage begins.
     """
     check_free(run_dir, resume)
+    begin_date((run_dir or RUNS / pipeline.name) if resume else None)
     if resume and not trust:
         _check_own(pipeline, run_dir or RUNS / pipeline.name)
+    if resume:
+        _check_done(pipeline, run_dir or RUNS / pipeline.name, again, unchecked)
     check(pipeline)
     first = prepare(pipeline.stages[0].recipe)
     main = rank() == 0
@@ -74,17 +84,19 @@ def train_pipeline(
     ranklog.settle(root)
     machine = environment(first.recipe, first.arguments)
     if main:
+        if again or read_json(root / "recipe.resolved.json") not in ({}, as_kept(pipeline.resolved)):
+            keep_old(root, Changed(lines=["recipe"]))
         write_recipe(root, pipeline)
         write_json(root / "recipe.resolved.json", pipeline.resolved)
         write_json(root / "environment.json", machine)
-        set_status(root, "running")
+        set_status(root, "running", date=today.moment().isoformat())
         if again:
             restart_at(root, pipeline, again)
     from_writer(None)  # everybody waits until it is
-    return _stages(pipeline, claim, first, resume)
+    return _stages(pipeline, claim, first, resume, unchecked)
 
 
-def _stages(pipeline: Pipeline, claim: Claim, first: Run, resume: bool) -> int:
+def _stages(pipeline: Pipeline, claim: Claim, first: Run, resume: bool, unchecked: bool) -> int:
     root = claim.folder
     main, begins, wandb_run, code = rank() == 0, [0], None, DONE
     if main:
@@ -97,12 +109,13 @@ def _stages(pipeline: Pipeline, claim: Claim, first: Run, resume: bool) -> int:
                 folder=folder, root=root, offset=begins[-1], baselines=baselines(pipeline, number, begins),
                 runs=judged(pipeline),
             )  # fmt: skip
+            begun = from_writer(bool(read_status(folder)) if main else False)
             if main:
                 (folder / "checkpoints").mkdir(parents=True, exist_ok=True)
                 announce(f"stage     {stage.name} ({number + 1} of {len(pipeline.stages)}), from step {begins[-1]}")
             with _told(claim, folder, stage.name, main, begun=resume or bool(begins[-1])):
                 run = first if number == 0 else prepare(starting_from(stage, start).recipe)
-                code = carry_out(run, place, resume and last_checkpoint(folder) is not None, wandb_run)
+                code = carry_out(run, place, resume and begun, wandb_run, unchecked)
                 if main and code == DONE and steps_of(folder) < read_status(folder)["steps"]:
                     set_aside(root, f"after-the-best-of-{stage.name}", begins[-1] + steps_of(folder))
                 del run
@@ -167,6 +180,53 @@ def _check_own(pipeline: Pipeline, root: Path) -> None:
         folder = stage_folder(root, number, stage.name)
         if not finished(folder):
             check_own(folder, newest_step(folder), stage.recipe, root)
+
+
+def _check_done(pipeline: Pipeline, root: Path, again: str | None, unchecked: bool) -> None:
+    """Raise TrainError with all that a stage which is done was and is no longer: it would not be run again.
+
+    Stages from `again` on start anew, and one that has begun is looked at when it goes on.
+    """
+    names = [stage.name for stage in pipeline.stages]
+    kept = names[: names.index(again)] if again in names else names
+    own = [stage_folder(root, number, name).name for number, name in enumerate(names)]
+    found = [f"{folder} is no stage of the recipe any more" for folder in _done(root) if folder not in own]
+    for number, name in enumerate(kept):
+        folder = stage_folder(root, number, name)
+        if finished(folder):
+            recipe = pipeline.stages[number].recipe
+            try:
+                check_changes(
+                    folder, recipe, _read_by(pipeline, number, folder), unchecked=unchecked, may=has_no_effect
+                )
+            except TrainError as error:
+                found.append(str(error))
+    if found:
+        raise TrainError(f"{'; '.join(found)}; --resume {root}:STAGE starts anew from a stage on")
+
+
+def _read_by(pipeline: Pipeline, number: int, folder: Path) -> Inputs:
+    """What a stage that is done would read now; of the model that only the first one's, later ones have a stage's."""
+    from trainers.data import build_mix
+    from trainers.models import load_tokenizer
+
+    stage, base = pipeline.stages[number], pipeline.stages[0].recipe.model
+    recipe = starting_from(stage, base.path).recipe
+    mix = build_mix(recipe, load_tokenizer(recipe.model), show=False)
+    now = inputs_of(stage.recipe, base, mix.manifest)
+    own = now if number == 0 else read_inputs(folder)
+    models = {what: one for what, one in own.items() if what.startswith("model/")}
+    return {what: one for what, one in now.items() if not what.startswith("model/")} | models
+
+
+def _done(root: Path) -> list[str]:
+    """The names of the folders of stages that are done."""
+    return sorted(folder.name for folder in root.glob("stages/*") if finished(folder))
+
+
+def has_no_effect(key: str, recipe: Recipe) -> bool:
+    """Whether a stage that is done is the same with another value of a key."""
+    return may_change(key, recipe) and key not in ("train.max_steps", "train.num_train_epochs")
 
 
 def stage_folder(root: Path, number: int, name: str) -> Path:

@@ -4,16 +4,17 @@ A run that starts from an adapter trains on the merged model (`models.starting_p
 same for a disabled adapter, for a copy loaded again from its folder, and for TRL's own reference.
 """
 
-import hashlib
-import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
+from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from data_mix.keys import key_of
 from eval_hooks.files import read_json
 from eval_hooks.ranks import from_writer, on_writer
 from trainers import TrainError
+from trainers.arguments import setting
 from trainers.cache import cache_dir
 from trainers.catalog import METHODS
 from trainers.recipe import ModelSection, Recipe
@@ -76,13 +77,12 @@ def start_of(trainer: Any, copy: Any) -> Reference:
 def cached_logps(trainer: Any, sides: Mapping[str, Sequence[dict[str, Any]]], start: str) -> dict[str, Any]:
     """The rows with `reference`, their labels' log-probabilities under the model as it is now: (T - 1) numbers a row.
 
-    Computed once for a start (`start`: its hash) and these rows, kept on the first rank's disk. All ranks compute all
-    of them, so that ZeRO-3's shards are gathered by everybody.
+    Computed once for a start (`start`: its key), these rows and this arithmetic, kept on the first rank's disk. All
+    ranks compute all of them, so that ZeRO-3's shards are gathered by everybody.
     """
     import torch
 
-    digest = hashlib.sha256(json.dumps([start, sides], sort_keys=True).encode()).hexdigest()[:16]
-    file = cache_dir() / "reference" / f"{digest}.pt"
+    file = cache_dir() / "reference" / f"{key_of(start, sides, arithmetic(trainer))}.pt"
     known = from_writer(on_writer(lambda: torch.load(file, weights_only=True) if file.is_file() else None))
     if known is None:
         with _untrained(trainer) as model:
@@ -95,6 +95,15 @@ def cached_logps(trainer: Any, sides: Mapping[str, Sequence[dict[str, Any]]], st
         side: [{**row, "reference": logps} for row, logps in zip(rows, known[side], strict=True)]
         for side, rows in sides.items()
     }
+
+
+def arithmetic(trainer: Any) -> list[Any]:
+    """What makes a forward pass on the same weights round otherwise: types, attention, device, versions, engine."""
+    args, model = trainer.args, trainer.model
+    types = sorted({str(parameter.dtype) for parameter in model.parameters()})
+    attention = model.config.get_text_config()._attn_implementation
+    versions = [version(name) for name in ("torch", "transformers")]
+    return [types, args.bf16, args.fp16, attention, args.device.type, trainer.is_deepspeed_enabled, *versions]
 
 
 @contextmanager
@@ -142,7 +151,12 @@ def reference_copy(recipe: Recipe, tokenizer: Any) -> dict[str, Any]:
             "hidden states with the reference, which log-probabilities of tokens cannot give; leave it out"
         )
     if cached and kind == "logps":
-        return {"model_hash": model_hash(recipe.model)}
+        from trainers.models import start_key
+
+        section = recipe.model
+        seed = setting(recipe, "seed") if section.add_tokens else None  # rows of new tokens are drawn
+        begun = recipe.adapter.options.get("init_lora_weights", True)
+        return {"model_hash": start_key(section, section.dtype, section.add_tokens, seed, recipe.adapter.kind, begun)}
     if kind == "none" or recipe.adapter.kind != "none":
         return {}
     return {"reference_model": frozen_copy(recipe.model, tokenizer)}
@@ -192,18 +206,6 @@ def weights_bytes(section: ModelSection) -> int:
 def _stored_in_16_bits(folder: Path) -> bool:
     config = read_json(folder / "config.json")
     return str(config.get("dtype") or config.get("torch_dtype") or "float32") in ("bfloat16", "float16")
-
-
-def model_hash(section: ModelSection) -> str:
-    """Of the weights' bytes in a folder; of name and revision for a hub id."""
-    from trainers.models import locate
-
-    folder = Path(locate(section.path).base)
-    digest = hashlib.sha256(f"{section.path}@{section.revision}".encode())
-    for file in sorted(folder.glob("*.safetensors")) if folder.is_dir() else []:
-        with file.open("rb") as handle:
-            digest.update(hashlib.file_digest(handle, "sha256").digest())
-    return digest.hexdigest()
 
 
 def free_bytes() -> int:

@@ -9,6 +9,7 @@ import time
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 from eval_hooks.callback import Due
 from eval_hooks.control import ledger
@@ -17,6 +18,7 @@ from eval_hooks.files import (
     completed,
     evaluations,
     is_whole,
+    step_in,
     summary_of,
     whole_checkpoints,
     write_atomic,
@@ -25,8 +27,13 @@ from eval_hooks.files import (
 from eval_hooks.storage.aside import lines_upto, set_aside
 from eval_hooks.storage.inside import inside
 from trainers import TrainError, actions, announce
+from trainers.changes import Changed
 from trainers.eval_tokenizer import FOLDER as EVAL_TOKENIZER
-from trainers.rundir import Place, read_status, set_status
+from trainers.inputs import FILE as INPUTS
+from trainers.rundir import MANIFEST, Place, read_status, set_status
+
+SAYING = ("recipe.yaml", "recipe.resolved.json", "environment.json", MANIFEST, INPUTS)
+"""Files of a run folder that say what the run is."""
 
 
 def newest_step(folder: Path) -> int:
@@ -37,8 +44,8 @@ def newest_step(folder: Path) -> int:
 def go_on(place: Place) -> int:
     """The step to go on from; what lies after it is in `aside/` then. For the writing rank."""
     step = newest_step(place.folder)
-    broken = [folder for at, folder in checkpoints(place.folder).items() if at > step]
-    after = place.offset + step if step else place.offset - 1
+    broken = [one for one in place.folder.glob("checkpoints/*") if (step_in(one.name, "checkpoint") or 0) > step]
+    after = place.offset + step or -1  # at the start of a later stage is the end of the one before
     late = [at for at in evaluations(place.root) if at > after]
     lines = _lines_after(place.root / "metrics.jsonl", after)
     said = [
@@ -78,11 +85,26 @@ def decided(place: Place, step: int) -> tuple[list[actions.Taken], str | None]:
     return taken, None
 
 
-def note_start(folder: Path, changed: list[str] | None) -> None:
+def note_start(folder: Path, changed: Changed | None) -> None:
     """status.json: the run is running; with what is not as it was, where it has run before."""
     before = read_status(folder).get("resumed", [])
-    again = [] if changed is None else [{"time": time.time(), "changed": changed}]
+    again: list[dict[str, Any]] = []
+    if changed is not None:
+        again = [{"time": time.time(), "changed": [*changed.lines]}]
+    if changed and changed.unchecked:
+        again[0]["unchecked"] = [*changed.unchecked]
     set_status(folder, "running", resumed=[*before, *again], doing=None)
+
+
+def keep_old(folder: Path, changed: Changed | None) -> None:
+    """Copy what says what the run was into `aside/`, where it is about to be written otherwise."""
+    there = [folder / name for name in SAYING if (folder / name).is_file()]
+    if changed and changed.lines and there:
+        aside = inside(folder, folder / "aside" / f"{len(list(folder.glob('aside/*'))) + 1}-before-it-changed")
+        aside.mkdir(parents=True)
+        for file in there:
+            shutil.copy2(file, aside / file.name)
+        announce(f"resume    what the run was is kept in {aside}")
 
 
 def fork(origin: Path, step: int, folder: Path, changed: Sequence[str]) -> None:
@@ -98,6 +120,8 @@ def fork(origin: Path, step: int, folder: Path, changed: Sequence[str]) -> None:
             shutil.copytree(evaluation, folder / "evals" / evaluation.name, copy_function=link)
     if (origin / EVAL_TOKENIZER).is_dir():
         shutil.copytree(origin / EVAL_TOKENIZER, folder / EVAL_TOKENIZER)
+    if (origin / INPUTS).is_file():
+        shutil.copy2(origin / INPUTS, folder / INPUTS)
     if (origin / "metrics.jsonl").is_file():
         lines = lines_upto((origin / "metrics.jsonl").read_bytes().splitlines(keepends=True), step)
         write_atomic(folder / "metrics.jsonl", b"".join(lines))

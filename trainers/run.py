@@ -8,7 +8,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from data_mix import DataError
+from data_mix import DataError, today
 from eval_hooks import EvalError
 from eval_hooks.files import checkpoints, write_atomic, write_json
 from eval_hooks.masking import masked_message
@@ -22,17 +22,19 @@ from trainers import TrainError, actions, announce, announce_all, ranklog
 from trainers.arguments import starts_ranks, take_one_gpu, training_arguments
 from trainers.certify import certify_run
 from trainers.certify_subject import check_certify
-from trainers.changes import check_changes
+from trainers.changes import Changed, check_changes
 from trainers.checkpoints.ownership import check_own
 from trainers.environment import environment
 from trainers.eval_tokenizer import eval_tokenizer
 from trainers.failures import advice
+from trainers.inputs import FILE as INPUTS
+from trainers.inputs import inputs_of
 from trainers.keeping import Complete, Keeping, check_roll_back, check_rule, disk, rule_of, say_best
 from trainers.lastfit import forget_the_last_fit
 from trainers.packages import require_packages
-from trainers.recipe import Recipe
-from trainers.resume import check_fork, decided, fork, go_on, newest_step, note_start
-from trainers.rundir import RUNS, Claim, Place, check_free, give_back, set_status, take, write_recipe
+from trainers.recipe import ModelSection, Recipe
+from trainers.resume import check_fork, decided, fork, go_on, keep_old, newest_step, note_start
+from trainers.rundir import RUNS, Claim, Place, check_free, give_back, keep_date, set_status, take, write_recipe
 from trainers.screen import announce_model, note_doing, note_measured, show_end
 from trainers.tracking import LogTrain, start_wandb, wandb_dir
 from trainers.universal import other_ranks
@@ -57,15 +59,18 @@ def train(
     resume: bool = False,
     origin: tuple[Path, int] | None = None,
     trust: bool = False,
+    unchecked: bool = False,
 ) -> int:
     """Run a recipe and return the exit code; `origin` is another run's folder and the step to begin at.
 
-    With `trust` a checkpoint is resumed from although somebody else could have put code into it.
+    With `trust` a checkpoint is resumed from although somebody else could have put code into it; with `unchecked`
+    although what the run reads has changed.
     What a person did wrong travels as a ValueError of the package it was found in; then no run folder is left behind.
     """
     check_free(run_dir, resume)
-    changed = []
+    changed = Changed()
     own = run_dir or RUNS / recipe.name
+    begin_date(origin[0] if origin else own if resume else None)
     with reading(origin[0] if origin else own):
         if origin:
             check_folder(origin[0])
@@ -79,9 +84,18 @@ def train(
     with given_back(claim, fresh=not resume):
         if origin:
             with reading(origin[0]):
-                on_writer(partial(fork, *origin, claim.folder, changed))
+                on_writer(partial(fork, *origin, claim.folder, changed.lines))
         ranklog.settle(claim.folder)
-        return carry_out(run, Place(folder=claim.folder, root=claim.folder), resume or origin is not None)
+        place = Place(folder=claim.folder, root=claim.folder)
+        return carry_out(run, place, resume or origin is not None, unchecked=unchecked)
+
+
+def begin_date(root: Path | None) -> None:
+    """The moment that chat templates are told: that of a run that is gone on with, else of now."""
+    today.forget()
+    if root is not None:
+        keep_date(root)
+    today.moment()
 
 
 @contextmanager
@@ -101,6 +115,8 @@ class Run:
 
     recipe: Recipe
     tokenizer: Any
+    start: ModelSection
+    """The model as the recipe names it, before an adapter is merged."""
     mix: "Mix"
     measure: "CheckpointEval"
     signals: "StopOnSignal"
@@ -121,11 +137,14 @@ def prepare(recipe: Recipe) -> Run:
 
     require_packages(recipe)
     take_one_gpu(recipe)
-    recipe = replace(recipe, model=starting_point(recipe.model))
+    start, recipe = recipe.model, replace(recipe, model=starting_point(recipe.model))
     tokenizer = load_tokenizer(recipe.model)
     mix = build_mix(recipe, tokenizer, show=rank() == 0)  # before the process group, whose timeouts tokenisation hits
     measure = checkpoint_eval(recipe, mix.validation)
     starts_ranks(recipe)
+    if told_otherwise(tokenizer.chat_template):
+        mix = build_mix(recipe, tokenizer, show=False)
+        measure = checkpoint_eval(recipe, mix.validation)
     arguments = training_arguments(recipe)
     check_roll_back(recipe, arguments)
     check_rule(recipe)
@@ -133,6 +152,7 @@ def prepare(recipe: Recipe) -> Run:
     return Run(
         recipe=recipe,
         tokenizer=tokenizer,
+        start=start,
         mix=mix,
         measure=measure,
         signals=StopOnSignal(measure),
@@ -141,19 +161,32 @@ def prepare(recipe: Recipe) -> Run:
     )
 
 
-def carry_out(run: Run, place: Place, resume: bool, wandb_run: Any = None) -> int:
+def told_otherwise(template: Any) -> bool:
+    """Take the first rank's moment; whether this one's templates have been told another: it began after midnight."""
+    before = today.told(template)
+    today.set_moment(from_writer(today.moment().isoformat()), "rank 0")
+    return today.told(template) != before
+
+
+def carry_out(run: Run, place: Place, resume: bool, wandb_run: Any = None, unchecked: bool = False) -> int:
     """Train where `place` says and return the exit code; W&B goes on with `wandb_run`, or starts."""
     folder, measure = place.folder, run.measure
     run.arguments.output_dir, run.arguments.run_name = str(folder / "checkpoints"), place.root.name
     measure.out, measure.offset, measure.baselines = place.root, place.offset, place.baselines
     measure.runs = place.runs
     with reading(folder):
-        changed = on_writer(partial(check_changes, folder, run.recipe)) if resume else None
+        read = on_writer(partial(inputs_of, run.recipe, run.start, run.mix.manifest))
+        compared = partial(check_changes, folder, run.recipe, read, unchecked=unchecked)
+        changed = on_writer(compared) if resume else None
         measure.tokenizer, measure.template_kwargs = eval_tokenizer(
             place.root, run.tokenizer, run.recipe.model, main=rank() == 0
         )
     machine = environment(run.recipe, run.arguments)
     if rank() == 0:
+        assert read is not None
+        set_status(folder, "running", date=today.moment().isoformat())
+        keep_old(folder, changed)
+        write_json(folder / INPUTS, read)
         write_recipe(folder, run.recipe)
         write_json(folder / "recipe.resolved.json", run.resolved)
         write_json(folder / "environment.json", machine)

@@ -5,12 +5,14 @@ import platform
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 import psutil
 
-from eval_hooks.files import read_json, write_atomic, write_json
+from data_mix.today import set_moment
+from eval_hooks.files import read_json, step_in, write_atomic, write_json
 from eval_hooks.masking import masked_message, masked_text, masked_words, masked_yaml
 from eval_hooks.storage.inside import check_folder, remove
 from trainers import TrainError
@@ -19,8 +21,9 @@ from trainers.recipe import Pipeline, Recipe
 RUNS = Path("runs")
 MANIFEST = "data.manifest.json"
 """`temper data` leaves it where the next run of the recipe will be."""
-OURS = ("recipe.yaml", "recipe.resolved.json", "environment.json", MANIFEST, "status.json", "wandb.json", "wandb",
-        "logs", "tensorboard", "eval_tokenizer", "checkpoints", "evals", "metrics.jsonl", "stages")  # fmt: skip
+OURS = ("recipe.yaml", "recipe.resolved.json", "environment.json", MANIFEST, "inputs.json", "status.json",
+        "wandb.json", "wandb", "logs", "tensorboard", "eval_tokenizer", "checkpoints", "evals", "metrics.jsonl",
+        "stages")  # fmt: skip
 """What a start may have written before anything is trained."""
 
 
@@ -197,6 +200,18 @@ def set_status(folder: Path, state: str, code: int | None = None, **more: Any) -
 def read_status(folder: Path) -> dict[str, Any]:
     """What status.json says; {} where there is none."""
     return read_json(folder / "status.json")
+
+
+def keep_date(root: Path) -> None:
+    """Have chat templates told the moment that a run was begun with, as its status says; nothing where there is none.
+
+    Raises DataError for a status that says no date.
+    """
+    status = read_status(root)
+    begun = status.get("started")
+    said = status.get("date") or (datetime.fromtimestamp(begun).isoformat() if isinstance(begun, int | float) else None)
+    if said:
+        set_moment(str(said), f"{root / 'status.json'}: date")
 
 
 def trains(folder: Path) -> bool:

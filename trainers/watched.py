@@ -17,7 +17,7 @@ from eval_hooks.evaluate import autocast, half_precision, known_entry
 from eval_hooks.files import read_json, summary_of, whole_checkpoints
 from trainers import TrainError, announce
 from trainers.recipe import Recipe
-from trainers.rundir import Place, trains
+from trainers.rundir import Place, keep_date, trains
 
 WEIGHTS = ("*.safetensors", "pytorch_model*.bin", "adapter_model.bin")
 
@@ -177,6 +177,7 @@ def open_run(recipe: Recipe, place: Place) -> Watched:
     from trainers.evaluation import checkpoint_eval
     from trainers.models import load_tokenizer, starting_point
 
+    keep_date(place.root)
     recipe = replace(recipe, model=starting_point(recipe.model))
     resolved = read_json(place.folder / "recipe.resolved.json")
     if resolved["arguments"]["fp16"] and not torch.cuda.is_available():

@@ -5,7 +5,7 @@ import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
-from eval_hooks.files import write_atomic
+from eval_hooks.files import step_in, write_atomic
 from eval_hooks.storage.inside import inside
 
 
@@ -13,9 +13,8 @@ def set_aside(root: Path, why: str, step: int) -> Path:
     """Move evaluations after a step into a folder under `aside/`, which is returned, and end metrics.jsonl there."""
     aside = inside(root, root / "aside" / f"{len(list(root.glob('aside/*'))) + 1}-{why}")
     aside.mkdir(parents=True)
-    for folder in root.glob("evals/step-*"):
-        at = folder.name.removeprefix("step-")
-        if at.isdecimal() and int(at) > step:
+    for folder in root.glob("evals/*"):
+        if (at := step_in(folder.name, "step")) is not None and at > step:
             (aside / "evals").mkdir(exist_ok=True)
             shutil.move(inside(root, folder), aside / "evals" / folder.name)
     file = root / "metrics.jsonl"

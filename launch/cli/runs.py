@@ -12,6 +12,10 @@ from launch.cli.app import FOUND, NoPlugins, RecipeName, Words, app
 TrustCheckpoint = Annotated[
     bool, typer.Option("--trust", help="Resume from checkpoints of somebody else's, which can run code when loaded.")
 ]
+Unchecked = Annotated[
+    bool,
+    typer.Option("--unchecked", help="Leave out the quick part of `temper check`; go on although files have changed."),
+]
 Launcher = Literal["torchrun", "deepspeed", "accelerate", "slurm"]
 
 
@@ -30,7 +34,7 @@ def train(
         ),
     ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Check the recipe and print the plan, no more.")] = False,
-    unchecked: Annotated[bool, typer.Option("--unchecked", help="Leave out the quick part of `temper check`.")] = False,
+    unchecked: Unchecked = False,
     no_plugins: NoPlugins = False,
     trust: TrustCheckpoint = False,
 ) -> None:
@@ -61,13 +65,17 @@ def train(
         from trainers.pipeline import train_pipeline
 
         folder, again = resumed_pipeline(resume, run_dir, [stage.name for stage in loaded.stages])
-        raise typer.Exit(train_pipeline(loaded, run_dir=folder, resume=resume is not None, again=again, trust=trust))
+        raise typer.Exit(
+            train_pipeline(
+                loaded, run_dir=folder, resume=resume is not None, again=again, trust=trust, unchecked=unchecked
+            )
+        )
     from launch.request import forked
     from trainers.run import train as run
 
     origin = forked(resume) if resume else None
     goes_on = resume is not None and not origin
-    raise typer.Exit(run(loaded, run_dir=run_dir, resume=goes_on, origin=origin, trust=trust))
+    raise typer.Exit(run(loaded, run_dir=run_dir, resume=goes_on, origin=origin, trust=trust, unchecked=unchecked))
 
 
 @app.command()
@@ -88,6 +96,7 @@ def launch(
     ] = None,
     run_dir: Annotated[Path | None, typer.Option(help="Run folder, as of train.")] = None,
     resume: Annotated[str | None, typer.Option(metavar="[RUN:STEP]", help="Go on, as of train.")] = None,
+    unchecked: Unchecked = False,
     print_: Annotated[bool, typer.Option("--print", help="Print the command, or Slurm's file, and no more.")] = False,
     no_plugins: NoPlugins = False,
     trust: TrustCheckpoint = False,
@@ -109,6 +118,7 @@ def launch(
     options = Options(
         nproc=nproc, nnodes=nnodes, node_rank=node_rank, master=master, launcher=with_, hostfile=hostfile,
         run_dir=run_dir, resume=resume, plugins=not no_plugins, trust=trust,
+        unchecked=unchecked,
     )  # fmt: skip
     outcome = start(recipe, words or [], options, show=print_)
     if isinstance(outcome, str):

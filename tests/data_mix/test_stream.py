@@ -1,6 +1,7 @@
 """Streamed mixes: shares of tokens, as far as needed and no further, going on where a run before stopped."""
 
 import json
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -93,3 +94,36 @@ def test_a_row_of_another_shape_is_named_by_row(tokenizer: Any, tmp_path: Path) 
     file.write_text(json.dumps({"prompt": "a", "completion": "b"}) + "\n")
     with pytest.raises(DataError, match=r"c \(.*chat.jsonl\) row 1: its shape is prompt\+completion"):
         mixed(tokenizer, tmp_path, SourceSpec(source="jsonl", name="c", config=Files(path=str(file))), until_tokens=10)
+
+
+def test_a_pattern_of_files_is_read_anew_when_one_is_edited(tokenizer: Any, tmp_path: Path, spec: Any) -> None:
+    """Same size, same time: `a-*.jsonl` and a folder; a copy of a file with another time is the same."""
+    spec("a-1", 50, 10)
+    for path in (str(tmp_path / "a-*.jsonl"), str(tmp_path)):
+        one = SourceSpec(source="jsonl", name="a", config=Files(path=path))
+        file = tmp_path / "a-1.jsonl"
+        before = mixed(tokenizer, tmp_path, one, until_tokens=200)
+        os.utime(file)
+        assert mixed(tokenizer, tmp_path, one, until_tokens=200).cached
+        found = file.stat()
+        file.write_text(file.read_text().replace("word", "wird"))
+        os.utime(file, ns=(found.st_atime_ns, found.st_mtime_ns))
+        after = mixed(tokenizer, tmp_path, one, until_tokens=200)
+        assert not after.cached and after.train[0]["input_ids"] != before.train[0]["input_ids"]
+        file.write_text(file.read_text().replace("wird", "word"))
+
+
+def test_a_build_that_was_killed_before_it_was_saved_is_made_again(
+    tokenizer: Any, tmp_path: Path, spec: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one = spec("a", 50, 10)
+
+    def killed(*args: Any) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr("data_mix.build._save", killed)
+        mixed(tokenizer, tmp_path, one, until_tokens=200)
+    made = mixed(tokenizer, tmp_path, one, until_tokens=200)
+    assert made.manifest["train"]["a"]["tokens"] == made.manifest["mix"]["tokens"] >= 200
+    assert not list((tmp_path / "cache/data").glob("*.part"))

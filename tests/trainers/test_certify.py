@@ -273,7 +273,10 @@ def test_what_is_no_checkpoint_is_refused_by_name(copy: Callable[..., Path], tmp
     run = copy(*COMMON).parents[1]
     monkeypatch.chdir(tmp_path)
     cases = {"run:7": "there is: 1, 2", "none:1": "no such checkpoint", str(run): "no checkpoint of a run folder",
-             "run": "no checkpoint of a run folder"}  # fmt: skip
+             "run": "no checkpoint of a run folder", "run/checkpoints/checkpoint-002": "no checkpoint of a run folder",
+             "run/checkpoints/checkpoint-2-good": "no checkpoint of a run folder"}  # fmt: skip
+    for odd in ("checkpoint-002", "checkpoint-2-good"):
+        shutil.copytree(run / "checkpoints/checkpoint-2", run / "checkpoints" / odd)
     for word, text in cases.items():
         code, said = temper("certify", word)
         assert code == 2 and text in said, said

@@ -63,6 +63,7 @@ def test_a_generative_task_gets_its_rows_from_its_source(tiny_folder: Path) -> N
     assert summary["tasks"]["sql"]["n"] == 3
 
 
-@pytest.mark.parametrize(("path", "step"), [("a/b", 0), ("run:40", 40), ("r/checkpoints/checkpoint-7", 7), ("x:y", 0)])
+@pytest.mark.parametrize(("path", "step"), [("a/b", 0), ("run:40", 40), ("r/checkpoints/checkpoint-7", 7), ("x:y", 0),
+                                           ("a/checkpoint-7-good", 0), ("a/checkpoint-²", 0), ("a/checkpoint-007", 0), ("my7", 0)])  # fmt: skip
 def test_the_step_of_a_model(path: str, step: int) -> None:
     assert step_of(path) == step

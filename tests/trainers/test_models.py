@@ -1,9 +1,11 @@
 """Loading: every form of path, every key of the section; new tokens, tied heads, precision."""
 
 import json
+import os
 import shutil
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -13,6 +15,7 @@ from transformers import AutoTokenizer
 from tests.conftest import tiny_llama
 from trainers import TrainError
 from trainers.adapters import lora_config, trainable_share
+from trainers.catalog import METHODS
 from trainers.memory.outline import Outline
 from trainers.models import (
     _has_master_weights,
@@ -22,9 +25,12 @@ from trainers.models import (
     load_tokenizer,
     locate,
     skeleton,
+    start_key,
     starting_point,
+    stops,
 )
 from trainers.recipe import AdapterSection, MethodSection, ModelSection, Recipe
+from trainers.reference import arithmetic, reference_copy
 
 
 @pytest.fixture
@@ -183,6 +189,75 @@ def test_whichever_rank_merges_an_adapter_first_writes_all_of_it(
     monkeypatch.setattr(mixin, "_get_torch_distributed_rank", lambda: 1)
     start = starting_point(ModelSection(path=str(tmp_path / "adapter")))
     assert load_model(start, load_tokenizer(start)).num_parameters() == tiny_llama().num_parameters()
+
+
+def test_a_merged_start_is_made_anew_when_its_base_is_rewritten(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The base in place, with other numbers, then with other settings; a touched file is the same start."""
+    monkeypatch.setenv("TEMPERING_CACHE", str(tmp_path / "cache"))
+    shutil.copytree(folder, tmp_path / "base")
+    saved_adapter(tmp_path / "base", tmp_path / "adapter")
+    section = ModelSection(path=str(tmp_path / "adapter"))
+    starts = [starting_point(section).path]
+    os.utime(tmp_path / "base/model.safetensors")
+    assert starting_point(section).path == starts[0]
+    tiny_llama(seed=1).save_pretrained(tmp_path / "base")
+    starts.append(starting_point(section).path)
+    config = json.loads((tmp_path / "base/config.json").read_text())
+    (tmp_path / "base/config.json").write_text(json.dumps({**config, "rms_norm_eps": 0.5}))
+    starts.append(starting_point(section).path)
+    assert len(set(starts)) == 3
+    first, second = (load_model(replace(section, path=path), load_tokenizer(section)) for path in starts[:2])
+    assert not torch.equal(first.get_input_embeddings().weight, second.get_input_embeddings().weight)
+
+
+def test_a_merged_start_has_the_template_and_tokens_of_its_own_files(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The first recipe brings a template and an end token, the second neither: it reads as without the cache."""
+    monkeypatch.setenv("TEMPERING_CACHE", str(tmp_path / "cache"))
+    saved_adapter(folder, tmp_path / "adapter")
+    plain = ModelSection(path=str(tmp_path / "adapter"))
+    said = replace(plain, chat_template="{{ messages[0]['content'] }} mine", eos_token="<|endoftext|>")
+    assert starting_point(said).path == starting_point(plain).path
+    direct, cached = load_tokenizer(plain), load_tokenizer(starting_point(plain))
+    assert (cached.chat_template, cached.eos_token, cached.pad_token) == (
+        direct.chat_template, direct.eos_token, direct.pad_token,
+    )  # fmt: skip
+    assert stops(starting_point(plain), cached) == stops(plain, direct)
+    assert load_tokenizer(starting_point(said)).chat_template.endswith("mine")
+
+
+def test_a_start_is_known_by_the_content_of_its_files(folder: Path, tmp_path: Path) -> None:
+    """Under another name it is the same; other weights (of the older kind too), settings or code make it another."""
+    for name in ("a", "b"):
+        shutil.copytree(folder, tmp_path / name)
+    key = start_key(ModelSection(path=str(tmp_path / "a")))
+    assert start_key(ModelSection(path=str(tmp_path / "b"))) == key
+    keys = {key, start_key(ModelSection(path=str(tmp_path / "b")), "float16")}
+    for name in ("pytorch_model.bin", "modeling.py", "generation_config.json", "chat_template.jinja"):
+        (tmp_path / "b" / name).write_text("{ }")
+        keys.add(start_key(ModelSection(path=str(tmp_path / "b"))))
+    assert len(keys) == 6
+
+
+def test_a_references_numbers_are_known_by_what_they_were_computed_with(folder: Path) -> None:
+    """Weights in another type, other attention, autocast, new tokens and their seed: each is another reference."""
+    base = recipe(ModelSection(path=str(folder)), train={"precompute_ref_log_probs": True})
+    base = replace(base, stage="unlearn", method=MethodSection(name="npo", config=METHODS["npo"].config()))
+    model, tokens = base.model, replace(base.model, add_tokens=("<x>",))
+    seeded = {**base.train, "seed": 7}
+    asked = [base, replace(base, model=replace(model, dtype="bfloat16")), replace(base, model=tokens),
+             replace(base, model=tokens, train=seeded), replace(base, adapter=AdapterSection(kind="qlora"))]  # fmt: skip
+    keys = {reference_copy(one, None)["model_hash"] for one in asked}
+    assert len(keys) == 5 and reference_copy(replace(base, train=seeded), None)["model_hash"] in keys
+    numbers = []
+    for attention, bf16 in (("sdpa", False), ("eager", False), ("sdpa", True)):
+        args = SimpleNamespace(bf16=bf16, fp16=False, device=torch.device("cpu"))
+        live = tiny_llama(attn_implementation=attention)
+        numbers.append(arithmetic(SimpleNamespace(args=args, model=live, is_deepspeed_enabled=False)))
+    assert numbers[0] != numbers[1] != numbers[2] != numbers[0]
 
 
 def test_an_adapter_folder_loads_as_base_with_adapter_merged(folder: Path, tmp_path: Path) -> None:

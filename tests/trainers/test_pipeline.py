@@ -124,6 +124,56 @@ def test_a_pipeline_that_stopped_goes_on_where_it_stopped(pipeline: Load, monkey
     assert all(torch.equal(a[key], b[key]) for key in a)
 
 
+def test_a_run_killed_before_its_first_checkpoint_leaves_no_steps(
+    pipeline: Load, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The second run ends in its step 2: resumed, the axis is 1 2 3 4 5, each step once; so with a changed length."""
+    from trainers.unlearn.trainer import Trainer
+
+    real, calls = Trainer.compute_loss, iter(range(99))
+
+    def breaks(*args: Any, **kwargs: Any) -> Any:
+        if next(calls):
+            raise RuntimeError("power cut")
+        return real(*args, **kwargs)
+
+    root = Path("runs/both")
+    once = ("pipeline.1.set.train.global_batch_size=1", "pipeline.1.set.train.save_strategy=steps",
+            "pipeline.1.set.train.save_steps=2")  # fmt: skip
+    with monkeypatch.context() as patch:
+        patch.setattr(Trainer, "compute_loss", breaks)
+        assert train_pipeline(pipeline(*once), run_dir=root) == 4
+    assert trained_steps(root) == [1, 2, 3, 4]
+    with pytest.raises(TrainError, match="--resume runs/both:STAGE starts anew") as caught:
+        train_pipeline(pipeline(*once, *CHANGED_WHEN_DONE), run_dir=root, resume=True)
+    assert all(said in str(caught.value) for said in CHANGED_WHEN_DONE.values())
+    (root / "stages/1-learn").rename(root / "stages/1-study")
+    with pytest.raises(TrainError, match="1-study is no stage of the recipe any more"):
+        train_pipeline(pipeline(*once), run_dir=root, resume=True)
+    (root / "stages/1-study").rename(root / "stages/1-learn")
+    assert train_pipeline(pipeline(*once, "pipeline.1.set.train.max_steps=1"), run_dir=root, resume=True) == 0
+    assert trained_steps(root) == [1, 2, 3, 4]
+    assert (
+        "train.max_steps: 2 -> 1"
+        in json.loads((root / "stages/2-forget/status.json").read_text())["resumed"][0]["changed"]
+    )
+    assert list(root.glob("aside/*/recipe.resolved.json"))
+
+
+CHANGED_WHEN_DONE = {
+    "pipeline.0.set.train.learning_rate=1e-4": "train.learning_rate: 0.01 -> 0.0001",
+    "pipeline.0.set.train.max_steps=9": "train.max_steps: 3 -> 9",
+    "pipeline.0.set.data.seed=5": "data.seed: 0 -> 5",
+}
+"""Words for a stage that is done -> what is refused."""
+
+
+def trained_steps(root: Path) -> list[int]:
+    """Of metrics.jsonl, in its order."""
+    lines = [json.loads(line) for line in (root / "metrics.jsonl").read_text().splitlines()]
+    return [line["step"] for line in lines if "train/loss" in line]
+
+
 def test_a_run_that_cannot_begin_is_told_and_goes_on_when_it_can(
     pipeline: Load, monkeypatch: pytest.MonkeyPatch
 ) -> None:

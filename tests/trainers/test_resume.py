@@ -9,15 +9,18 @@ from typing import Any
 import pytest
 import torch
 
+from data_mix import today
 from eval_hooks.files import COMPLETE, is_whole, mark_whole, whole_checkpoints, write_json
 from eval_hooks.storage.aside import lines_upto
 from tests.trainers.conftest import weights
 from tests.trainers.test_ranks import LORA, run
 from trainers import TrainError
+from trainers.evaluate import keep_date_of
 from trainers.recipe import Recipe
 from trainers.resume import link
-from trainers.run import train
-from trainers.rundir import read_status
+from trainers.run import told_otherwise, train
+from trainers.rundir import Place, read_status
+from trainers.watched import open_run
 
 Load = Callable[..., Recipe]
 EACH = ("train.save_strategy=steps", "train.save_steps=1", "train.save_total_limit=9", "eval.every=1")
@@ -89,6 +92,20 @@ def test_what_came_after_the_newest_whole_checkpoint_is_set_aside(
     assert len(read_status(half)["resumed"]) == 1
 
 
+def test_odd_things_beside_the_checkpoints_stay_and_a_file_in_the_way_is_set_aside(recipe: Load, whole: Path) -> None:
+    """On from 3: a copy of 2 is no checkpoint and stays; a file where checkpoint 4 will be saved makes room for it."""
+    there = whole / "checkpoints"
+    shutil.rmtree(there / "checkpoint-4")
+    (there / "checkpoint-4").write_text("a file")
+    for odd in ("checkpoint-2-good", "checkpoint-007", "checkpoint-"):
+        shutil.copytree(there / "checkpoint-2", there / odd)
+    assert train(recipe(*EACH, "train.save_total_limit=1"), run_dir=whole, resume=True) == 0
+    names = {folder.name for folder in there.iterdir() if folder.name.startswith("checkpoint")}
+    assert names == {"checkpoint-4", "checkpoint-2-good", "checkpoint-007", "checkpoint-"}
+    (moved,) = whole.glob("aside/*/checkpoint-4")
+    assert moved.read_text() == "a file" and read_status(whole)["state"] == "done"
+
+
 def test_without_a_checkpoint_a_resumed_run_starts(recipe: Load, whole: Path, capsys: pytest.CaptureFixture) -> None:
     """Nothing there at all, and a folder whose run was killed before its first checkpoint: both are the whole run."""
     shutil.copytree(whole, "early")
@@ -138,6 +155,52 @@ def test_a_changed_recipe_goes_on_or_is_refused(recipe: Load, whole: Path, capsy
     assert "changed   train.max_steps: 4 -> 5" in said and "changed   eval.every: 1 -> 5" in said
     assert "eval.every: 1 -> 5" in read_status(whole)["resumed"][0]["changed"]
     assert [step for step, *_ in curve(whole)] == [1, 2, 3, 4, 5]
+
+
+DATED = "{{ strftime_now('%d %b %Y') }}{% for m in messages %}{% generation %}{{ m.content }}{% endgeneration %}\n{% endfor %}"
+
+
+def test_a_run_keeps_its_date(recipe: Load, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Begun on 31 July; gone on with, forked, watched, certified and asked again on 1 August it is asked alike."""
+    Path("dated.jinja").write_text(DATED)
+    words = (*EACH, "train.max_steps=2", "model.chat_template=dated.jinja",
+             "eval.retain=[{task: pocket, variant: olmes_cf, shots: 0, limit: 20, chat_template: true}]")  # fmt: skip
+    monkeypatch.setenv(today.VARIABLE, "2026-07-31T23:59:59")
+    assert train(recipe(*words), run_dir=Path("run")) == 0
+    shutil.rmtree("run/checkpoints/checkpoint-2")
+    shutil.rmtree("run/evals/step-2")
+    monkeypatch.setenv(today.VARIABLE, "2026-08-01")
+    assert train(recipe(*words), run_dir=Path("run"), resume=True) == 0
+    asked = [
+        json.loads((Path("run/evals") / f"step-{step}" / "summary.json").read_text())["tasks"]["pocket"]
+        for step in (0, 2)
+    ]
+    assert asked[0]["prompt_hash"] == asked[1]["prompt_hash"] and "31 Jul 2026" in asked[1]["first_prompt"]
+    assert asked[1]["retention"]["verdict"] and read_status(Path("run"))["date"] == "2026-07-31T23:59:59"
+    for shown in (
+        lambda: open_run(recipe(*words), PLACE),
+        lambda: keep_date_of("run:2"),
+        lambda: keep_date_of(str(NEWEST)),
+    ):
+        today.forget()
+        assert today.moment().day == 1
+        shown()
+        assert today.moment().day == 31
+    today.forget()
+    assert train(recipe(*words, "train.max_steps=3"), origin=(Path("run"), 2)) == 0
+    assert read_status(Path("runs/tiny"))["date"] == "2026-07-31T23:59:59"
+
+
+PLACE, NEWEST = Place(folder=Path("run"), root=Path("run")), Path("run/checkpoints/checkpoint-2")
+
+
+def test_a_rank_that_began_after_midnight_takes_the_first_ones_date(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its rows are built again where the template writes the date, and only there."""
+    monkeypatch.setattr("trainers.run.from_writer", lambda own: "2026-07-31T23:59:59")
+    for template, again in ((DATED, True), ("{{ messages }}", False), ("{{ strftime_now('%Y') }}", False)):
+        today.set_moment("2026-08-01T00:00:01", "test")
+        assert told_otherwise(template) is again and today.moment().day == 31
+    today.forget()
 
 
 @pytest.mark.usefixtures("reports")

@@ -4,15 +4,18 @@ from typing import Any
 
 from trl import DPOTrainer
 
+from data_mix.keys import key_of
 from trainers.dpo.batch import PairBatch
 from trainers.logprobs import Tokens
 from trainers.moments import Bound
-from trainers.reference import reference_for
+from trainers.reference import arithmetic, reference_for
 from trainers.sft.trainer import show_bias
 
 
 class Trainer(DPOTrainer):
     """trl.DPOTrainer; `method.step` computes the loss where there is one."""
+
+    _precompute_model_hash: str | None
 
     def __init__(
         self, *, bound: Bound, rows: Any, tokenizer: Any, args: Any, reference_model: Any = None, model_hash: str = "",
@@ -34,7 +37,10 @@ class Trainer(DPOTrainer):
         return dataset
 
     def _precompute_ref_logps(self, dataset: Any, *args: Any) -> Any:
-        return dataset if self.bound.method.step else super()._precompute_ref_logps(dataset, *args)
+        if self.bound.method.step:
+            return dataset
+        self._precompute_model_hash = key_of(self._precompute_model_hash, arithmetic(self))  # TRL's knows weights alone
+        return super()._precompute_ref_logps(dataset, *args)
 
     def _compute_loss(self, model: Any, inputs: dict[str, Any], return_outputs: bool) -> Any:
         """The method's loss: a mean over the pairs of a micro-batch."""

@@ -45,6 +45,17 @@ def model(folder: Path, smollm2: Path, **config: Any) -> str:
     return f"model.path={folder}"
 
 
+def test_a_template_that_asks_for_the_date_is_named(recipe: Load) -> None:
+    """Also under a name that transformers does not know; the plain word is none."""
+    asking = "{{ strftime_now('%Y') }}{{ now() if now is defined }}{% for m in messages %}{{ m.content }}{% endfor %}"
+    Path("dated.jinja").write_text(asking)
+    finding = only(recipe("model.chat_template=dated.jinja"), "date")
+    assert finding.state == "warn" and "dated.jinja asks for the date with now, strftime_now" in finding.found
+    assert "gives it no now" in finding.found and "TEMPERING_DATE=20" in finding.remedy
+    Path("plain.jinja").write_text("now, {% for m in messages %}{{ m.content }}{% endfor %}")
+    assert only(recipe("model.chat_template=plain.jinja"), "date").state == "ok"
+
+
 def test_a_sound_recipe_passes_every_check(recipe: Load) -> None:
     """Packed, with a LoRA and a validation set of its own: every check that can apply does, and none finds anything."""
     words = ("train.packing=true", "train.max_length=200", "train.learning_rate=1e-3", "train.warmup_steps=0.1",
