@@ -45,6 +45,8 @@ class Rendered:
 
     text: str
     spans: tuple[tuple[int, int, Part], ...]
+    plain: bool = False
+    """Written by nobody's template, so that the tokenizer adds its own beginning."""
 
 
 def conversation(

@@ -14,7 +14,7 @@ from trainers.cache import cache_dir, check_kept, is_kept, keep
 from trainers.fetch import MODELS, fetch
 from trainers.recipe import ModelSection, Recipe
 from trainers.rundir import RUNS, find_run
-from trainers.template import read_template, with_system_role
+from trainers.template import read_template, with_begin, with_system_role
 
 MOST_LAYERS = 10_000
 """Modules are made before weights are read: a number without an end would be made without an end."""
@@ -104,7 +104,7 @@ def load_tokenizer(section: ModelSection) -> Any:
     _give_tokens(tokenizer, section)
     if section.chat_template is not None:
         tokenizer.chat_template = read_template(section.chat_template)
-    tokenizer.chat_template = with_system_role(tokenizer)
+    tokenizer.chat_template = with_begin(tokenizer, with_system_role(tokenizer))
     return tokenizer
 
 

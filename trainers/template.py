@@ -13,6 +13,9 @@ FOLDED = (
 )
 """In front of a template without system messages: such a message begins the first user turn instead."""
 
+BEGIN = "{{- bos_token -}}"
+"""In front of a template that leaves the beginning token to the tokenizer."""
+
 
 def saved_tokenizer(folder: Path, trust_remote_code: bool) -> Any:
     """The tokenizer of a folder that a run has written, as it is. Raises TrainError for a template without an end."""
@@ -53,14 +56,36 @@ def with_system_role(tokenizer: Any) -> Any:
     return FOLDED + template
 
 
+def with_begin(tokenizer: Any, template: Any) -> Any:
+    """The template with the beginning token in front where the tokenizer adds it to texts and the template does not.
+
+    So a conversation begins alike wherever it is read: a rendered template is tokenised as it stands in training, in
+    evaluations, in rollouts, and where the saved model is served.
+    """
+    begin = tokenizer.bos_token
+    if not isinstance(template, str) or not begin or tokenizer("a")["input_ids"][:1] != [tokenizer.bos_token_id]:
+        return template
+    text = plain_question(tokenizer, template)
+    return template if text is None or text.lstrip().startswith(begin) else BEGIN + template
+
+
+def plain_question(tokenizer: Any, template: str) -> str | None:
+    """What a template makes of one user turn; None where it refuses it."""
+    from jinja2 import TemplateError
+
+    asked = [{"role": "user", "content": "question"}]
+    try:
+        return tokenizer.apply_chat_template(asked, chat_template=template, tokenize=False)
+    except (TemplateError, TypeError):
+        return None
+
+
 def takes_system(tokenizer: Any) -> bool:
     """Whether a system message reaches the model; also true of a template that cannot render a plain question."""
     from jinja2 import TemplateError
 
     asked = [{"role": "system", "content": "zqx"}, {"role": "user", "content": "question"}]
-    try:
-        tokenizer.apply_chat_template(asked[1:], tokenize=False)
-    except (TemplateError, TypeError):
+    if plain_question(tokenizer, tokenizer.chat_template) is None:
         return True
     try:
         return "zqx" in tokenizer.apply_chat_template(asked, tokenize=False)

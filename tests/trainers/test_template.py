@@ -1,4 +1,4 @@
-"""System messages reach the model whatever its template makes of them."""
+"""System messages and the beginning token reach the model whatever its template makes of them."""
 
 from pathlib import Path
 from typing import Any
@@ -6,7 +6,18 @@ from typing import Any
 import pytest
 import trl
 
-from trainers.template import FOLDED, takes_system, with_system_role
+from data_mix.render import Rendering, tokenise
+from eval_hooks.config import TaskSpec
+from eval_hooks.encode import encode
+from eval_hooks.generate import render
+from eval_hooks.harness.requests import Words
+from eval_hooks.items import ChoiceItem, ChoiceSet, RecallItem
+from eval_hooks.ready import Reader
+from eval_hooks.recall import encode_recall
+from tests.conftest import tiny_llama
+from trainers.models import load_tokenizer
+from trainers.recipe import ModelSection
+from trainers.template import FOLDED, takes_system, with_begin, with_system_role
 
 FOLDER = Path(trl.__file__).parent / "chat_templates"
 CHAT = [
@@ -49,3 +60,50 @@ def test_a_template_that_renders_nothing_plain_is_left_to_its_own_error(tokenize
 def test_no_template_stays_none(tokenizer: Any) -> None:
     tokenizer.chat_template = None
     assert with_system_role(tokenizer) is None
+
+
+@pytest.fixture
+def beginning(tokenizer: Any) -> Any:
+    """A tokenizer that begins every text with <|endoftext|>, as Llama's and Gemma's begin theirs."""
+    from tokenizers.processors import TemplateProcessing
+
+    tokenizer.bos_token = "<|endoftext|>"
+    tokenizer.backend_tokenizer.post_processor = TemplateProcessing(
+        single="<|endoftext|> $A", pair="<|endoftext|> $A $B", special_tokens=[("<|endoftext|>", 0)]
+    )
+    return tokenizer
+
+
+PLAIN = "{% for m in messages %}{{ m.role ~ ': ' ~ m.content ~ '\n' }}{% endfor %}"
+ASKS = "{% if add_generation_prompt %}{{ 'assistant:' }}{% endif %}"
+OWN = "{{ bos_token }}" + PLAIN + ASKS
+STRICT = "{%- for m in messages -%}{% if m.role == 'system' %}{{ raise_exception('no system') }}{% endif %}{{ m.content }}|{%- endfor -%}"
+
+
+@pytest.mark.parametrize(
+    "template", [PLAIN + ASKS, "\n" + PLAIN + ASKS, OWN, STRICT], ids=["none", "line", "own", "strict"]
+)
+def test_a_conversation_begins_alike_in_training_and_in_every_evaluation(
+    beginning: Any, tmp_path: Path, template: str
+) -> None:
+    """Whoever prints it, token 0 stands there once: in a trained row, a pair, a rollout, and each kind of evaluation."""
+    beginning.chat_template = template
+    tiny_llama().save_pretrained(tmp_path)
+    beginning.save_pretrained(tmp_path)
+    tokenizer = load_tokenizer(ModelSection(path=str(tmp_path)))
+    asked, answer = [{"role": "user", "content": "Hi"}], [{"role": "assistant", "content": "Hello"}]
+    (row,) = tokenise({"prompt": asked, "completion": answer}, tokenizer, Rendering())
+    item = ChoiceItem(item_id="a/0", subject="a", question="Hi", choices=("x", "y"), gold=0)
+    spec = TaskSpec(task="mmlu", shots=0, chat_template=True)
+    (choice,) = encode(ChoiceSet(items=(item,)), spec, tokenizer, 500)
+    recall = RecallItem(item_id="a/0", prompt=asked, answer="Hello", value="Hello")
+    recalled = encode_recall(recall, render(recall, tokenizer, {}), tokenizer)
+    rollout = tokenizer.apply_chat_template(asked, add_generation_prompt=True, return_dict=True)["input_ids"]
+    harness = Words(Reader(tokenizer=tokenizer)).ids(render(recall, tokenizer, {}))
+    (plain,) = tokenise({"text": "Hi"}, tokenizer, Rendering())
+    for ids in (row.input_ids, choice.shared, recalled.shared, rollout, harness, plain.input_ids):  # type: ignore[union-attr]
+        assert list(ids[:2]).count(0) == 1 and ids[0] == 0
+
+
+def test_a_tokenizer_that_adds_no_beginning_gives_its_template_none(tokenizer: Any) -> None:
+    assert tokenizer.bos_token and with_begin(tokenizer, PLAIN) == PLAIN
