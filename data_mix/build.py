@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from datasets import Dataset
 
 CONVERSATIONS = FORMS["conversations"]
-FORMAT = 3
+FORMAT = 4
 """Raised when the same settings give other rows than before, so that old caches are not taken."""
 
 

@@ -138,8 +138,8 @@ class ChatTemplate:
     tools: Any
 
     def text(self, messages: Sequence[Message], generation_prompt: bool = False) -> str:
-        """The conversation as text; an empty one is empty."""
-        return self._render(messages, add_generation_prompt=generation_prompt)[0] if messages else ""
+        """The conversation as text."""
+        return self._render(messages, add_generation_prompt=generation_prompt)[0]
 
     def marked(self, messages: Sequence[Message]) -> list[tuple[int, int]] | None:
         """Character spans between `{% generation %}` markers, or None where the template has none."""
@@ -159,7 +159,8 @@ class ChatTemplate:
             texts, spans = render_jinja_template(
                 [list(messages)], tools=self.tools, chat_template=self._source(), **settings
             )
-        except TemplateError as error:
+        except (TemplateError, TypeError, ValueError, ArithmeticError, LookupError, AttributeError) as error:
+            # a template is a program: what it does not expect in a message may raise anything
             raise DataError(
                 f"the chat template refuses the conversation up to message {len(messages)} ({messages[-1]['role']}): "
                 f"{error}"
