@@ -7,12 +7,16 @@ from trainers import TrainError
 from trainers.template_probe import check_template
 
 FOLDED = (
-    "{%- if messages|length > 1 and messages[0]['role'] == 'system' and messages[1]['role'] == 'user' -%}"
-    "{%- set messages = [{'role': 'user', 'content': messages[0]['content'] ~ '\n\n' ~ messages[1]['content']}] "
-    "+ messages[2:] -%}{%- endif -%}"
+    "{%- if messages and messages[0]['role'] == 'system' and messages|selectattr('role', 'equalto', 'user')|list -%}"
+    "{%- set folded = namespace(text=messages[0]['content'], messages=[]) -%}"
+    "{%- if folded.text -%}{%- set folded.text = folded.text ~ '\n\n' -%}{%- endif -%}"
+    "{%- for message in messages[1:] -%}{%- if folded.text and message['role'] == 'user' -%}"
+    "{%- set folded.messages = folded.messages + [dict(message, content=folded.text ~ message['content'])] -%}"
+    "{%- set folded.text = '' -%}"
+    "{%- else -%}{%- set folded.messages = folded.messages + [message] -%}{%- endif -%}{%- endfor -%}"
+    "{%- set messages = folded.messages -%}{%- endif -%}"
 )
 """In front of a template without system messages: such a message begins the first user turn instead."""
-
 BEGIN = "{{- bos_token -}}"
 """In front of a template that leaves the beginning token to the tokenizer."""
 
@@ -91,3 +95,20 @@ def takes_system(tokenizer: Any) -> bool:
         return "zqx" in tokenizer.apply_chat_template(asked, tokenize=False)
     except TemplateError:
         return False
+
+
+def folds_system(tokenizer: Any) -> bool:
+    """Whether a system message becomes a part of the user's turn: by `FOLDED`, or by the template itself."""
+    from jinja2 import TemplateError
+
+    template = tokenizer.chat_template
+    if not isinstance(template, str) or FOLDED in template:
+        return isinstance(template, str)
+    asked = [{"role": "system", "content": "zqx"}, {"role": "user", "content": "question"}]
+    head = (plain_question(tokenizer, template) or "").partition("question")[0]
+    try:
+        before, found, _ = tokenizer.apply_chat_template(asked, tokenize=False).partition("zqx")
+    except (TemplateError, TypeError):
+        return False
+    header = head.removeprefix(tokenizer.bos_token or "").strip()
+    return bool(found and header and before.startswith(head))

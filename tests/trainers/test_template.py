@@ -17,7 +17,7 @@ from eval_hooks.recall import encode_recall
 from tests.conftest import tiny_llama
 from trainers.models import load_tokenizer
 from trainers.recipe import ModelSection
-from trainers.template import FOLDED, takes_system, with_begin, with_system_role
+from trainers.template import FOLDED, folds_system, takes_system, with_begin, with_system_role
 
 FOLDER = Path(trl.__file__).parent / "chat_templates"
 CHAT = [
@@ -44,6 +44,27 @@ def test_a_template_that_leaves_a_system_message_out_gets_it_too(tokenizer: Any)
     tokenizer.chat_template = "{% for m in messages if m.role != 'system' %}{{ m.role }}: {{ m.content }}\n{% endfor %}"
     tokenizer.chat_template = with_system_role(tokenizer)
     assert text(tokenizer, CHAT) == "user: Be brief.\n\nHi\nassistant: Hello\nuser: Bye\n"
+
+
+def test_a_system_message_before_a_greeting_goes_to_the_user_who_speaks_first(tokenizer: Any) -> None:
+    tokenizer.chat_template = FOLDED + PLAIN
+    system, user, assistant = CHAT[:3]
+    assert text(tokenizer, [system, assistant, user]) == "assistant: Hello\nuser: Be brief.\n\nHi\n"
+    assert text(tokenizer, [{**system, "content": ""}, user]) == "user: Hi\n"
+
+
+@pytest.mark.parametrize(
+    ("family", "folds"),
+    [("gemma", True), ("gemma3", True), ("qwen3", False), ("llama3", False), ("phi3", False), (None, False)],
+)
+def test_it_is_known_whose_template_puts_the_system_message_into_the_users_turn(
+    tokenizer: Any, family: str | None, folds: bool
+) -> None:
+    """Gemma refuses a system message and Gemma 3 folds it itself; the others, SmolLM2 too, have a turn for it."""
+    if family:
+        tokenizer.chat_template = (FOLDER / f"{family}.jinja").read_text("utf-8")
+    tokenizer.chat_template = with_system_role(tokenizer)
+    assert folds_system(tokenizer) == folds
 
 
 @pytest.mark.parametrize("family", ["qwen3", "llama3", "gemma3", "phi3", "deepseekv3", "gptoss", "glm4moe"])
