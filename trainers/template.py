@@ -73,13 +73,15 @@ def with_begin(tokenizer: Any, template: Any) -> Any:
     return template if text is None or text.lstrip().startswith(begin) else BEGIN + template
 
 
-def plain_question(tokenizer: Any, template: str) -> str | None:
-    """What a template makes of one user turn; None where it refuses it."""
+def plain_question(tokenizer: Any, template: str, answered: bool = False) -> str | None:
+    """What a template makes of one user turn, with `answered` up to its answer; None where it refuses it."""
     from jinja2 import TemplateError
 
     asked = [{"role": "user", "content": "question"}]
     try:
-        return tokenizer.apply_chat_template(asked, chat_template=template, tokenize=False)
+        return tokenizer.apply_chat_template(
+            asked, chat_template=template, tokenize=False, add_generation_prompt=answered
+        )
     except (TemplateError, TypeError):
         return None
 
