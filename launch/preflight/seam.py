@@ -1,6 +1,6 @@
 """A token over the seam of prompt and answer: the model learns to go on from other tokens than a prompt ends with.
 
-"Answer: " with "42" are read together as "Answer", ":", " 42", and the prompt alone as "Answer", ":", " ".
+"Answer: " with "four" are read together as "Answer", ":", " four", and the prompt alone as "Answer", ":", " ".
 """
 
 from collections.abc import Iterator, Mapping
