@@ -12,7 +12,7 @@ from typing import Any
 import psutil
 
 from data_mix.today import set_moment
-from eval_hooks.files import read_json, step_in, write_atomic, write_json
+from eval_hooks.files import read_json, write_atomic, write_json
 from eval_hooks.masking import masked_message, masked_text, masked_words, masked_yaml
 from eval_hooks.storage.inside import check_folder, remove
 from trainers import TrainError
