@@ -131,12 +131,12 @@ def lines(file: Path) -> Iterator[tuple[int, str]]:
 
 
 def whole(file: Path) -> str:
-    """All of a file's text. Raises DataError for one that is not text, or unpacks to more than LARGEST."""
+    """All of a file's text, lines ended by a line feed. Raises DataError for no text, and for more than LARGEST of it."""
     with reading(file) as handle:
         text = handle.read(LARGEST + 1)
     if len(text) > LARGEST:
         raise DataError(f"{file}: more than {LARGEST:,} characters in one piece; write it as jsonl, a row a line")
-    return text
+    return text.replace("\r\n", "\n").replace("\r", "\n")
 
 
 def _jsonl(file: Path) -> Iterator[dict[str, Any]]:

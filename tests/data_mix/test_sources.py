@@ -99,6 +99,18 @@ def test_text_by_line_paragraph_and_file(tmp_path: Path, per: str, texts: list[s
     assert [row["text"] for row in rows("text", path=str(tmp_path), per=per)] == texts
 
 
+@pytest.mark.parametrize("end", ["\n", "\r\n", "\r"], ids=["LF", "CRLF", "CR"])
+@pytest.mark.parametrize("blank", ["", " ", "\t", "\u00a0", "\u200b", "\f"], ids=ascii)
+def test_a_paragraph_ends_at_a_line_that_shows_nothing_whatever_ends_a_line(
+    tmp_path: Path, end: str, blank: str
+) -> None:
+    """Three paragraphs, the first of two lines, the last two with two blank lines between them."""
+    text = end.join(["a", "b", blank, "c", blank, blank, "d", ""])
+    (tmp_path / "x.txt").write_bytes(text.encode())
+    assert [row["text"] for row in rows("text", path=str(tmp_path), per="paragraph")] == ["a\nb", "c", "d"]
+    assert [row["text"] for row in rows("text", path=str(tmp_path))] == ["a", "b", "c", "d"]
+
+
 def test_a_hub_data_set_while_offline_says_what_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     monkeypatch.setattr("datasets.config.HF_HUB_OFFLINE", True)
