@@ -20,6 +20,8 @@ LONGEST = 64 << 20
 """Characters of a line, or of a field of CSV: a small .gz may unpack to one line of any length."""
 LARGEST = 512 << 20
 """Characters of a file that is read in one piece."""
+GZIP = b"\x1f\x8b"
+"""What every gzip file begins with (RFC 1952, section 2.3.1), and no text."""
 MOST = 100_000
 """Files of one pattern."""
 BATCH = 1000
@@ -75,13 +77,18 @@ def matching(path: str, ending: str) -> list[Path]:
 
 def _found(here: Path, ending: str) -> list[Path]:
     if here.is_dir():
-        return sorted(f for f in here.iterdir() if f.name.endswith((f".{ending}", f".{ending}.gz")))
+        return sorted(f for f in here.iterdir() if ending_of(f) == ending)
     if here.exists():
         return [here]
     names = sorted(islice(glob.iglob(str(here)), MOST + 1))
     if len(names) > MOST:
         raise DataError(f"path {shown(str(here))}: more than {MOST:,} files; name fewer")
     return [Path(name) for name in names]
+
+
+def ending_of(file: Path) -> str:
+    """What a file's name says of its content, .gz aside: `csv` of a.csv, A.CSV and a.csv.gz."""
+    return Path(file.name.lower().removesuffix(".gz")).suffix.removeprefix(".")
 
 
 def check_regular(file: Path) -> None:
@@ -96,10 +103,12 @@ def shown(text: str) -> str:
 
 
 def open_text(file: Path) -> IO[str]:
-    """UTF-8 text, with or without a byte order mark, unpacked where the name ends in .gz."""
+    """UTF-8 text, with or without a byte order mark, unpacked where the name or the first bytes say gzip."""
+    with file.open("rb") as handle:
+        packed = file.suffix.lower() == ".gz" or handle.read(2) == GZIP
     return (
         gzip.open(file, "rt", encoding="utf-8-sig", newline="")
-        if file.suffix == ".gz"
+        if packed
         else file.open(encoding="utf-8-sig", newline="")
     )
 
@@ -131,7 +140,10 @@ def lines(file: Path) -> Iterator[tuple[int, str]]:
 
 
 def whole(file: Path) -> str:
-    """All of a file's text, lines ended by a line feed. Raises DataError for no text, and for more than LARGEST of it."""
+    """All of a file's text, lines ended by a line feed.
+
+    Raises DataError for one that is not text, or unpacks to more than LARGEST.
+    """
     with reading(file) as handle:
         text = handle.read(LARGEST + 1)
     if len(text) > LARGEST:

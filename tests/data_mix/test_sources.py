@@ -13,6 +13,7 @@ import pytest
 
 from data_mix import DataError
 from data_mix.catalog import SOURCES
+from data_mix.sources.sql.tables import user_tables
 
 ROWS = [{"prompt": "naïve?", "completion": "ja"}, {"prompt": "b", "completion": "c"}]
 
@@ -52,6 +53,17 @@ def test_a_file_a_folder_a_glob_and_gzip_give_the_same_rows(tmp_path: Path, kind
         packed.mkdir()
         (packed / f"a.{kind}.gz").write_bytes(gzip.compress((tmp_path / f"a.{kind}").read_bytes()))
         assert rows(kind, path=str(packed)) == ROWS
+
+
+def test_gzip_is_known_by_its_first_bytes_and_an_ending_in_whatever_case(tmp_path: Path) -> None:
+    jsonl(tmp_path / "x.jsonl")
+    packed = gzip.compress((tmp_path / "x.jsonl").read_bytes())
+    for name in ("1f2e", "y.JSONL.GZ", "z.Jsonl"):
+        (tmp_path / name).write_bytes(packed)
+        assert rows("jsonl", path=str(tmp_path / name)) == ROWS
+    assert len(rows("jsonl", path=str(tmp_path))) == 3 * len(ROWS)
+    (tmp_path / "t.CSV.gz").write_bytes(gzip.compress(b"name,n\na,1\n"))
+    assert [table.columns for table in user_tables(tmp_path / "t.CSV.gz")] == [("name", "n")]
 
 
 @pytest.mark.parametrize(
