@@ -86,7 +86,7 @@ def test_a_broken_file_is_named_with_its_line(tmp_path: Path, kind: str, text: s
 
 def test_a_file_that_is_no_text_is_named(tmp_path: Path) -> None:
     (tmp_path / "x.jsonl").write_bytes(b"\xff\xfe\x00")
-    with pytest.raises(DataError, match=r"x\.jsonl: not readable as UTF-8"):
+    with pytest.raises(DataError, match=r"x\.jsonl:1: not readable as UTF-8"):
         rows("jsonl", path=str(tmp_path / "x.jsonl"))
 
 

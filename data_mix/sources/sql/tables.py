@@ -10,7 +10,8 @@ from typing import Any
 
 from data_mix import DataError
 from data_mix.json_text import parse_json
-from data_mix.sources.files import csv_rows, ending_of, lines, shown
+from data_mix.sources.files import ending_of, lines, shown
+from data_mix.sources.formats import csv_rows
 
 Cell = int | float | str
 
