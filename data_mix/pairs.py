@@ -12,7 +12,8 @@ from typing import Any
 
 from data_mix import DataError
 from data_mix.config import SourceSpec
-from data_mix.messages import checked, messages_of, with_system
+from data_mix.messages import checked, said_by, with_system
+from data_mix.silence import silence
 
 Messages = list[dict[str, Any]]
 HH = re.compile(r"\n\n(Human|Assistant):")
@@ -28,37 +29,38 @@ def pair(row: Mapping[str, Any], spec: SourceSpec, where: str) -> dict[str, Any]
     prompt = row.get("prompt", row.get("conversations", row.get("messages")))
     if isinstance(prompt, str) and isinstance(row["chosen"], str) and isinstance(row["rejected"], str):
         return _checked({"prompt": prompt, "chosen": row["chosen"], "rejected": row["rejected"]}, where)
-    sides = [_side(row[side], spec, f"{where} {side}") for side in ("chosen", "rejected")]
+    sides = [_side(row[side], spec, side, where) for side in ("chosen", "rejected")]
     if prompt is None:
         same = list(takewhile(lambda two: two[0] == two[1], zip(*sides, strict=False)))
         context = [message for message, _ in same]
         answers = [side[len(context) :] for side in sides]
     else:
-        context = _side(prompt, spec, f"{where} prompt", text_role="user")
+        context = _side(prompt, spec, "prompt", where, text_role="user")
         answers = [_after(context, side, f"{where} {name}")
                    for side, name in zip(sides, ("chosen", "rejected"), strict=True)]  # fmt: skip
-    context = with_system(context, spec.system) if context else context
+    if not context:
+        raise DataError(
+            f"{where}: no prompt that chosen and rejected answer; name it, as columns: {{prompt: question}}"
+        )
     for name, answer in zip(("chosen", "rejected"), answers, strict=True):
         if not answer:
             raise DataError(f"{where} {name}: no answer after the prompt; leave the row out or fill it")
         checked([*context, *answer], f"{where} {name}")
-    return {"prompt": context, "chosen": answers[0], "rejected": answers[1]}
+    return {"prompt": with_system(context, spec.system), "chosen": answers[0], "rejected": answers[1]}
 
 
 def _checked(row: dict[str, Any], where: str) -> dict[str, Any]:
     for name in ("chosen", "rejected"):
-        if not row[name].strip():
-            raise DataError(f"{where} {name}: empty; leave the row out or fill it")
+        if how := silence(row[name]):
+            raise DataError(f"{where} {name}: {how}; leave the row out or fill it")
     return row
 
 
-def _side(value: Any, spec: SourceSpec, where: str, text_role: str = "assistant") -> Messages:
+def _side(value: Any, spec: SourceSpec, name: str, where: str, text_role: str = "assistant") -> Messages:
     """A text, one message, a conversation or a transcript, as messages."""
     if isinstance(value, str) and HH.match(value):
         return transcript(value)
-    if isinstance(value, str):
-        return [{"role": text_role, "content": value}]
-    return messages_of([value] if isinstance(value, Mapping) else value, spec, where)
+    return said_by(text_role, [value] if isinstance(value, Mapping) else value, name, spec, where)
 
 
 def transcript(text: str) -> Messages:
@@ -70,8 +72,8 @@ def transcript(text: str) -> Messages:
 
 def _after(context: Sequence[Mapping[str, Any]], side: Messages, where: str) -> Messages:
     """The answer alone, whether or not the prompt stands before it."""
+    if side[: len(context)] == list(context):
+        return side[len(context) :]
     if side and side[0]["role"] == "assistant":
         return side
-    if side[: len(context)] != list(context):
-        raise DataError(f"{where}: the prompt is not a prefix of it; give the answer alone, or the same messages first")
-    return side[len(context) :]
+    raise DataError(f"{where}: the prompt is not a prefix of it; give the answer alone, or the same messages first")

@@ -72,17 +72,21 @@ def tokenise(row: Mapping[str, Any], tokenizer: Any, how: Rendering) -> list[Tok
 
     Raises DataError where the chat template is missing or an answer cannot be found in it.
     """
+    trained, texts = rendered(row, tokenizer, how)
+    return [_encode(one, tokenizer, trained, how.max_length) for one in texts]
+
+
+def rendered(row: Mapping[str, Any], tokenizer: Any, how: Rendering) -> tuple[tuple[Part, ...], Sequence[Rendered]]:
+    """(what is trained of it, its training rows as text). Raises DataError as `tokenise` does."""
     if "text" in row:
         text = row["text"] + _end(tokenizer)
-        trained, rendered = EVERYTHING, [Rendered(text=text, spans=((0, len(text), Part.COMPLETION),))]
-    elif "messages" in row:
-        trained, rendered = how.messages, _chat(row, row["messages"], tokenizer, how.messages, how)
-    elif isinstance(row["prompt"], str):
-        trained, rendered = how.completions, [_plain_pair(row["prompt"], row["completion"], tokenizer)]
-    else:
-        context = [{**message, "train": False} for message in row["prompt"]]
-        trained, rendered = how.completions, _chat(row, [*context, *row["completion"]], tokenizer, how.completions, how)
-    return [_encode(one, tokenizer, trained, how.max_length) for one in rendered]
+        return EVERYTHING, [Rendered(text=text, spans=((0, len(text), Part.COMPLETION),), plain=True)]
+    if "messages" in row:
+        return how.messages, _chat(row, row["messages"], tokenizer, how.messages, how)
+    if isinstance(row["prompt"], str):
+        return how.completions, [_plain_pair(row["prompt"], row["completion"], tokenizer)]
+    context = [{**message, "train": False} for message in row["prompt"]]
+    return how.completions, _chat(row, [*context, *row["completion"]], tokenizer, how.completions, how)
 
 
 def _end(tokenizer: Any) -> str:
@@ -93,7 +97,8 @@ def _plain_pair(prompt: str, completion: str, tokenizer: Any) -> Rendered:
     """Prompt and completion as plain text, the end token behind it."""
     end = "" if completion.endswith(_end(tokenizer)) else _end(tokenizer)
     text = prompt + completion + end
-    return Rendered(text=text, spans=((0, len(prompt), Part.INSTRUCTION), (len(prompt), len(text), Part.COMPLETION)))
+    spans = ((0, len(prompt), Part.INSTRUCTION), (len(prompt), len(text), Part.COMPLETION))
+    return Rendered(text=text, spans=spans, plain=True)
 
 
 def _chat(
@@ -133,8 +138,8 @@ class ChatTemplate:
     tools: Any
 
     def text(self, messages: Sequence[Message], generation_prompt: bool = False) -> str:
-        """The conversation as text; an empty one is empty."""
-        return self._render(messages, add_generation_prompt=generation_prompt)[0] if messages else ""
+        """The conversation as text."""
+        return self._render(messages, add_generation_prompt=generation_prompt)[0]
 
     def marked(self, messages: Sequence[Message]) -> list[tuple[int, int]] | None:
         """Character spans between `{% generation %}` markers, or None where the template has none."""
@@ -154,7 +159,8 @@ class ChatTemplate:
             texts, spans = render_jinja_template(
                 [list(messages)], tools=self.tools, chat_template=self._source(), **settings
             )
-        except TemplateError as error:
+        except (TemplateError, TypeError, ValueError, ArithmeticError, LookupError, AttributeError) as error:
+            # a template is a program: what it does not expect in a message may raise anything
             raise DataError(
                 f"the chat template refuses the conversation up to message {len(messages)} ({messages[-1]['role']}): "
                 f"{error}"
@@ -164,7 +170,7 @@ class ChatTemplate:
 
 def _encode(one: Rendered, tokenizer: Any, trained: tuple[Part, ...], max_length: int | None) -> TokenRow | Dropped:
     """Tokens of a rendered row with their labels; cut to the answers that fit whole."""
-    encoded = tokenizer(one.text, add_special_tokens=_adds_begin(one, tokenizer), return_offsets_mapping=True)
+    encoded = encoding(one, tokenizer)
     ids = list(encoded["input_ids"])
     parts = _parts(encoded["offset_mapping"], one.spans)
     if max_length is not None and len(ids) > max_length:
@@ -178,9 +184,13 @@ def _encode(one: Rendered, tokenizer: Any, trained: tuple[Part, ...], max_length
     return TokenRow(input_ids=ids, labels=labels, parts=parts)
 
 
-def _adds_begin(one: Rendered, tokenizer: Any) -> bool:
-    """Whether the tokenizer should add its begin token: not where the text has it already."""
-    return not (tokenizer.bos_token and one.text.startswith(tokenizer.bos_token))
+def encoding(one: Rendered, tokenizer: Any) -> Any:
+    """Its input_ids with their offset_mapping.
+
+    The tokenizer adds its own tokens to plain text that does not begin with them, never to what a template wrote.
+    """
+    begun = bool(tokenizer.bos_token) and one.text.startswith(tokenizer.bos_token)
+    return tokenizer(one.text, add_special_tokens=one.plain and not begun, return_offsets_mapping=True)
 
 
 def _parts(offsets: Sequence[tuple[int, int]], spans: Sequence[tuple[int, int, Part]]) -> list[Part]:

@@ -9,15 +9,25 @@ from typing import Any
 
 from data_mix import DataError
 from data_mix.config import SourceSpec
-from data_mix.messages import checked, from_json, messages_of, with_system
+from data_mix.messages import (
+    checked,
+    from_json,
+    messages_of,
+    optional_text,
+    said_by,
+    spoken,
+    text_due,
+    with_system,
+)
 from data_mix.pairs import pair
+from data_mix.silence import blank, silence
 
 
 def normalise(row: Mapping[str, Any], spec: SourceSpec, where: str) -> dict[str, Any]:
     """One row in TRL's columns, with `tools` and `chat_template_kwargs` where there are any.
 
-    Raises DataError naming row, message and remedy: unknown shape or role, no completion, a conversation that begins
-    with the assistant.
+    Raises DataError naming row, message and remedy: unknown shape or role, no completion, a turn that says nothing, a
+    number where text is due.
     """
     row = _renamed(row, spec, where)
     extra = {key: row[key] for key in ("chat_template_kwargs",) if row.get(key)}
@@ -32,22 +42,16 @@ def normalise(row: Mapping[str, Any], spec: SourceSpec, where: str) -> dict[str,
         return {**_sided(row, side, spec, where), **extra}
     if "messages" in row or "conversations" in row:
         messages = messages_of(row["messages"] if "messages" in row else row["conversations"], spec, where)
-        return {"messages": checked(with_system(messages, row.get("system") or spec.system), where), **extra}
+        system = optional_text(row.get("system"), "system", where) or spec.system
+        return {"messages": with_system(checked(messages, where), system), **extra}
     if "prompt" in row and "completion" in row:
         return {**_pair(row["prompt"], row["completion"], spec, where), **extra}
     if "instruction" in row and "output" in row:
-        words = [text for text in (row["instruction"], row.get("input")) if text]
-        return {
-            **_pair(
-                [{"role": "user", "content": "\n\n".join(words)}],
-                [{"role": "assistant", "content": row["output"]}],
-                spec,
-                where,
-            ),
-            **extra,
-        }
+        words = [optional_text(row.get(name), name, where) for name in ("instruction", "input")]
+        asked = [{"role": "user", "content": "\n\n".join(filter(None, words))}]
+        return {**_pair(asked, row["output"], spec, where, "output"), **extra}
     if "text" in row:
-        if not isinstance(row["text"], str) or not row["text"].strip():
+        if blank(optional_text(row["text"], "text", where)):
             raise DataError(f"{where}: text is empty")
         return {"text": row["text"]}
     raise DataError(
@@ -76,13 +80,11 @@ def shape_of(row: Mapping[str, Any]) -> str:
 def _verified(row: Mapping[str, Any], spec: SourceSpec, where: str) -> dict[str, Any]:
     """A prompt with its verifier and gold answer (`answer`, else the completion); every other column stays."""
     answer = row.get("answer")
-    if answer is None and row.get("completion"):
-        completion = row["completion"]
-        answer = completion if isinstance(completion, str) else messages_of(completion, spec, where)[-1]["content"]
-    if answer is None or not str(answer).strip():
+    if answer is None and row.get("completion") is not None:
+        answer = said_by("assistant", row["completion"], "completion", spec, where)[-1]["content"]
+    if answer is None or blank(str(answer)):
         raise DataError(f"{where}: answer is empty, so nothing can be verified; leave the row out or fill it")
-    prompt = row["prompt"]
-    prompt = [{"role": "user", "content": prompt}] if isinstance(prompt, str) else messages_of(prompt, spec, where)
+    prompt = spoken(said_by("user", row["prompt"], "prompt", spec, where), f"{where} prompt")
     return {
         **{key: value for key, value in row.items() if key not in ("tools", "chat_template_kwargs")},
         "prompt": with_system(prompt, spec.system),
@@ -95,6 +97,10 @@ def _sided(row: Mapping[str, Any], side: str, spec: SourceSpec, where: str) -> d
     """Prompt and completion with the side they are on; further columns (value, paraphrases) stay."""
     if "prompt" not in row or "completion" not in row:
         raise DataError(f"{where}: a row to {side} needs prompt and completion; it has {sorted(row)}")
+    for name in ("value", "answer_again"):
+        optional_text(row.get(name), name, where)
+    for i, wrong in enumerate(row.get("wrong_answers") or (), 1):
+        text_due(wrong, f"wrong_answers {i}", where)
     rest = {key: value for key, value in row.items() if key not in ("prompt", "completion", "tools")}
     return {**rest, **_pair(row["prompt"], row["completion"], spec, where), "side": side}
 
@@ -110,20 +116,15 @@ def _renamed(row: Mapping[str, Any], spec: SourceSpec, where: str) -> dict[str, 
     }
 
 
-def _pair(prompt: Any, completion: Any, spec: SourceSpec, where: str) -> dict[str, Any]:
-    if not completion or (isinstance(completion, str) and not completion.strip()):
-        raise DataError(f"{where}: no completion; leave the row out or fill it")
+def _pair(prompt: Any, completion: Any, spec: SourceSpec, where: str, name: str = "completion") -> dict[str, Any]:
+    """Prompt and completion, both as text or both as messages; `name` is the completion's column."""
+    if completion is None or completion in ("", []):
+        raise DataError(f"{where}: no {name}; leave the row out or fill it")
     if isinstance(prompt, str) and isinstance(completion, str):
+        if how := silence(completion):
+            raise DataError(f"{where}: no {name}, it is {how}; leave the row out or fill it")
         return {"prompt": prompt, "completion": completion}
-    context = (
-        [{"role": "user", "content": prompt}]
-        if isinstance(prompt, str)
-        else messages_of(prompt, spec, f"{where} prompt")
-    )
-    answer = (
-        [{"role": "assistant", "content": completion}]
-        if isinstance(completion, str)
-        else messages_of(completion, spec, f"{where} completion")
-    )
-    whole = checked([*with_system(context, spec.system), *answer], where)
-    return {"prompt": whole[: -len(answer)], "completion": answer}
+    context = said_by("user", prompt, "prompt", spec, where)
+    answer = said_by("assistant", completion, name, spec, where)
+    checked([*context, *answer], where)
+    return {"prompt": with_system(context, spec.system), "completion": answer}

@@ -3,7 +3,8 @@
 Nothing is assumed about a template: it is asked by rendering.
 - Answers: `{% generation %}` markers say it where the template has them. Else the conversation up to a turn,
   with the generation prompt, must be a prefix of the conversation with that turn: what lies between is what the model
-  has to write, end of turn included (a `<think>` block that the template adds too).
+  has to write, end of turn included (a `<think>` block that the template adds too). A turn that opens the conversation
+  begins where its content does.
 - Other messages: every content is replaced by a marker, and the template's own text read off between the markers; put
 together again
   with the contents it must give the rendering, or the message is named and refused.
@@ -45,6 +46,8 @@ class Rendered:
 
     text: str
     spans: tuple[tuple[int, int, Part], ...]
+    plain: bool = False
+    """Written by nobody's template, so that the tokenizer adds its own beginning."""
 
 
 def conversation(
@@ -70,11 +73,22 @@ def conversation(
 
 def _answer(messages: Sequence[Message], index: int, template: Template) -> tuple[tuple[int, int] | None, str]:
     """The span of turn `index` in the conversation that ends with it, and that conversation's text."""
-    before = template.text(messages[:index], True)
     whole = template.text(messages[: index + 1])
-    if not whole.startswith(before):
+    asked = any(message["role"] != "system" for message in messages[:index])
+    before = template.text(messages[:index], True) if asked else _opening(messages, index, template)
+    if before is None or not whole.startswith(before):
         return None, whole
     return (len(before), len(before) + len(whole[len(before) :].rstrip())), whole
+
+
+def _opening(messages: Sequence[Message], index: int, template: Template) -> str | None:
+    """What stands before a turn that opens the conversation: few templates ask for an answer where nothing was said.
+
+    So it is what is printed before a marker in the content's place.
+    """
+    marker = f"\x02{index}\x03"
+    before, found, _ = template.text([*messages[:index], {**messages[index], "content": marker}]).partition(marker)
+    return before if found else None
 
 
 def _last_turn(messages: Sequence[Message], template: Template, instructions: bool) -> Rendered:

@@ -46,6 +46,8 @@ class TaskSpec:
     """Split whose items fit a temperature (`validation`, say, at most `limit` of them); null: none is fitted."""
     path: str | None = None
     """Folder or file with the items; without it the hub copy or the embedded bank."""
+    gold_base: Literal[0, 1] | None = None
+    """Number of the first option where a file's answers are numbers; default 0, and a file without a 0 is refused."""
     subjects: tuple[str, ...] = ()
     """Only these subjects, in this order; empty means all."""
     limit: int | None = None

@@ -70,17 +70,18 @@ class LossItem:
 LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 
 
-def choice_item(row: Mapping[str, Any], where: str, order: int) -> ChoiceItem:
-    """One row of a question file: question, choices (or columns A, B, ...), answer (letter or index), subject, idx.
+def choice_item(row: Mapping[str, Any], where: str, order: int, gold_base: int = 0) -> ChoiceItem:
+    """One row of a question file: question, choices (or columns A, B, ...), answer (letter or number), subject, idx.
 
-    `where` is file:line, for the message; `order` stands in for a missing idx.
+    `where` is file:line, for the message; `order` stands in for a missing idx; `gold_base` is the first option's
+    number.
     """
     if not isinstance(row, Mapping):
         raise EvalError(f"{where}: a row must be an object, got {type(row).__name__}")
     question = row.get("question")
     choices = row.get("choices")
     if choices is None:
-        choices = [row[letter] for letter in LETTERS if row.get(letter) is not None]
+        choices = _lettered(row, where)
     if not isinstance(question, str) or not isinstance(choices, list | tuple) or len(choices) < 2:
         raise EvalError(
             f"{where}: a row needs `question` and at least two `choices` (or columns A, B, ...); "
@@ -92,24 +93,36 @@ def choice_item(row: Mapping[str, Any], where: str, order: int) -> ChoiceItem:
         subject=subject,
         question=question,
         choices=tuple(str(choice) for choice in choices),
-        gold=_gold_index(row.get("answer"), len(choices), where),
+        gold=_gold_index(row.get("answer"), len(choices), where, gold_base),
     )
 
 
-def _gold_index(answer: Any, n: int, where: str) -> int:
-    """Letter or zero-based index to an index among n options."""
+def _lettered(row: Mapping[str, Any], where: str) -> list[Any]:
+    """The options of columns A, B, ... Raises EvalError for a gap, behind which every letter would name another one."""
+    there = [letter for letter in LETTERS if row.get(letter) is not None]
+    if there != list(LETTERS[: len(there)]):
+        gap = next(letter for letter in LETTERS if letter not in there)
+        raise EvalError(f"{where}: there is no option {gap} before {there[-1]}; fill it, or move the others up")
+    return [row[letter] for letter in there]
+
+
+def gold_number(answer: Any) -> int | None:
+    """An answer that is a whole number; None for a letter and all else."""
     text = str(answer).strip()
-    index = (
-        LETTERS.find(text)
-        if len(text) == 1 and text.isalpha()
-        else int(text)
-        if text.isdecimal() and len(text) < 4
-        else -1
-    )
+    return int(text) if text.isdecimal() and len(text) < 4 else None
+
+
+def _gold_index(answer: Any, n: int, where: str, gold_base: int) -> int:
+    """A letter of either case, or a number from `gold_base` on, to an index among n options."""
+    text, number = str(answer).strip(), gold_number(answer)
+    index = -1 if number is None else number - gold_base
+    if len(text) == 1 and text.isascii() and text.isalpha():
+        index = LETTERS.find(text.upper())
     if not 0 <= index < n:
+        other = "" if gold_base else " (from 1 on with gold_base: 1)"
         raise EvalError(
             f"{where}: answer {shown(answer)} is none of the {n} options; write a letter {LETTERS[0]} to "
-            f"{LETTERS[min(n, 26) - 1]} or an index 0 to {n - 1}"
+            f"{LETTERS[min(n, 26) - 1]} or an index {gold_base} to {n - 1 + gold_base}{other}"
         )
     return index
 

@@ -11,6 +11,7 @@ from trainers.arguments import setting
 from trainers.cache import cache_dir
 from trainers.catalog import METHODS, STAGES
 from trainers.recipe import Recipe
+from trainers.template import folds_system
 
 SPLITTING = ("wrapped", "bfd_split")
 """Packing strategies that cut a long row into several instead of cutting it off."""
@@ -34,6 +35,8 @@ def build_mix(recipe: Recipe, tokenizer: Any, show: bool = True) -> Mix:
     if show:
         for line in manifest_lines(mix.manifest):
             announce(line)
+        if form.shapes != ("text",) and folds_system(tokenizer):
+            announce("data      the chat template has no turn for a system message: it begins the first user turn")
     return mix
 
 

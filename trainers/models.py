@@ -14,7 +14,7 @@ from trainers.cache import cache_dir, check_kept, is_kept, keep
 from trainers.fetch import MODELS, fetch
 from trainers.recipe import ModelSection, Recipe
 from trainers.rundir import RUNS, find_run
-from trainers.template import read_template, with_system_role
+from trainers.template import read_template, with_begin, with_system_role
 
 MOST_LAYERS = 10_000
 """Modules are made before weights are read: a number without an end would be made without an end."""
@@ -101,22 +101,27 @@ def load_tokenizer(section: ModelSection) -> Any:
             f"model.path {section.path!r}: its tokenizer has no fast form, which finding answers in a conversation "
             "needs"
         )
-    for key, token in (("eos_token", section.eos_token), ("pad_token", section.pad_token)):
-        if token is not None:
-            if (
-                tokenizer.convert_tokens_to_ids(token) in (None, tokenizer.unk_token_id)
-                and token != tokenizer.unk_token
-            ):
-                raise TrainError(f"model.{key} {token!r}: not a token of {section.path}; add it with model.add_tokens")
-            setattr(tokenizer, key, token)
-    if tokenizer.pad_token is None:
-        tokenizer.pad_token = tokenizer.eos_token
+    _give_tokens(tokenizer, section)
     if section.chat_template is not None:
         tokenizer.chat_template = read_template(section.chat_template)
-    tokenizer.chat_template = with_system_role(tokenizer)
-    if section.add_tokens:
-        tokenizer.add_tokens(list(section.add_tokens))
+    tokenizer.chat_template = with_begin(tokenizer, with_system_role(tokenizer))
     return tokenizer
+
+
+def _give_tokens(tokenizer: Any, section: ModelSection) -> None:
+    """New tokens first, since the end or the padding may be one of them; these two are special, and never decoded."""
+    ends = {"eos_token": section.eos_token, "pad_token": section.pad_token}
+    for new in section.add_tokens:
+        tokenizer.add_tokens([new], special_tokens=new in ends.values())
+    unknown = (None, tokenizer.unk_token_id)
+    for key, token in ends.items():
+        if token is None:
+            continue
+        if tokenizer.convert_tokens_to_ids(token) in unknown and token != tokenizer.unk_token:
+            raise TrainError(f"model.{key} {token!r}: not a token of {section.path}; add it with model.add_tokens")
+        setattr(tokenizer, key, token)
+    if tokenizer.pad_token is None:
+        tokenizer.pad_token = tokenizer.eos_token
 
 
 def load_model(section: ModelSection, tokenizer: Any, quantised: bool = False) -> Any:

@@ -13,7 +13,7 @@ from typing import Any
 
 from eval_hooks.config import TaskSpec
 from eval_hooks.errors import EvalError
-from eval_hooks.items import ChoiceItem, ChoiceSet, choice_item, limited
+from eval_hooks.items import ChoiceItem, ChoiceSet, choice_item, gold_number, limited
 from eval_hooks.json_text import encodes, parse_json
 
 HUB_ID = "cais/mmlu"
@@ -26,11 +26,11 @@ SPLIT_NAMES = {"val": "validation", "validation": "val"}
 def load(spec: TaskSpec) -> ChoiceSet:
     """The items of a task entry and their dev rows. Raises EvalError for what is missing or malformed."""
     if spec.path is None:
-        return select(spec, _from_hub(spec.split), _from_hub("dev") if spec.n_shots else [])
+        return select(spec, _from_hub(spec, spec.split), _from_hub(spec, "dev") if spec.n_shots else [])
     path = Path(spec.path)
     if path.is_file():
         dev = _split_file(path.parent, "dev") if spec.n_shots else None
-        return select(spec, read_file(path), read_file(dev) if dev else [])
+        return select(spec, *read_files(path, dev, spec.gold_base))
     if not path.is_dir():
         raise EvalError(
             f"{spec.task}: path {spec.path}: no such file or folder; give a folder with {spec.split}.csv, or one file"
@@ -41,7 +41,7 @@ def load(spec: TaskSpec) -> ChoiceSet:
             f"{spec.task}: {path} has no file for split {spec.split!r} ({spec.split} with one of {', '.join(ENDINGS)})"
         )
     dev = _split_file(path, "dev") if spec.n_shots else None
-    return select(spec, read_file(file), read_file(dev) if dev else [])
+    return select(spec, *read_files(file, dev, spec.gold_base))
 
 
 def select(spec: TaskSpec, items: list[ChoiceItem], dev: list[ChoiceItem]) -> ChoiceSet:
@@ -74,10 +74,33 @@ def select(spec: TaskSpec, items: list[ChoiceItem], dev: list[ChoiceItem]) -> Ch
     return ChoiceSet(items=chosen, dev=solved)
 
 
+def read_files(items: Path, dev: Path | None, gold_base: int | None) -> tuple[list[ChoiceItem], list[ChoiceItem]]:
+    """All items of a file and of the one with the dev rows, if there is one; both count their answers alike.
+
+    Raises EvalError where no answer is 0 and nothing is said: 1 to n, read from 0 on, would be off by one.
+    """
+    made, counted = [], []
+    for path in (items, dev):
+        rows = list(_rows(path)) if path else []
+        made.append([choice_item(row, where, order, gold_base or 0) for order, (where, row) in enumerate(rows)])
+        counted += [(where, n) for where, row in rows if (n := gold_number(row.get("answer"))) is not None]
+    if gold_base is None and counted and all(n for _, n in counted):
+        raise EvalError(
+            f"{counted[0][0]}: answer {counted[0][1]}: {len(counted):,} answers are numbers and none is 0, so they may "
+            "count from 1; write gold_base: 1, or gold_base: 0 if they count from 0"
+        )
+    return made[0], made[1]
+
+
 def read_file(path: Path) -> list[ChoiceItem]:
-    """All items of a .csv or .jsonl file, plain or .gz, in its order."""
+    """All items of a .csv or .jsonl file, plain or .gz, in its order; numbers count from 0."""
+    return read_files(path, None, 0)[0]
+
+
+def _rows(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
+    """(file:line, row)."""
     rows = _jsonl_rows if ".jsonl" in path.name.lower() else _csv_rows
-    return [choice_item(row, f"{path}:{line}", order) for order, (line, row) in enumerate(rows(path))]
+    return ((f"{path}:{line}", row) for line, row in rows(path))
 
 
 def _lines(path: Path) -> Iterator[str]:
@@ -125,7 +148,7 @@ def _split_file(folder: Path, split: str) -> Path | None:
     return next((folder / (name + end) for name in names for end in ENDINGS if (folder / (name + end)).is_file()), None)
 
 
-def _from_hub(split: str) -> list[ChoiceItem]:
+def _from_hub(spec: TaskSpec, split: str) -> list[ChoiceItem]:
     """Rows of the hub copy, numbered within their subject, so that ids agree with the per-subject files."""
     import datasets
 
@@ -143,5 +166,6 @@ def _from_hub(split: str) -> list[ChoiceItem]:
     for order, row in enumerate(rows):
         idx = count.get(row["subject"], 0)
         count[row["subject"]] = idx + 1
-        items.append(choice_item({**row, "idx": idx}, f"{HUB_ID}/{split} row {order}", order))
+        where = f"{HUB_ID}/{split} row {order}"
+        items.append(choice_item({**row, "idx": idx}, where, order, spec.gold_base or 0))
     return items

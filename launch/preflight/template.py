@@ -29,11 +29,25 @@ class Seen:
 
 
 def check(subject: Subject) -> list[Finding]:
-    """One finding a source."""
+    """One finding a source, and one where system messages become a part of what a user said."""
     from trainers.models import stops
 
     ends = stops(subject.recipe.model, subject.tokenizer)
-    return [finding(name, look(subject, rows, ends), subject, ends) for name, rows in subject.sample.items()]
+    found = [finding(name, look(subject, rows, ends), subject, ends) for name, rows in subject.sample.items()]
+    return [*found, *folded(subject)]
+
+
+def folded(subject: Subject) -> list[Finding]:
+    """A warning where first rows have a system message and the template has no turn for it."""
+    from trainers.template import folds_system
+
+    rows = [row for sampled in subject.sample.values() for row in sampled]
+    turns = [row.get("messages", row.get("prompt")) for row in rows]
+    n = sum(isinstance(said, list) and any(turn["role"] == "system" for turn in said) for said in turns)
+    if not n or not folds_system(subject.tokenizer):
+        return []
+    text = f"in {n} of {len(rows)} rows the system message begins the first user turn: the chat template has no other"
+    return [warn(text, "send it so when the model is used, or give model.chat_template a template with system turns")]
 
 
 def look(subject: Subject, rows: Sequence[Mapping[str, Any]], ends: set[int]) -> Seen:

@@ -34,9 +34,10 @@ def shaped(row: dict[str, Any], **settings: Any) -> dict[str, Any]:
         {"prompt": [USER], "chosen": "Hello", "rejected": "Go away"},
         {"conversations": [{"from": "human", "value": "Hi"}], "chosen": {"from": "gpt", "value": "Hello"},
          "rejected": {"from": "gpt", "value": "Go away"}},
+        {"prompt": [{"role": "user", "content": [{"type": "text", "text": "Hi"}]}], "chosen": [YES], "rejected": [NO]},
         {"chosen": "\n\nHuman: Hi\n\nAssistant: Hello", "rejected": "\n\nHuman: Hi\n\nAssistant: Go away"},
     ],
-    ids=["trl", "text prompt", "implicit prompt", "prompt inside", "text answers", "sharegpt", "hh"],
+    ids=["trl", "text prompt", "implicit prompt", "prompt inside", "text answers", "sharegpt", "text parts", "hh"],
 )  # fmt: skip
 def test_every_shape_becomes_prompt_chosen_rejected(row: dict[str, Any]) -> None:
     assert shaped(row) == DUE
@@ -58,6 +59,7 @@ def test_a_system_message_goes_before_the_prompt() -> None:
     [
         ({"prompt": "a", "chosen": "b", "rejected": "b"}, "x row 1: chosen and rejected are equal"),
         ({"prompt": "a", "chosen": "b", "rejected": " "}, "x row 1 rejected: empty"),
+        ({"chosen": "b", "rejected": "c"}, "x row 1: no prompt that chosen and rejected answer"),
         ({"prompt": "Bye", "chosen": [USER, YES], "rejected": [USER, NO]}, "chosen: the prompt is not a prefix of it"),
         ({"prompt": "Hi", "chosen": [USER], "rejected": [NO]}, "chosen: no answer after the prompt"),
         ({"prompt": "Hi", "chosen": [{"role": "chef", "content": "x"}], "rejected": [NO]}, "role 'chef' is not known"),
@@ -66,6 +68,13 @@ def test_a_system_message_goes_before_the_prompt() -> None:
 def test_a_pair_that_cannot_be_is_refused_by_row(row: dict[str, Any], message: str) -> None:
     with pytest.raises(DataError, match=message):
         shaped(row)
+
+
+@pytest.mark.parametrize("prompt", [None, [YES, USER]], ids=["inside", "apart"])
+def test_a_pair_may_open_with_a_greeting(prompt: Any) -> None:
+    """The greeting is the prompt's, not the answer's, with or without a column of its own."""
+    row = {"chosen": [YES, USER, YES], "rejected": [YES, USER, NO], **({"prompt": prompt} if prompt else {})}
+    assert shaped(row) == {**DUE, "prompt": [YES, USER]}
 
 
 def test_tokens_are_prompt_then_answer_with_its_end_and_no_more(tokenizer: Any) -> None:

@@ -77,6 +77,32 @@ def test_a_template_that_rewrites_history_gives_one_row_per_answer(tokenizer: An
     assert "hm" not in tokenizer.decode(second.input_ids)
 
 
+GREETING = {"role": "assistant", "content": "Ask me."}
+
+
+@pytest.mark.parametrize("template", [None, HEADERS, MARKED, THINKING], ids=["chatml", "headers", "marked", "thinking"])
+@pytest.mark.parametrize("system", [[], CHAT[:1]], ids=["alone", "system"])
+def test_a_greeting_that_opens_the_conversation_is_an_answer_too(
+    tokenizer: Any, template: str | None, system: list[dict[str, str]]
+) -> None:
+    """Trained with its end unless it says not to be; the answers after it are found as ever."""
+    tokenizer.add_special_tokens({"additional_special_tokens": ["<|begin|>", "<|head|>", "<|/head|>", "<|eot|>"]})
+    tokenizer.chat_template = template or tokenizer.chat_template
+    chat = [*system, GREETING, *CHAT[3:]]
+    ids = [trained(tokenizer, row).replace("<|eot|>", "<|im_end|>") for row in rows(tokenizer, {"messages": chat})]
+    assert "".join(ids).replace("<think>\n\n</think>\n\n", "") == "Ask me.<|im_end|>4<|im_end|>"
+    context = [*system, {**GREETING, "train": False}, *CHAT[3:]]
+    (row,) = rows(tokenizer, {"messages": context})
+    assert trained(tokenizer, row).endswith(("4<|im_end|>", "4<|eot|>")) and "Ask" not in trained(tokenizer, row)
+    assert "Ask me." in tokenizer.decode(row.input_ids)
+
+
+def test_what_a_template_stumbles_over_is_a_data_error(tokenizer: Any) -> None:
+    tokenizer.chat_template = "{% for m in messages %}{{ m.content + m.more }}{% endfor %}"
+    with pytest.raises(DataError, match=r"the chat template refuses the conversation up to message 2 \(assistant\)"):
+        tokenise({"messages": [{**CHAT[1], "more": 5}, {**CHAT[2], "more": 5}]}, tokenizer, PLAIN)
+
+
 def test_a_template_whose_answers_cannot_be_found_is_refused_naming_the_message(tokenizer: Any) -> None:
     tokenizer.chat_template = "{{ messages | length }}{% for m in messages %}{{ m.content }}{% endfor %}"
     with pytest.raises(DataError, match=r"message 3 \(assistant\).*generation"):

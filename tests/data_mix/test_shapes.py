@@ -29,6 +29,16 @@ def shaped(row: dict[str, Any], **spec: Any) -> dict[str, Any]:
         ({"prompt": "q", "completion": "a"}, {"prompt": "q", "completion": "a"}),
         ({"prompt": [USER], "completion": "a"}, {"prompt": [USER], "completion": [BOT]}),
         ({"text": "words"}, {"text": "words"}),
+        ({"messages": [BOT, USER, BOT]}, {"messages": [BOT, USER, BOT]}),
+        ({"messages": [{"role": "user", "content": [{"type": "text", "text": "q"}]}, BOT]}, CHAT),
+        ({"messages": [USER, {"role": "assistant", "content": [{"type": "output_text", "text": "a"}]}]}, CHAT),
+        ({"messages": [{"role": "user", "content": [{"type": "text", "text": "a "}, {"text": "b", "type": None}, "c"]}, BOT]},
+         {"messages": [{"role": "user", "content": "a bc"}, BOT]}),
+        ({"instruction": "q", "input": None, "output": "a"}, {"prompt": [USER], "completion": [BOT]}),
+        ({"messages": [{"role": "system", "content": ""}, USER, BOT]},
+         {"messages": [{"role": "system", "content": ""}, USER, BOT]}),
+        ({"messages": [USER, {"role": "assistant", "content": "<think>hm</think>a"}]},
+         {"messages": [USER, {"role": "assistant", "content": "<think>hm</think>a"}]}),
     ],
 )  # fmt: skip
 def test_the_known_shapes(row: dict[str, Any], due: dict[str, Any]) -> None:
@@ -70,7 +80,6 @@ def test_tools_come_as_a_list_or_as_json() -> None:
     ("row", "message"),
     [
         ({"question": "q"}, r"columns \['question'\] are no shape that is known.*columns: \{prompt: question"),
-        ({"messages": [BOT, USER]}, "message 1: a conversation must not begin with the assistant"),
         ({"messages": [USER]}, "no assistant message"),
         ({"messages": []}, "the conversation is empty"),
         ({"messages": [USER, {"role": "robot", "content": "a"}]}, "message 2: role 'robot' is not known"),
@@ -81,11 +90,110 @@ def test_tools_come_as_a_list_or_as_json() -> None:
         ({"prompt": "q", "completion": None}, "no completion"),
         ({"text": " "}, "text is empty"),
         ({**CHAT, "tools": "[{"}, "not JSON"),
+        ({"messages": 6}, "6 is no list of messages"),
+        ({"messages": '"hello"'}, "'hello' is no list of messages"),
+        ({"messages": [USER, {"role": "assistant", "tool_calls": 5}]}, "message 2: tool_calls 5 is no list"),
+        (
+            {"messages": [{"role": "user", "content": [{"type": "image_url", "image_url": "x"}]}, BOT]},
+            "message 1: content part 1 {'type': 'image_url'.* is no text",
+        ),
+        ({"messages": [{"role": "user", "content": []}, BOT]}, "message 1: the user's content is empty"),
     ],
 )
 def test_what_cannot_be_is_refused_naming_row_and_message(row: dict[str, Any], message: str) -> None:
     with pytest.raises(DataError, match=f"s row 1.*{message}"):
         shaped(row)
+
+
+@pytest.mark.parametrize(
+    ("row", "name"),
+    [
+        ({"instruction": "q", "input": 3, "output": "a"}, "input 3"),
+        ({"instruction": "q", "input": 0, "output": "a"}, "input 0"),
+        ({"instruction": 3, "output": "a"}, "instruction 3"),
+        ({"instruction": "q", "output": 0}, "output 0"),
+        ({"prompt": "q", "completion": 6}, "completion 6"),
+        ({"prompt": "q", "completion": 0}, "completion 0"),
+        ({"prompt": 2.5, "completion": "a"}, "prompt 2.5"),
+        ({"prompt": "q", "completion": False}, "completion False"),
+        ({"text": 5}, "text 5"),
+        ({**CHAT, "system": 7}, "system 7"),
+        ({"messages": [{"role": "user", "content": 3}, BOT]}, "message 1: content 3"),
+        ({"conversations": [{"from": "human", "value": 0}, {"from": "gpt", "value": "a"}]}, "message 1: value 0"),
+        ({"prompt": "q", "chosen": 1, "rejected": "b"}, "chosen 1"),
+        ({"prompt": 0, "chosen": "a", "rejected": "b"}, "prompt 0"),
+        ({"prompt": 5, "verifier": "number", "answer": 10}, "prompt 5"),
+        ({"prompt": "q", "verifier": "number", "completion": 0}, "completion 0"),
+        ({"prompt": "q", "completion": 0, "side": "forget"}, "completion 0"),
+        ({"prompt": "q", "completion": "a", "side": "forget", "value": 7}, "value 7"),
+        ({"prompt": "q", "completion": "a", "side": "forget", "wrong_answers": ["b", 4]}, "wrong_answers 2 4"),
+    ],
+)  # fmt: skip
+def test_what_is_no_text_is_refused_in_one_sentence_whatever_the_shape(row: dict[str, Any], name: str) -> None:
+    with pytest.raises(DataError, match=f"s row 1.*{name} is no text; write it as text, or leave the row out"):
+        shaped(row)
+
+
+SILENT = {
+    " \t\n": "empty",
+    "\xa0": "empty",
+    "\u200b\u200d": r"empty to the eye \('\\u200b\\u200d'\)",
+    "\ufeff": "empty to the eye",
+    "\u3164": "empty to the eye",
+    "<think>2 and 2</think>\n": "thinking only",
+    "<think>I never end": "thinking only",
+    "begun in the prompt</think>": "thinking only",
+    "[THINK]hm[/THINK]\u200b": "thinking only",
+}
+
+
+@pytest.mark.parametrize(("said", "how"), SILENT.items(), ids=ascii)
+def test_a_turn_that_says_nothing_is_refused_in_every_shape(said: str, how: str) -> None:
+    """First, in the middle and at the end; a user's as an answer; a tool's result may be empty."""
+    silent = {"role": "assistant", "content": said}
+    for turns, n in (([USER, silent], 2), ([silent, USER, BOT], 1), ([USER, silent, USER, BOT], 2)):
+        with pytest.raises(DataError, match=f"s row 1 message {n}: the assistant's content is {how}"):
+            shaped({"messages": turns})
+    with pytest.raises(DataError, match=f"message 3: the user's content is {how}"):
+        shaped({"messages": [USER, BOT, {**USER, "content": said}, BOT]})
+    with pytest.raises(DataError, match=f"message 2: the assistant's content is {how}"):
+        shaped({"instruction": "q", "output": said})
+    with pytest.raises(DataError, match=f"no completion, it is {how}"):
+        shaped({"prompt": "q", "completion": said})
+    with pytest.raises(DataError, match=f"s row 1 rejected: {how}"):
+        shaped({"prompt": "q", "chosen": "a", "rejected": said})
+    with pytest.raises(DataError, match=f"s row 1 prompt message 1: the user's content is {how}"):
+        shaped({"prompt": said, "verifier": "number", "answer": "1"})
+    tool = [{"role": "assistant", "content": None, "tool_calls": [{}]}, {"role": "tool", "content": said}]
+    assert shaped({"messages": [USER, *tool, BOT]})["messages"][2]["content"] == said
+
+
+@pytest.mark.parametrize(("key", "value", "due"), [
+    ("train", 0, False), ("train", 1, True), ("train", False, False), ("weight", 0, False), ("weight", 1.0, True),
+])  # fmt: skip
+def test_a_message_says_with_true_or_false_whether_it_is_trained(key: str, value: Any, due: bool) -> None:
+    assert shaped({"messages": [USER, {**BOT, key: value}]})["messages"][1] == {**BOT, "train": due}
+
+
+@pytest.mark.parametrize(
+    ("switches", "message"),
+    [
+        ({"train": "false"}, "train 'false' is neither true nor false"),
+        ({"train": "0"}, "train '0' is neither"),
+        ({"train": 2}, "train 2 is neither"),
+        ({"train": []}, r"train \[\] is neither"),
+        ({"weight": 0.5}, "weight 0.5 is neither"),
+        ({"train": True, "weight": 0}, "train says True and weight 0"),
+    ],
+)
+def test_what_is_neither_true_nor_false_is_refused(switches: dict[str, Any], message: str) -> None:
+    with pytest.raises(DataError, match=f"s row 1 message 2: {message}"):
+        shaped({"messages": [USER, {**BOT, **switches}]})
+
+
+def test_a_message_without_a_word_on_training_stays_so() -> None:
+    """Columns of one schema hold null where nothing was said."""
+    assert shaped({"messages": [{**USER, "train": None}, {**BOT, "weight": None}]}) == CHAT
 
 
 def test_a_column_that_is_not_there_is_named() -> None:

@@ -40,7 +40,66 @@ def test_json_lines_in_the_hubs_form_give_the_same(folder: Path) -> None:
         for i in range(3)
     ]
     (folder / "other.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
-    assert load(spec(folder / "other.jsonl")).items == load(spec(folder)).items
+    assert load(spec(folder / "other.jsonl", gold_base=0)).items == load(spec(folder)).items
+
+
+def golds(folder: Path, answers: list[Any], **more: Any) -> list[int]:
+    """What answers to questions with four options are read as, and a dev row whose answer is the first one."""
+    rows = [{"question": f"q{i}", "choices": list("wxyz"), "answer": answer} for i, answer in enumerate(answers)]
+    (folder / "own.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return [item.gold for item in load(spec(folder / "own.jsonl", **{"shots": 0, **more})).items]
+
+
+def test_letters_of_either_case_and_numbers_from_the_base_on_name_options(folder: Path) -> None:
+    assert golds(folder, ["a", "B", " c ", "d"]) == [0, 1, 2, 3]
+    assert golds(folder, ["0", 1, "3"]) == [0, 1, 3]
+    assert golds(folder, ["1", 2, "4"], gold_base=1) == [0, 1, 3]
+    assert golds(folder, ["1", "2"], gold_base=0) == [1, 2]
+    assert golds(folder, ["b", 1, 0]) == [1, 1, 0]
+
+
+@pytest.mark.parametrize(
+    ("answers", "more", "message"),
+    [
+        (
+            ["1", "2", "3"],
+            {},
+            r"own.jsonl:1: answer 1: 3 answers are numbers and none is 0.*gold_base: 1, or gold_base",
+        ),
+        (["A", 2, 3], {}, r"own.jsonl:2: answer 2: 2 answers are numbers and none is 0"),
+        (
+            ["1", "4"],
+            {},
+            r"own.jsonl:2: answer .4. is none of the 4 options.*index 0 to 3 \(from 1 on with gold_base: 1",
+        ),
+        (["1", "0"], {"gold_base": 1}, r"own.jsonl:2: answer .0. is none of the 4 options.*index 1 to 4$"),
+        (["1", "5"], {"gold_base": 1}, r"own.jsonl:2: answer .5. is none"),
+        (["A", "e"], {}, r"own.jsonl:2: answer .e. is none"),
+        (["A", "\u0131"], {}, r"own.jsonl:2: answer .*is none"),
+        (["A", True], {}, r"own.jsonl:2: answer True is none"),
+    ],
+)
+def test_an_answer_that_may_name_another_option_is_refused(
+    folder: Path, answers: list[Any], more: dict[str, Any], message: str
+) -> None:
+    """Answers 1, 2, 3 of four options, counted from 0, would all be one too high; dotless i is no I."""
+    with pytest.raises(EvalError, match=message):
+        golds(folder, answers, **more)
+
+
+def test_dev_rows_with_a_zero_say_how_the_file_beside_them_counts(tmp_path: Path) -> None:
+    (tmp_path / "dev.csv").write_text(HEADER + "art,0,q,a,b,c,d,0\n")
+    (tmp_path / "test.csv").write_text(HEADER + "art,0,p,a,b,c,d,2\nart,1,r,a,b,c,d,1\n")
+    chosen = load(spec(tmp_path, shots=1))
+    assert [item.gold for item in chosen.items] == [2, 1] and chosen.dev["art"][0].gold == 0
+
+
+def test_a_gap_between_lettered_options_is_refused(tmp_path: Path) -> None:
+    """Without B, C would be the second option and its letter B."""
+    row = {"question": "q", "A": "a", "B": None, "C": "c", "answer": "A"}
+    (tmp_path / "own.jsonl").write_text(json.dumps(row))
+    with pytest.raises(EvalError, match=r"own.jsonl:1: there is no option B before C"):
+        load(spec(tmp_path / "own.jsonl", shots=0))
 
 
 @pytest.mark.parametrize(

@@ -129,6 +129,17 @@ def test_bad_section_values_are_named(folder: Path, section: dict[str, Any], mes
         load_tokenizer(ModelSection(path=str(folder), **section))
 
 
+@pytest.mark.parametrize("key", ["eos_token", "pad_token"])
+def test_a_new_token_may_be_the_end_or_the_padding(folder: Path, key: str) -> None:
+    """<|fin|> is token 49,152 of SmolLM2's; what the model writes is shown without it, and the model ends there."""
+    section = ModelSection(path=str(folder), add_tokens=("<|fin|>", "<b>"), **{key: "<|fin|>"})
+    tokenizer = load_tokenizer(section)
+    assert getattr(tokenizer, f"{key}_id") == 49152
+    assert tokenizer.decode(tokenizer("a<b><|fin|>")["input_ids"], skip_special_tokens=True) == "a<b>"
+    config = load_model(section, tokenizer).generation_config
+    assert getattr(config, f"{key}_id") == 49152
+
+
 def test_new_tokens_resize_and_train_their_rows_and_heads_stay_tied_after_merge_and_reload(
     folder: Path, tmp_path: Path
 ) -> None:

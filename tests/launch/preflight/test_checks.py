@@ -20,6 +20,8 @@ from launch.preflight.precision import lost
 from launch.preflight.template import plain
 from launch.preflight.truncation import Lengths
 from tests.conftest import tiny_llama
+from trainers.data import build_mix
+from trainers.models import load_tokenizer
 from trainers.recipe import Recipe
 
 Load = Callable[..., Recipe]
@@ -128,6 +130,27 @@ def test_a_beginning_that_stands_there_twice_is_bad(recipe: Load) -> None:
     words = write("twice.jsonl", {"prompt": "<|im_start|><|im_start|>a", "completion": " b"})
     finding = only(recipe(words), "special tokens")
     assert finding.state == "bad" and "'<|im_start|>' twice" in finding.found
+
+
+FOLDING = (
+    "{% for m in messages %}{% if m.role == 'system' %}{{ raise_exception('none') }}{% endif %}"
+    "{{ '<|im_start|>' ~ m.role ~ '\n' ~ m.content ~ '<|im_end|>\n' }}{% endfor %}"
+    "{% if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}{% endif %}"
+)
+
+
+def test_a_system_message_in_the_users_turn_is_said(recipe: Load, capsys: pytest.CaptureFixture[str]) -> None:
+    """By check with the number of rows, and on the screen of the run that is trained on them."""
+    Path("folding.jinja").write_text(FOLDING)
+    chat = [{"role": "system", "content": "Be brief."}, {"role": "user", "content": "Hi"}]
+    answer = {"role": "assistant", "content": "Ho"}
+    words = write("chats.jsonl", {"messages": [*chat, answer]}, {"messages": [*chat[1:], answer]})
+    made = recipe(words, "model.chat_template=folding.jinja")
+    (sound, finding) = found(made, "template")
+    assert sound.state == "ok" and finding.state == "warn" and "in 1 of 2 rows the system message" in finding.found
+    assert [one.state for one in found(recipe(words), "template")] == ["ok"]
+    build_mix(made, load_tokenizer(made.model))
+    assert "it begins the first user turn" in capsys.readouterr().err
 
 
 def test_a_token_that_is_not_new_is_a_warning(recipe: Load) -> None:
