@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from data_mix import DataError
-from data_mix.render import Dropped, Rendering, TokenRow, tokenise
+from data_mix.render import ChatTemplate, Dropped, Rendering, TokenRow, tokenise
 from data_mix.thinking import without_thinking
 
 
@@ -169,9 +169,8 @@ def encode_prompt(row: Mapping[str, Any], tokenizer: Any, how: Rendering) -> lis
     elif not tokenizer.chat_template:
         raise DataError("the prompt is a conversation and the tokenizer has no chat template; set model.chat_template")
     else:
-        ids = tokenizer.apply_chat_template(
-            row["prompt"], add_generation_prompt=True, return_dict=True, **how.template_kwargs
-        )["input_ids"]
+        text = ChatTemplate(tokenizer, how.template_kwargs, None).text(row["prompt"], generation_prompt=True)
+        ids = tokenizer(text, add_special_tokens=False)["input_ids"]
     if how.max_length is not None and len(ids) > how.max_length:
         return [Dropped(reason=f"the prompt is longer than max_length {how.max_length}")]
     return [PromptRow(row=row, tokens=len(ids))]

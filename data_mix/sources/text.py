@@ -1,6 +1,5 @@
 """Plain text: files or a folder, a row a line, a paragraph or a file."""
 
-import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import groupby, islice
@@ -9,10 +8,8 @@ from random import Random
 from typing import Any, Literal
 
 from data_mix.bad_rows import BadRowError, Resumable, Row
+from data_mix.silence import blank
 from data_mix.sources.files import matching, raw_lines, unreadable, whole
-
-BLANK = re.compile(r"[\s\u200b-\u200d\u2060\ufeff]*")
-"""What shows nothing: white space of every kind, and characters without a width."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,21 +34,16 @@ def _rows(file: Path, per: str) -> Iterator[Row | BadRowError]:
         where = f"{file}:{number}"
         if problem := unreadable(text):
             yield BadRowError(where, problem)
-        elif not is_blank(text):
+        elif not blank(text):
             yield Row({"text": text.strip()}, where)
 
 
 def paragraphs(text: str) -> Iterator[tuple[int, str]]:
     """(first line, text) of what stands between lines that show nothing."""
-    for blank, together in groupby(enumerate(text.split("\n"), 1), lambda one: is_blank(one[1])):
-        if not blank:
+    for empty, together in groupby(enumerate(text.split("\n"), 1), lambda one: blank(one[1])):
+        if not empty:
             numbers, lines = zip(*together, strict=True)
             yield numbers[0], "\n".join(lines)
-
-
-def is_blank(text: str) -> bool:
-    """Whether a text shows nothing."""
-    return BLANK.fullmatch(text) is not None
 
 
 PIECES: dict[str, Callable[[Path], Iterator[tuple[int, str]]]] = {

@@ -2,6 +2,8 @@
 
 import json
 from collections.abc import Callable
+from datetime import date, datetime, time, timedelta
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +18,7 @@ from data_mix.catalog import SOURCES
 from data_mix.config import DataConfig, SourceSpec
 from data_mix.forms import FORMS
 from data_mix.render import Rendering
+from trainers.catalog import STAGES
 
 GOOD = {"prompt": "a", "completion": "b"}
 Write = Callable[[Path], None]
@@ -157,3 +160,42 @@ def test_equal_pairs_are_dropped_and_none_left_is_an_error(tmp_path: Path, token
     (tmp_path / "x.jsonl").write_text("".join(json.dumps(row) + "\n" for row in pairs[1:]))
     with pytest.raises(DataError, match="none of 2 rows can be trained on: chosen and rejected are equal"):
         built(DataConfig(train=(one,), bad_rows="drop"))
+
+
+def test_prompts_and_golds_are_dropped_alike(tmp_path: Path, tokenizer: Any) -> None:
+    """Line 1 is sound; 2 the template refuses, 3 has no gold answer that is a number, 4 none at all."""
+    tokenizer.chat_template = STRICT
+    rows = [
+        {"prompt": q, "verifier": "number", "answer": a} for q, a in (("q", "3"), ("bad", "3"), ("q", "x"), ("q", ""))
+    ]
+    (tmp_path / "x.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    one, form = spec("jsonl", tmp_path / "x.jsonl"), STAGES["rlvr"].form
+
+    def built(**data: Any) -> Any:
+        return build(DataConfig(train=(one,), **data), tokenizer, Rendering(), tmp_path / "cache", form=form)
+
+    with pytest.raises(DataError, match="3 of 4 rows cannot be used") as caught:
+        built()
+    assert all(f"x.jsonl:{line}: {reason}" in str(caught.value) for line, reason in (
+        (2, "the chat template refuses"), (3, "verifier number: the gold answer 'x' holds no number"), (4, "answer is empty")
+    ))  # fmt: skip
+    facts = built(bad_rows="drop").manifest["train"]["s"]
+    assert (facts["rows"], facts["read"], sum(facts["dropped"].values())) == (1, 4, 3)
+
+
+def test_a_parquet_files_types_are_kept_as_json_has_them(tmp_path: Path, tokenizer: Any) -> None:
+    """RLVR keeps every column: ISO 8601, digits as they were written, text from bytes that are UTF-8, base64 else."""
+    row = {"prompt": "q", "verifier": "number", "answer": Decimal("42.50"), "day": date(2024, 2, 29), "who": b"Zo\xc3\xab",
+           "hash": b"\xff\x00", "at": datetime(2024, 2, 29, 1, 2, 3), "score": float("nan"), "took": timedelta(minutes=1),
+           "nested": [{"when": time(1, 2)}]}  # fmt: skip
+    pq.write_table(pa.Table.from_pylist([row]), tmp_path / "x.parquet")
+    config = DataConfig(train=(spec("parquet", tmp_path / "x.parquet"),))
+    mix = build(config, tokenizer, Rendering(), tmp_path / "cache", form=STAGES["rlvr"].form)
+    assert json.loads(mix.train[0]["row"]) == {
+        "prompt": [{"role": "user", "content": "q"}], "verifier": "number", "answer": "42.50", "day": "2024-02-29",
+        "who": "Zoë", "hash": "/wA=", "at": "2024-02-29T01:02:03", "score": None, "took": "0:01:00",
+        "nested": [{"when": "01:02:00"}],
+    }  # fmt: skip
+    with pytest.raises(DataError, match=r"x\.parquet row 1: .*b'\\xff' is no text"):
+        pq.write_table(pa.Table.from_pylist([{"prompt": b"\xff", "completion": "b"}]), tmp_path / "x.parquet")
+        read(config, FORMS["conversations"])
