@@ -9,20 +9,23 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
+from functools import partial
 from importlib.metadata import distributions
 from pathlib import Path
 from random import Random
 from typing import TYPE_CHECKING, Any
 
 from data_mix import DataError
+from data_mix.bad_rows import BadRows, Row, refuse
 from data_mix.config import DataConfig, SourceSpec
 from data_mix.forms import FORMS, Encode, Form
 from data_mix.keys import content_of, digest_of, file_hash, key_of
 from data_mix.mix import draw_order, epochs_over
 from data_mix.packing import Packing, pack
-from data_mix.read import numbered
+from data_mix.read import numbered, usable
 from data_mix.render import ANSWERS, Dropped, Rendering
-from data_mix.sources.files import READERS, matching
+from data_mix.sources.files import matching
+from data_mix.sources.formats import READERS
 from data_mix.stream import Tally, draw
 from data_mix.today import told
 
@@ -52,19 +55,28 @@ class Part:
     """One source on its way: its rows, what became of them."""
 
     spec: SourceSpec
-    raw: list[dict[str, Any]]
+    raw: list[Row]
+    bad: BadRows
+    unread: int = 0
+    """Rows that are not in `raw`, since they could not be used as they stand."""
     rows: list[Any] = field(default_factory=list)
     dropped: Counter[str] = field(default_factory=Counter)
+
+    @property
+    def read(self) -> int:
+        """Rows that were looked at."""
+        return len(self.raw) + self.unread
 
     def facts(self) -> dict[str, Any]:
         """The manifest's entry."""
         return {
             "source": self.spec.source or f"from {self.spec.split_from}",
-            "read": len(self.raw),
+            "read": self.read,
             "rows": len(self.rows),
             "tokens": sum(row.tokens for row in self.rows),
             "supervised_tokens": sum(row.supervised for row in self.rows),
-            "dropped": dict(self.dropped),
+            "dropped": {**self.dropped, **self.bad.counts},
+            "bad_rows": self.bad.places,
             "sha256": digest_of(self.raw),
         }
 
@@ -89,17 +101,22 @@ def build(
 ) -> Mix:
     """Build the mix, or take it from the cache where data, template text and settings are the same.
 
-    `form` says which rows may be trained on and what they become. Raises DataError with source and row for what cannot
-    be used, and where no row remains.
+    `form` says which rows may be trained on and what they become. Raises DataError with file and line for rows that
+    cannot be used, all of them, unless `config.bad_rows` drops them; and where none remains.
     """
-    train, validation = read(config, form)
+    train, validation = _gather(config, form)
     key = _key(config, form, [*train, *validation], tokenizer, how, packing)
-    held = _held_out(validation, form, tokenizer, how, progress)
+    held = _encode_held_out(validation, form, tokenizer, how, progress)
     folder = cache / "data" / key
     if (folder / "manifest.json").is_file():
+        _check_left(config, validation)
         return _built(folder, held, cached=True)
     if config.until_tokens is None:
-        dataset, facts, drawn = _whole(config, train, form, tokenizer, how, progress)
+        for part in train:
+            _encode_part(part, form.encode, tokenizer, how, progress)
+    _check_left(config, [*train, *validation])
+    if config.until_tokens is None:
+        dataset, facts, drawn = _whole(config, train, how)
     else:
         dataset, facts, drawn = _streamed(config, form, tokenizer, how, cache / "data" / f"{key}.part")
     packed = pack(dataset, packing) if packing else dataset
@@ -125,11 +142,13 @@ def held_out(config: DataConfig, tokenizer: Any, how: Rendering, form: Form = CO
     Raises DataError as `build` does.
     """
     taken = any(spec.split_from for spec in config.validation)
-    _, validation = read(config if taken else replace(config, train=()), form)
-    return _held_out(validation, form, tokenizer, how, plain)
+    _, validation = _gather(config if taken else replace(config, train=()), form)
+    held = _encode_held_out(validation, form, tokenizer, how, plain)
+    _check_left(config, validation)
+    return held
 
 
-def _held_out(
+def _encode_held_out(
     validation: Sequence[Part], form: Form, tokenizer: Any, how: Rendering, progress: Progress
 ) -> dict[str, Part]:
     """The sets by name, tokenised on one scale for every method: the loss of answers."""
@@ -139,14 +158,22 @@ def _held_out(
     return {part.spec.name: part for part in validation}
 
 
-def _whole(
-    config: DataConfig, train: Sequence[Part], form: Form, tokenizer: Any, how: Rendering, progress: Progress
-) -> tuple["Dataset", dict[str, Any], int]:
+def _check_left(config: DataConfig, parts: Sequence[Part]) -> None:
+    """Raise DataError for rows that are not to be dropped, and for a part of which none remains."""
+    check_bad(config, parts)
+    for part in parts:
+        if not part.rows:
+            reasons = ", ".join(f"{reason} ({n} rows)" for reason, n in part.facts()["dropped"].items())
+            raise DataError(
+                f"data source {part.spec.name}: none of {part.read} rows can be trained on: {reasons}; "
+                "raise train.max_length or change the data"
+            )
+
+
+def _whole(config: DataConfig, train: Sequence[Part], how: Rendering) -> tuple["Dataset", dict[str, Any], int]:
     """The mix of sources that are read whole: (rows in training order, facts by source, tokens)."""
     from datasets import Dataset
 
-    for part in train:
-        _encode_part(part, form.encode, tokenizer, how, progress)
     order = _order(config, train)
     rows = [train[source].rows[row] for source, row in order]
     facts = {
@@ -205,15 +232,22 @@ def _built(folder: Path, held: Mapping[str, Part], cached: bool) -> Mix:
 def read(config: DataConfig, form: Form = CONVERSATIONS) -> tuple[list[Part], list[Part]]:
     """Rows of every train and validation source in TRL's columns; held-out rows are taken from train first.
 
-    Raises DataError for an unreadable source, a row to train on of a shape that is not the form's, and for a
-    held-out part that would leave train or itself empty.
+    Raises DataError for an unreadable source, for all rows that cannot be used unless they are dropped (among them rows
+    to train on of a shape that is not the form's), and for a held-out part that would leave train or itself empty.
     """
+    train, validation = _gather(config, form)
+    check_bad(config, [*train, *validation])
+    return train, validation
+
+
+def _gather(config: DataConfig, form: Form) -> tuple[list[Part], list[Part]]:
+    """The same, with the rows that cannot be used."""
     streamed = config.until_tokens is not None
-    train = [] if streamed else [read_source(spec, config.seed, form.shapes) for spec in config.train]
+    train = [] if streamed else [_part(spec, partial(usable, spec, config.seed, form)) for spec in config.train]
     validation = []
     for spec in config.validation:
         if not spec.split_from:
-            validation.append(read_source(spec, config.seed))
+            validation.append(_part(spec, partial(numbered, spec, config.seed, None)))
             continue
         if streamed:
             raise DataError(
@@ -221,45 +255,55 @@ def read(config: DataConfig, form: Form = CONVERSATIONS) -> tuple[list[Part], li
                 "name a source of its own"
             )
         rng = Random(f"{config.seed}/{spec.name}")
-        held: list[dict[str, Any]] = []
+        held: list[Row] = []
         for part in train:
             chosen = set(rng.sample(range(len(part.raw)), round((spec.fraction or 0.0) * len(part.raw))))
             held += [row for i, row in enumerate(part.raw) if i in chosen]
             part.raw = [row for i, row in enumerate(part.raw) if i not in chosen]
         if not held or not any(part.raw for part in train):
+            check_bad(config, train)
             raise DataError(
                 f"data.validation.{spec.name}: fraction {spec.fraction} of the train rows leaves one side empty; give "
                 "more rows or another fraction"
             )
-        validation.append(Part(spec=spec, raw=held))
+        validation.append(Part(spec=spec, raw=held, bad=BadRows(spec.name)))
     return train, validation
 
 
-def read_source(spec: SourceSpec, seed: Any, shapes: Sequence[str] | None = None) -> Part:
-    """All rows of a source in TRL's columns. Raises DataError, also for a shape that is none of `shapes`."""
-    raw = [row for _, row in numbered(spec, seed, shapes)]
-    if not raw:
+def _part(spec: SourceSpec, rows: Callable[[BadRows], Iterator[tuple[str, Row]]]) -> Part:
+    """All rows of a source. Raises DataError where it has none."""
+    bad = BadRows(spec.name)
+    raw = [row for _, row in rows(bad)]
+    if not raw and not bad.total:
         raise DataError(f"data source {spec.name} ({spec.source}): no rows")
-    return Part(spec=spec, raw=raw)
+    return Part(spec=spec, raw=raw, bad=bad, unread=bad.total)
+
+
+def read_source(spec: SourceSpec, seed: Any) -> Part:
+    """All rows of a source in TRL's columns. Raises DataError, for all rows that cannot be used."""
+    part = _part(spec, partial(numbered, spec, seed, None))
+    refuse([(part.bad, part.read)])
+    return part
+
+
+def check_bad(config: DataConfig, parts: Sequence[Part]) -> None:
+    """Raise DataError with the rows of all parts that cannot be used, unless they are dropped."""
+    if config.bad_rows == "error":
+        refuse([(part.bad, part.read) for part in parts])
 
 
 def _encode_part(part: Part, encode: Encode, tokenizer: Any, how: Rendering, progress: Progress) -> None:
-    for number, row in enumerate(progress(part.raw, f"tokenise {part.spec.name}"), 1):
+    for row in progress(part.raw, f"tokenise {part.spec.name}"):
         try:
             results = encode(row, tokenizer, how)
         except DataError as error:
-            raise DataError(f"data source {part.spec.name} row {number}: {error}") from error
+            part.bad.add(row.where, str(error))
+            continue
         for result in results or [Dropped(reason="no trained assistant turn")]:
             if isinstance(result, Dropped):
                 part.dropped[result.reason] += 1
             else:
                 part.rows.append(result)
-    if not part.rows:
-        reasons = ", ".join(f"{reason} ({n} rows)" for reason, n in part.dropped.items())
-        raise DataError(
-            f"data source {part.spec.name}: none of {len(part.raw)} rows can be trained on: {reasons}; "
-            "raise train.max_length or change the data"
-        )
 
 
 def _order(config: DataConfig, train: Sequence[Part]) -> list[tuple[int, int]]:
@@ -288,7 +332,7 @@ def _key(
         form.shapes,
         asdict(config),
         [signature(spec) for spec in config.train] if config.until_tokens else None,
-        [digest_of(part.raw) for part in parts],
+        [[digest_of(part.raw), part.bad.counts] for part in parts],
         tokenizer.chat_template,
         told(tokenizer.chat_template),
         digest_of(tokenizer.backend_tokenizer.to_str()),

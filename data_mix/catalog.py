@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from random import Random
 from typing import Any
 
-from data_mix.sources import curriculum, facts, files, hub, pydoc, readmes, sql, text
+from data_mix.sources import curriculum, facts, files, formats, hub, pydoc, readmes, sql, text
 from data_mix.sources.sql import pairs as sql_pairs
 
 
@@ -18,18 +18,19 @@ class Source:
     rows: Callable[[Any, Random], Iterator[dict[str, Any]]]
     """(config, generator) -> rows in the stage's columns, or raw rows that `shapes.py` maps to them.
 
-    Raises DataError with file:line. Every random choice comes from the generator."""
+    Raises DataError with file:line; for a row that cannot be used BadRowError, after which the next one may be asked
+    for (`bad_rows.Resumable`). Every random choice comes from the generator."""
     about: str
     """One line for `temper list sources`."""
 
 
 SOURCES: dict[str, Source] = {
     "jsonl": Source(
-        config=files.Files, rows=files.reader("jsonl"), about="JSON lines, plain or .gz: a file, a folder or a glob"
+        config=files.Files, rows=formats.reader("jsonl"), about="JSON lines, plain or .gz: a file, a folder or a glob"
     ),
-    "json": Source(config=files.Files, rows=files.reader("json"), about="a JSON list of objects, plain or .gz"),
-    "csv": Source(config=files.Files, rows=files.reader("csv"), about="CSV with a header, plain or .gz"),
-    "parquet": Source(config=files.Files, rows=files.reader("parquet"), about="Parquet"),
+    "json": Source(config=files.Files, rows=formats.reader("json"), about="a JSON list of objects, plain or .gz"),
+    "csv": Source(config=files.Files, rows=formats.reader("csv"), about="CSV with a header, plain or .gz"),
+    "parquet": Source(config=files.Files, rows=formats.reader("parquet"), about="Parquet"),
     "text": Source(config=text.Text, rows=text.rows, about="plain text, a row a line, a paragraph or a file"),
     "hub": Source(config=hub.Hub, rows=hub.rows, about="a data set of the Hugging Face hub"),
     "pydoc": Source(

@@ -70,5 +70,8 @@ class DataConfig:
     thinking: Literal["keep", "last", "drop"] | None = None
     """Thinking of a reasoning model: kept in every turn, in the trained turn but not in the history it reads, or
     nowhere; default as the chat template does it."""
+    bad_rows: Literal["error", "drop"] = "error"
+    """What becomes of rows that cannot be used: all of them are named and nothing is trained, or they are left out and
+    counted by reason."""
     seed: int = 0
     """Seed of mixing, of held-out rows and of every source whose entry names none."""

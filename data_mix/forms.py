@@ -1,7 +1,7 @@
 """What a stage trains on: which shapes of rows, and the columns they become."""
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -71,6 +71,8 @@ class Form:
     """A row's columns -> the texts in it with their labels; none where the model writes what is trained."""
     kind: Callable[[Mapping[str, Any]], str] = one_kind
     """A row's columns -> its kind; a batch has rows of every kind."""
+    unusable: Callable[[Sequence[Mapping[str, Any]]], Mapping[int, str]] | None = None
+    """Rows -> those that cannot be trained on, by their index, and why; for what is looked at many rows at a time."""
 
 
 @dataclass(frozen=True, kw_only=True)

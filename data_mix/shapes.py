@@ -30,10 +30,7 @@ def normalise(row: Mapping[str, Any], spec: SourceSpec, where: str) -> dict[str,
     number where text is due.
     """
     row = _renamed(row, spec, where)
-    extra = {key: row[key] for key in ("chat_template_kwargs",) if row.get(key)}
-    tools = row.get(spec.tools or "tools")
-    if tools:
-        extra["tools"] = from_json(tools, where) if isinstance(tools, str) else tools
+    extra = _of_the_template(row, spec, where)
     if "chosen" in row and "rejected" in row:
         return {**pair(row, spec, where), **extra}
     if "prompt" in row and (spec.verifier or row.get("verifier")):
@@ -61,6 +58,28 @@ def normalise(row: Mapping[str, Any], spec: SourceSpec, where: str) -> dict[str,
     )
 
 
+def _of_the_template(row: Mapping[str, Any], spec: SourceSpec, where: str) -> dict[str, Any]:
+    """What a row tells its chat template: `tools`, a list, and `chat_template_kwargs`, a map; each may be JSON text."""
+    extra, column = {}, spec.tools or "tools"
+    for name, value, kind, due in (
+        ("chat_template_kwargs", row.get("chat_template_kwargs"), Mapping, "map of names the template reads"),
+        ("tools", row.get(column), list, "list of tool descriptions"),
+    ):
+        value = from_json(value, f"{where} {name}") if isinstance(value, str) and value.strip() else value
+        if value is None or value in ("", [], {}) or (isinstance(value, str) and not value.strip()):
+            continue
+        if not isinstance(value, kind) or (kind is list and not all(isinstance(one, Mapping) for one in value)):
+            raise DataError(f"{where}: {name} {repr(value)[:80]} is no {due}; write one, or leave it out")
+        if kind is Mapping and (own := [key for key in value if key in OURS]):
+            raise DataError(f"{where}: {name} sets {own[0]!r}, which is set for every row; leave it out")
+        extra[name] = value
+    return extra
+
+
+OURS = ("add_generation_prompt", "chat_template", "continue_final_message", "conversation", "conversations",
+        "documents", "messages", "return_assistant_tokens_mask", "return_dict", "return_tensors", "tokenize",
+        "tools")  # fmt: skip
+"""Arguments of transformers' rendering that no row may set."""
 SHAPES = {
     "prompt+chosen+rejected": "chosen",
     "prompt+verifier+answer": "verifier",

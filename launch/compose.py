@@ -11,6 +11,7 @@ from typing import Any
 
 from eval_hooks.masking import masked_text, masked_words
 from launch.nodes import DEEPEST, LONGEST, Node, Place, parse, plain, short
+from launch.paths import absolute
 from launch.problems import Problem, RecipeError, shown
 from launch.recipes import find_recipe
 
@@ -169,8 +170,8 @@ def _resolved(value: str, folder: Path) -> str:
         there = bool(value) and os.path.exists(joined)
     except (RuntimeError, ValueError):  # `~nobody/x`: who reads the file says so
         return value
-    looks_like_one = value.startswith(("./", "../", "~")) or value in (".", "..") or path.suffix in FILE_ENDINGS
-    return str(joined.resolve()) if value and (looks_like_one or there) else value
+    looks_like_one = value.startswith(("./", "../", "~")) or value in (".", "..") or path.suffix.lower() in FILE_ENDINGS
+    return str(absolute(joined)) if value and (looks_like_one or there) else value
 
 
 def tree_of(values: Mapping[str, Any]) -> Node:

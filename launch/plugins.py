@@ -17,6 +17,7 @@ from types import ModuleType
 from typing import Any
 
 from launch.nodes import Node, plain
+from launch.paths import absolute
 from launch.problems import Problem, RecipeError, shown
 from launch.tables import Tables
 from trainers import announce
@@ -59,6 +60,8 @@ def listed(tree: Node) -> Sequence[Node]:
         if not isinstance(entry.value, str) or not Path(entry.value).is_file():
             what = shown(plain(entry), 200)
             raise _error(entry, f"{what}: no such file; write the path of a Python file, as ./mine.py")
+        if Path(entry.value).suffix != ".py":
+            raise _error(entry, f"{shown(entry.value, 200)}: a plugin's name must end in .py; rename it, as ./mine.py")
     return found
 
 
@@ -74,7 +77,7 @@ def not_for_plugins(problems: Sequence[Problem]) -> list[Problem]:
 
 def _load(entry: Node) -> ModuleType:
     """The module of a plugin file; a file that was read before is the same module."""
-    path = Path(entry.value).resolve()
+    path = absolute(Path(entry.value))
     name = f"tempering_plugin_{path.stem}_{abs(hash(str(path))) % 10**8}"
     if name in sys.modules:
         return sys.modules[name]
@@ -98,7 +101,7 @@ def _with_home(row: Any, called: str, entry: Node) -> Any:
     """The row with its file: what it judges with is called in a process that reads the file again."""
     if not hasattr(row, "home"):
         raise _error(entry, f"{called} is a {type(row).__name__}; write a Task(...) or a Verifier(...)")
-    return replace(row, home=str(Path(entry.value).resolve()))
+    return replace(row, home=str(absolute(Path(entry.value))))
 
 
 def _table(kind: str) -> MutableMapping[str, Any]:

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from launch.paths import absolute
 from launch.problems import RecipeError, nearest, shown
 
 NOT_RUNS = ("deepspeed",)
@@ -34,7 +35,7 @@ def find_recipe(name: str, folder: Path | None = None) -> Path:
         path = Path(name).expanduser()
         written = folder / path if folder else path
         if written.is_file():
-            return written.resolve()
+            return absolute(written)
         if written.exists() and not written.is_dir():
             raise RecipeError(f"recipe {name}: no regular file (a pipe, a device); name a file")
     except (OSError, RuntimeError) as error:  # a name too long, `~nobody`

@@ -1,7 +1,7 @@
 """The stages and methods that exist. A row is a name and a value; nothing registers itself."""
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from data_mix.forms import FORMS, Form
@@ -98,12 +98,10 @@ def _unlearn_check(method: Method[Any, Any], config: Any, rows: Any) -> None:
     check_sides(rows, method.sides(config) if method.sides else ("forget", "retain"))
 
 
-def _rlvr_check(method: Method[Any, Any], config: Any, rows: Any) -> None:
-    import json
+def _without_gold(rows: Sequence[Mapping[str, Any]]) -> Mapping[int, str]:
+    from trainers.rlvr.rewards import unusable
 
-    from trainers.rlvr.rewards import check_rows
-
-    check_rows([json.loads(row["row"]) for row in rows], "data.train")
+    return unusable(rows)
 
 
 def _forgotten(rows: Any, arguments: Any) -> int:
@@ -141,8 +139,7 @@ STAGES: dict[str, Stage] = {
         about="the model's own answers, rewarded by verifiers",
         arguments=_rlvr_arguments,
         trainer=_rlvr_trainer,
-        form=FORMS["prompts"],
-        check=_rlvr_check,
+        form=replace(FORMS["prompts"], unusable=_without_gold),
         epoch=lambda rows, arguments: len(rows) * arguments.num_generations,
         anchor="beta",
         default_method="grpo",

@@ -66,7 +66,7 @@ def judges() -> dict[str, Judge | Call]:
 
 def source_rows(spec: TaskSpec) -> list[dict[str, Any]]:
     """Rows of the data source that a task scores, seeded by the entry itself."""
-    rows = read_source(spec.rows, "eval").raw
+    rows: list[dict[str, Any]] = [*read_source(spec.rows, "eval").raw]
     if spec.task in judges():
         check_rows(rows[: spec.limit], f"task {spec.called}")
     return rows

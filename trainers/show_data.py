@@ -1,6 +1,6 @@
 """The recipe's rows as the model will see them, as `temper data` shows them."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from itertools import groupby, islice
 from typing import Any
 
@@ -8,6 +8,8 @@ from rich.console import Console
 from rich.markup import escape
 from rich.text import Text
 
+from data_mix import DataError
+from data_mix.bad_rows import Row
 from data_mix.build import read
 from data_mix.forms import PairRow, PromptRow, SidedRow
 from data_mix.render import Dropped, TokenRow
@@ -47,11 +49,19 @@ def _show_rows(console: Console, recipe: Recipe, tokenizer: Any, rows: int, sour
     for part in read(recipe.data, STAGES[recipe.stage].form)[0]:
         if source not in (None, part.spec.name):
             continue
-        how = rendering(recipe)
-        made = (one for raw in part.raw for one in STAGES[recipe.stage].form.encode(raw, tokenizer, how))
-        for number, row in enumerate(islice(made, rows), 1):
-            console.rule(f"{escape(part.spec.name)}, row {number}", align="left")
+        for place, row in islice(_made(part.raw, recipe, tokenizer), rows):
+            console.rule(f"{escape(part.spec.name)}, {escape(visible(place))}", align="left")
             console.print(shown(row, tokenizer, plain))
+
+
+def _made(raw: Iterable[Row], recipe: Recipe, tokenizer: Any) -> Iterator[tuple[str, Any]]:
+    """(where it stands, what it becomes) of rows of which a mix was built: one that cannot be used was left out."""
+    encode, how = STAGES[recipe.stage].form.encode, rendering(recipe)
+    for row in raw:
+        try:
+            yield from ((row.where, one) for one in encode(row, tokenizer, how))
+        except DataError as error:
+            yield row.where, Dropped(reason=str(error))
 
 
 def shown(row: Any, tokenizer: Any, plain: bool) -> Text:

@@ -7,6 +7,7 @@ from random import Random
 from typing import Any
 
 from data_mix import DataError
+from data_mix.plain_values import plain
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,7 +38,24 @@ def rows(cfg: Hub, rng: Random) -> Iterator[dict[str, Any]]:
         raise DataError(
             f"source hub {cfg.path!r} (subset {cfg.subset}, split {cfg.split!r}): {_next_step(error)}"
         ) from error
-    return islice((dict(row) for row in data), cfg.n)
+    return islice(_rows(data, cfg), cfg.n)
+
+
+def _rows(data: Any, cfg: Hub) -> Iterator[dict[str, Any]]:
+    """Raises DataError where a row cannot be had: a network that ends, an image without its decoder."""
+    rows = enumerate(data, 1)
+    number = 0
+    while True:
+        try:
+            number, row = next(rows)
+        except StopIteration:
+            return
+        except Exception as error:
+            raise DataError(
+                f"source hub {cfg.path!r} (subset {cfg.subset}, split {cfg.split!r}) behind row {number}: "
+                f"{_next_step(error)}"
+            ) from error
+        yield plain(row)
 
 
 def _next_step(error: Exception) -> str:

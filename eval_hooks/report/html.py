@@ -6,7 +6,7 @@ from eval_hooks.files import write_atomic
 from eval_hooks.report import words
 from eval_hooks.report.about import about_png
 from eval_hooks.report.page import inside, render
-from eval_hooks.report.view import RunView, categories, flips, paired_changes, retained, samples, stage_table
+from eval_hooks.report.view import RunView, categories, flips, left_out, paired_changes, retained, samples, stage_table
 
 
 def write_html(run: RunView, path: Path) -> None:
@@ -22,6 +22,7 @@ def write_html(run: RunView, path: Path) -> None:
         words=words,
         picture=inside(image.read_bytes()) if image.is_file() else None,
         samples=samples(run),
+        left_out=left_out(run),
         stages=stage_table(run),
         about=inside(about) if about else None,
         run_said={name: words.run_said(paired_changes(run, name), retained(run)) for name in run.last["tasks"]},

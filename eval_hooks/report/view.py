@@ -1,7 +1,7 @@
 """A run folder as the report reads it; a half-written last line or a missing piece is no error."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +31,8 @@ class RunView:
     """Of its checkpoints, in order of step."""
     stages: tuple[Mapping[str, Any], ...] = ()
     """Of a pipeline: name, stage, method, begin and end of each run, in steps."""
+    data: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    """Source -> its entry in the data manifest; in a pipeline the run's name stands before it."""
 
     @property
     def first(self) -> Summary:
@@ -86,7 +88,26 @@ def read_run(folder: Path) -> RunView:
         recipe=_text(Path(folder) / "recipe.yaml"),
         certificates=tuple(certificates(Path(folder))),
         stages=tuple(read_json(Path(folder) / "pipeline.json").get("stages", ())),
+        data=dict(_sources(Path(folder))),
     )
+
+
+def _sources(folder: Path) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    """(source, entry) of the data manifests of a run, or of the runs of a pipeline."""
+    for file in (folder / "data.manifest.json", *sorted(folder.glob("stages/*/data.manifest.json"))):
+        whole, run = read_json(file), "" if file.parent == folder else f"{file.parent.name}: "
+        for side in ("train", "validation"):
+            for name, entry in whole.get(side, {}).items():
+                yield f"{run}{side} {name}", entry
+
+
+def left_out(run: RunView) -> list[tuple[str, str, int, list[str]]]:
+    """(source, reason, rows, places of the first ones) of rows that were not trained on."""
+    return [
+        (name, reason, n, entry.get("bad_rows", {}).get(reason, []))
+        for name, entry in run.data.items()
+        for reason, n in entry.get("dropped", {}).items()
+    ]
 
 
 def samples(run: RunView) -> list[tuple[Mapping[str, Any], Mapping[str, Any]]]:

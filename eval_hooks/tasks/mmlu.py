@@ -99,12 +99,14 @@ def read_file(path: Path) -> list[ChoiceItem]:
 
 def _rows(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
     """(file:line, row)."""
-    return ((f"{path}:{line}", row) for line, row in (_jsonl_rows if ".jsonl" in path.name else _csv_rows)(path))
+    rows = _jsonl_rows if ".jsonl" in path.name.lower() else _csv_rows
+    return ((f"{path}:{line}", row) for line, row in rows(path))
 
 
 def _lines(path: Path) -> Iterator[str]:
     """Raises EvalError for what is no text, and for a line without an end: a small .gz may unpack to one."""
-    opener: Any = gzip.open if path.suffix == ".gz" else open
+    packed = path.suffix.lower() == ".gz"
+    opener: Any = gzip.open if packed else open
     try:
         with opener(path, "rt", encoding="utf-8-sig", newline="") as handle:
             while line := handle.readline(LONGEST + 1):
@@ -112,9 +114,7 @@ def _lines(path: Path) -> Iterator[str]:
                     raise EvalError(f"{path}: a line of more than {LONGEST:,} characters; no question is so long")
                 yield line
     except (UnicodeDecodeError, EOFError, zlib.error, OSError) as error:  # what gzip says of a file that is none, too
-        raise EvalError(
-            f"{path}: not readable as UTF-8 text{' in gzip' if path.suffix == '.gz' else ''}: {error}"
-        ) from error
+        raise EvalError(f"{path}: not readable as UTF-8 text{' in gzip' if packed else ''}: {error}") from error
 
 
 def _csv_rows(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:

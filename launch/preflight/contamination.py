@@ -20,7 +20,7 @@ def check(subject: Subject) -> list[Finding]:
     if not wanted:
         return [does_not_apply("no task asks for what must be unseen")]
     train, _ = subject.parts
-    rows = [(f"{part.spec.name} row {number}", row) for part in train for number, row in enumerate(part.raw, 1)]
+    rows = [(row.where, row) for part in train for row in part.raw]
     seen = f", of streamed sources the first {MANY:,}" if subject.streams else ""
     finder = Finder(one for _, items in wanted for one in items)
     hits = matches(finder, rows)

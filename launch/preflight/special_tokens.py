@@ -46,12 +46,7 @@ def encoded(subject: Subject) -> list[dict[str, Any]]:
     from trainers.data import rendering
 
     how = rendering(subject.recipe)
-    made = (
-        one
-        for rows in subject.sample.values()
-        for raw in rows
-        for one in subject.form.encode(raw, subject.tokenizer, how)
-    )
+    made = (one for rows in subject.sample.values() for raw in rows for one in subject.encode(raw, how))
     return [one.columns(how) for one in made if not isinstance(one, Dropped)]
 
 

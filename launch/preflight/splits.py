@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from data_mix.bad_rows import place_of
 from data_mix.overlap import ENOUGH, normal, question_of, texts_of
 from launch.findings import Finding, bad, does_not_apply, ok, warn
 from launch.preflight.subject import MANY, Subject
@@ -45,10 +46,12 @@ def keys(row: Mapping[str, Any]) -> list[str]:
 
 def finding(name: str, rows: Sequence[Mapping[str, Any]], known: Mapping[str, str], seen: str) -> Finding:
     """How many of the rows are trained on."""
-    hits = [(number, known[key]) for number, row in enumerate(rows, 1) for key in keys(row)[-1:] if key in known]
+    hits = [(row, known[key]) for row in rows for key in keys(row)[-1:] if key in known]
     if not hits:
         return ok(f"{name}: none of {len(rows):,} rows is trained on{seen}")
-    number, source = hits[0]
-    text = f"{name}: {len(hits):,} of {len(rows):,} rows are trained on ({source}), the first is row {number}{seen}"
+    first, source = hits[0]
+    text = (
+        f"{name}: {len(hits):,} of {len(rows):,} rows are trained on ({source}), the first is {place_of(first)}{seen}"
+    )
     remedy = f"give {source} and {name.partition(' ')[2]} other splits or files, or take the rows out of {source}"
     return bad(text, remedy) if len(hits) > FEW * len(rows) else warn(text, remedy)

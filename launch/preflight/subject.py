@@ -13,8 +13,10 @@ from trainers.recipe import Recipe
 from trainers.rundir import RUNS
 
 if TYPE_CHECKING:
+    from data_mix.bad_rows import Row
     from data_mix.build import Mix, Part
     from data_mix.forms import Form
+    from data_mix.render import Rendering
     from eval_hooks.config import TaskSpec
     from eval_hooks.ready import Items
     from trainers.catalog import Stage
@@ -116,29 +118,48 @@ class Subject:
 
         return skeleton(self.recipe.model)
 
-    def first_rows(self, n: int) -> Iterator[tuple[str, list[dict[str, Any]]]]:
+    def first_rows(self, n: int) -> "Iterator[tuple[str, list[Row]]]":
         """(source, its first n rows in TRL's columns), read no further than that."""
+        from data_mix.bad_rows import BadRows, refuse
         from data_mix.read import numbered
 
         data = self.recipe.data
         for spec in data.train:
-            yield spec.name, [row for _, row in islice(numbered(spec, data.seed, self.form.shapes), n)]
+            bad = BadRows(spec.name)
+            rows = [row for _, row in islice(numbered(spec, data.seed, self.form.shapes, bad), n)]
+            if data.bad_rows == "error":
+                refuse([(bad, len(rows) + bad.total)])
+            yield spec.name, rows
+
+    def encode(self, row: Mapping[str, Any], how: "Rendering") -> list[Any]:
+        """A row to train on as the stage takes it; none of one that is dropped. Raises DataError with its place."""
+        from data_mix import DataError
+        from data_mix.bad_rows import place_of
+
+        try:
+            return self.form.encode(row, self.tokenizer, how)
+        except DataError as error:
+            if self.recipe.data.bad_rows == "drop":
+                return []
+            raise DataError(f"{place_of(row)}: {error}") from error
 
     @once
-    def sample(self) -> dict[str, list[dict[str, Any]]]:
+    def sample(self) -> "dict[str, list[Row]]":
         """Source -> its first rows."""
         return dict(self.first_rows(SAMPLED))
 
     @once
     def parts(self) -> "tuple[list[Part], list[Part]]":
         """Train and validation sources with their rows in TRL's columns; the first ones where sources stream."""
+        from data_mix.bad_rows import BadRows
         from data_mix.build import Part, read
 
         if not self.streams:
             return read(self.recipe.data, self.form)
         _, validation = read(self.recipe.data, self.form)
         rows = dict(self.first_rows(MANY))
-        return [Part(spec=spec, raw=rows[spec.name]) for spec in self.recipe.data.train], validation
+        train = self.recipe.data.train
+        return [Part(spec=spec, raw=rows[spec.name], bad=BadRows(spec.name)) for spec in train], validation
 
     @once
     def mix(self) -> "Mix":

@@ -1,6 +1,6 @@
 """The chat template's round trip: what somebody wrote comes back from the tokens, and an answer's end is trained."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -50,13 +50,13 @@ def folded(subject: Subject) -> list[Finding]:
     return [warn(text, "send it so when the model is used, or give model.chat_template a template with system turns")]
 
 
-def look(subject: Subject, rows: list[dict[str, Any]], ends: set[int]) -> Seen:
+def look(subject: Subject, rows: Sequence[Mapping[str, Any]], ends: set[int]) -> Seen:
     """The rows as they are rendered, uncut."""
     from trainers.data import rendering
 
     how, seen, tokenizer = replace(rendering(subject.recipe), max_length=None), Seen(), subject.tokenizer
     for raw in rows:
-        made = [one for one in subject.form.encode(raw, tokenizer, how) if not isinstance(one, Dropped)]
+        made = [one for one in subject.encode(raw, how) if not isinstance(one, Dropped)]
         texts = [text for one in made for text in subject.form.labelled(one.columns(how))]
         if not texts:
             continue

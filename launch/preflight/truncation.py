@@ -1,6 +1,6 @@
 """Truncation: how long rows are, and what of them `max_length` cuts or drops."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -52,19 +52,19 @@ def check(subject: Subject) -> list[Finding]:
     return found
 
 
-def lengths(subject: Subject, rows: list[dict[str, Any]], how: Any) -> Lengths:
+def lengths(subject: Subject, rows: Sequence[Mapping[str, Any]], how: Any) -> Lengths:
     """Lengths of the rows that can be trained on at all."""
-    form, tokenizer, uncut = subject.form, subject.tokenizer, replace(how, max_length=None)
+    form, uncut = subject.form, replace(how, max_length=None)
     tokens, dropped = [], 0
     for raw in rows:
-        for one in form.encode(raw, tokenizer, uncut):
+        for one in subject.encode(raw, uncut):
             if isinstance(one, Dropped):
                 continue
             texts = form.labelled(one.columns(uncut))
             longest = max((len(ids) for ids, _ in texts), default=one.tokens)
             tokens.append(longest)
             if how.max_length is not None and longest > how.max_length:
-                dropped += any(isinstance(cut, Dropped) for cut in form.encode(raw, tokenizer, how))
+                dropped += any(isinstance(cut, Dropped) for cut in subject.encode(raw, how))
     return Lengths(tokens=tokens, limit=how.max_length, dropped=dropped)
 
 

@@ -133,11 +133,11 @@ def test_packing_keeps_every_token_and_says_where_rows_end(tmp_path: Path, built
     assert sorted(pieces) == sorted(tuple(ids) for ids in loose.train["input_ids"])
 
 
-def test_a_row_that_cannot_be_read_is_named_by_source_and_number(tmp_path: Path, built: Build) -> None:
+def test_a_row_that_cannot_be_read_is_named_by_file_and_line(tmp_path: Path, built: Build) -> None:
     path = chats(tmp_path / "a.jsonl", 2)
     with path.open("a") as handle:
         handle.write('{"prompt": "q", "completion": ""}\n')
-    with pytest.raises(DataError, match=r"a \(.*a\.jsonl\) row 3: no completion"):
+    with pytest.raises(DataError, match=r"a\.jsonl:3: no completion"):
         built(DataConfig(train=(spec(path),)))
 
 

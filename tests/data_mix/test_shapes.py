@@ -228,3 +228,20 @@ def test_a_message_without_a_word_on_training_stays_so() -> None:
 def test_a_column_that_is_not_there_is_named() -> None:
     with pytest.raises(DataError, match=r"columns names \['q'\], the row has \['a'\]"):
         shaped({"a": "x"}, columns={"prompt": "q"})
+
+
+def test_what_a_row_tells_its_template_is_a_map_or_json_text_of_one() -> None:
+    assert shaped({**CHAT, "chat_template_kwargs": '{"enable_thinking": false}'}) == {
+        **CHAT, "chat_template_kwargs": {"enable_thinking": False}
+    }  # fmt: skip
+    assert shaped({**CHAT, "chat_template_kwargs": " ", "tools": "[]"}) == CHAT
+    for wrong, said in (
+        ({"chat_template_kwargs": "[1]"}, r"chat_template_kwargs \[1\] is no map"),
+        ({"chat_template_kwargs": 3}, "chat_template_kwargs 3 is no map"),
+        ({"chat_template_kwargs": "{'a': 1}"}, "chat_template_kwargs: not JSON"),
+        ({"chat_template_kwargs": {"tokenize": False}}, "chat_template_kwargs sets 'tokenize'"),
+        ({"tools": {"a": 1}}, "is no list of tool descriptions"),
+        ({"tools": ["search"]}, "is no list of tool descriptions"),
+    ):
+        with pytest.raises(DataError, match=f"s row 1:? {said}|s row 1: .*{said}"):
+            shaped({**CHAT, **wrong})

@@ -13,6 +13,7 @@ import pytest
 
 from data_mix import DataError
 from data_mix.catalog import SOURCES
+from data_mix.sources.sql.tables import user_tables
 
 ROWS = [{"prompt": "naïve?", "completion": "ja"}, {"prompt": "b", "completion": "c"}]
 
@@ -54,6 +55,17 @@ def test_a_file_a_folder_a_glob_and_gzip_give_the_same_rows(tmp_path: Path, kind
         assert rows(kind, path=str(packed)) == ROWS
 
 
+def test_gzip_is_known_by_its_first_bytes_and_an_ending_in_whatever_case(tmp_path: Path) -> None:
+    jsonl(tmp_path / "x.jsonl")
+    packed = gzip.compress((tmp_path / "x.jsonl").read_bytes())
+    for name in ("1f2e", "y.JSONL.GZ", "z.Jsonl"):
+        (tmp_path / name).write_bytes(packed)
+        assert rows("jsonl", path=str(tmp_path / name)) == ROWS
+    assert len(rows("jsonl", path=str(tmp_path))) == 3 * len(ROWS)
+    (tmp_path / "t.CSV.gz").write_bytes(gzip.compress(b"name,n\na,1\n"))
+    assert [table.columns for table in user_tables(tmp_path / "t.CSV.gz")] == [("name", "n")]
+
+
 @pytest.mark.parametrize(
     ("kind", "text", "message"),
     [
@@ -74,7 +86,7 @@ def test_a_broken_file_is_named_with_its_line(tmp_path: Path, kind: str, text: s
 
 def test_a_file_that_is_no_text_is_named(tmp_path: Path) -> None:
     (tmp_path / "x.jsonl").write_bytes(b"\xff\xfe\x00")
-    with pytest.raises(DataError, match=r"x\.jsonl: not readable as UTF-8"):
+    with pytest.raises(DataError, match=r"x\.jsonl:1: not readable as UTF-8"):
         rows("jsonl", path=str(tmp_path / "x.jsonl"))
 
 
@@ -97,6 +109,18 @@ def test_nulls_inside_tool_arguments_are_kept(tmp_path: Path) -> None:
 def test_text_by_line_paragraph_and_file(tmp_path: Path, per: str, texts: list[str]) -> None:
     (tmp_path / "x.txt").write_text("a\nb\n\nc\n")
     assert [row["text"] for row in rows("text", path=str(tmp_path), per=per)] == texts
+
+
+@pytest.mark.parametrize("end", ["\n", "\r\n", "\r"], ids=["LF", "CRLF", "CR"])
+@pytest.mark.parametrize("blank", ["", " ", "\t", "\u00a0", "\u200b", "\f"], ids=ascii)
+def test_a_paragraph_ends_at_a_line_that_shows_nothing_whatever_ends_a_line(
+    tmp_path: Path, end: str, blank: str
+) -> None:
+    """Three paragraphs, the first of two lines, the last two with two blank lines between them."""
+    text = end.join(["a", "b", blank, "c", blank, blank, "d", ""])
+    (tmp_path / "x.txt").write_bytes(text.encode())
+    assert [row["text"] for row in rows("text", path=str(tmp_path), per="paragraph")] == ["a\nb", "c", "d"]
+    assert [row["text"] for row in rows("text", path=str(tmp_path))] == ["a", "b", "c", "d"]
 
 
 def test_a_hub_data_set_while_offline_says_what_to_do(monkeypatch: pytest.MonkeyPatch) -> None:

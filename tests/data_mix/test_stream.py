@@ -89,10 +89,10 @@ def test_what_cannot_be_streamed_is_named(
         mixed(tokenizer, tmp_path, *made, until_tokens=1000, **data)
 
 
-def test_a_row_of_another_shape_is_named_by_row(tokenizer: Any, tmp_path: Path) -> None:
+def test_a_row_of_another_shape_is_named_by_line(tokenizer: Any, tmp_path: Path) -> None:
     file = tmp_path / "chat.jsonl"
     file.write_text(json.dumps({"prompt": "a", "completion": "b"}) + "\n")
-    with pytest.raises(DataError, match=r"c \(.*chat.jsonl\) row 1: its shape is prompt\+completion"):
+    with pytest.raises(DataError, match=r"chat\.jsonl:1: its shape is prompt\+completion"):
         mixed(tokenizer, tmp_path, SourceSpec(source="jsonl", name="c", config=Files(path=str(file))), until_tokens=10)
 
 

@@ -14,7 +14,8 @@ from rich.console import Console
 
 from eval_hooks.errors import EvalError
 from eval_hooks.report import print_screen, write_report
-from eval_hooks.report.view import categories, read_run
+from eval_hooks.report.html import write_html
+from eval_hooks.report.view import categories, left_out, read_run
 from eval_hooks.report.words import adjusted, changed, counts, flipped, headline, kept, percent, points, run_said
 from eval_hooks.summary import summarise_task
 from eval_hooks.table import read_table
@@ -259,3 +260,25 @@ def test_an_evaluation_in_waves_and_the_budget_are_on_screen_and_page(tmp_path: 
     page = (run / "report.html").read_text()
     assert f"n = {len(drawn.items)} of 120" in page and "<td>lr</td>" in page and NASTY not in page
     assert (run / "report.png").stat().st_size
+
+
+def test_the_report_says_which_rows_were_left_out(tmp_path: Path) -> None:
+    """Of a run and of a pipeline's runs; a manifest of before has no places."""
+    run = run_folder(tmp_path / "run")
+    entry = {
+        "read": 9,
+        "dropped": {f"text is {NASTY}": 2},
+        "bad_rows": {f"text is {NASTY}": ["a.jsonl:3", "a.jsonl:7"]},
+    }
+    old = {"read": 5, "dropped": {"no trained token": 1}}
+    (run / "data.manifest.json").write_text(json.dumps({"train": {"chats": entry}, "validation": {"held": old}}))
+    (run / "stages" / "learn").mkdir(parents=True)
+    (run / "stages" / "learn" / "data.manifest.json").write_text(json.dumps({"train": {"old": old}, "validation": {}}))
+    assert left_out(read_run(run)) == [
+        ("train chats", f"text is {NASTY}", 2, ["a.jsonl:3", "a.jsonl:7"]),
+        ("validation held", "no trained token", 1, []),
+        ("learn: train old", "no trained token", 1, []),
+    ]
+    write_html(read_run(run), tmp_path / "report.html")
+    page = (tmp_path / "report.html").read_text()
+    assert "2 of 9" in page and "a.jsonl:3, a.jsonl:7" in page and "learn: train old" in page and NASTY not in page

@@ -98,6 +98,15 @@ def test_a_plugins_path_is_said_before_it_runs(
     assert said.index(f"plugin    {plugin}") < said.index("I ran")
 
 
+def test_a_plugin_may_be_a_link_and_its_name_ends_in_py(mine: Callable[..., str], plugin: Path) -> None:
+    plugin.rename(plugin.with_name("1f2e"))
+    plugin.symlink_to("1f2e")
+    load(mine())
+    assert ran(plugin)
+    with pytest.raises(RecipeError, match=r"1f2e': a plugin's name must end in \.py"):
+        load(mine(), [f"plugins=[{plugin.with_name('1f2e')}]"])
+
+
 @pytest.mark.parametrize("command", [
     ["train", "--dry-run"], ["train"], ["check"], ["plan"], ["data"], ["drill"], ["launch", "--print", "--nproc", "1"],
     ["launch", "--nproc", "1"],

@@ -1,5 +1,6 @@
 """extends, overrides and relative paths."""
 
+import gzip
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,8 @@ from launch import RecipeError
 from launch.compose import merge, override, read
 from launch.load import with_words
 from launch.nodes import Node, parse, plain
+from launch.paths import absolute
+from launch.recipes import find_recipe
 
 Write = Callable[..., str]
 
@@ -129,6 +132,30 @@ def test_a_file_that_is_not_text_is_named(tmp_path: Path) -> None:
     file.write_bytes(b"\xff\xfe\x00")
     with pytest.raises(RecipeError, match="run.yaml: cannot be read"):
         read(file)
+
+
+def test_a_path_is_made_absolute_without_following_links(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A link's name has the ending that says how to read; `..` after a link means the folder above its target."""
+    (tmp_path / "blobs").mkdir()
+    (tmp_path / "data" / "sub").mkdir(parents=True)
+    (tmp_path / "blobs" / "1f2e").write_bytes(gzip.compress(b'{"text": "a"}\n'))
+    (tmp_path / "data" / "rows.jsonl.gz").symlink_to("../blobs/1f2e")
+    (tmp_path / "now").symlink_to("data/sub")
+    for written, due in (
+        ("./data/sub/../rows.jsonl.gz", "data/rows.jsonl.gz"), ("now/../rows.jsonl.gz", "now/../rows.jsonl.gz"),
+        ("./now", "now"), ("./data/./sub/../../now/a.csv", "now/a.csv"),
+    ):  # fmt: skip
+        monkeypatch.chdir(tmp_path)
+        assert plain(override(tree("{}"), f"data.path={written}")) == {"data": {"path": str(tmp_path / due)}}
+    assert str(absolute(Path("/../a/.."))) == "/"
+
+
+def test_a_recipe_that_is_a_link_has_the_links_name_and_place(recipe: Write, tmp_path: Path) -> None:
+    recipe("data: {train: [{path: ./rows.jsonl}]}", "blobs/1f2e")
+    (tmp_path / "chat.yaml").symlink_to("blobs/1f2e")
+    file = find_recipe(str(tmp_path / "chat.yaml"))
+    assert file == tmp_path / "chat.yaml"
+    assert plain(read(file))["data"]["train"] == [{"path": str(tmp_path / "rows.jsonl")}]
 
 
 def test_a_path_is_relative_to_the_file_that_names_it(

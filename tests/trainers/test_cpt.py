@@ -129,8 +129,6 @@ def test_a_long_document_loses_no_token(cpt: Load, strategy: str) -> None:
         assert mix["mix"]["tokens"] == tokens
 
 
-def test_rows_of_another_shape_are_refused_by_row(recipe: Load) -> None:
-    with pytest.raises(
-        DataError, match=r"jsonl \(.*rows\.jsonl\) row 1: its shape is messages; this stage trains on text"
-    ):
+def test_rows_of_another_shape_are_refused_by_line(recipe: Load) -> None:
+    with pytest.raises(DataError, match=r"rows\.jsonl:1.*its shape is messages; this stage trains on text"):
         train(recipe("stage=cpt", "method.name=causal_lm"))

@@ -163,6 +163,10 @@ BAD = [
     ({"verifier": "exact", "answer": "."}, "verifier exact: the gold answer '.' says nothing"),
     ({"verifier": "math", "answer": "$$"}, r"verifier math: the gold answer '\$\$' is no mathematics"),
     ({"verifier": "nothing"}, "no such verifier"),
+    ({"verifier": True}, "verifier True: no name"),
+    ({"verifier": [""]}, r"verifier \[''\]: no name"),
+    ({"verifier": {"exact": "1"}}, "verifier exact: its weight must be a number above 0, got '1'"),
+    ({"verifier": {"exact": float("nan")}}, "its weight must be a number above 0, got nan"),
     ({}, "names no verifier"),
 ]
 

@@ -153,7 +153,7 @@ def test_held_out_answers_are_judged_by_the_rows_own_verifiers(easy: Load, tmp_p
     ("words", "message"),
     [
         (["train.num_generations=3"], "3"),
-        (["data.train=[{source: jsonl, path: empty.jsonl, verifier: number}]"], "row 1: answer is empty"),
+        (["data.train=[{source: jsonl, path: empty.jsonl, verifier: number}]"], "empty.jsonl:1: answer is empty"),
         (
             ["data.train=[{source: jsonl, path: gold.jsonl, verifier: numbre}]"],
             "'numbre': no such verifier; did you mean",
@@ -162,7 +162,7 @@ def test_held_out_answers_are_judged_by_the_rows_own_verifiers(easy: Load, tmp_p
         (["data.validation=[{source: curriculum, n: 2}]"], "name them in eval.target"),
         (
             ["data.train=[{source: jsonl, path: gold.jsonl, verifier: choice}]"],
-            "data.train: row 1 of the mix ('What is 3 + 4?'): verifier choice: the gold answer '7' is none of the options",
+            "gold.jsonl:1: verifier choice: the gold answer '7' is none of the options",
         ),
         (
             ["data.train=[{source: jsonl, path: form.jsonl, verifier: format}]"],
@@ -170,7 +170,7 @@ def test_held_out_answers_are_judged_by_the_rows_own_verifiers(easy: Load, tmp_p
         ),
         (
             ["eval.target=[{task: verified, source: jsonl, path: form.jsonl, verifier: format}]"],
-            "task verified: row 1 of the mix",
+            "form.jsonl:1 ('What is 3 + 4?'): verifier format",
         ),
     ],
 )

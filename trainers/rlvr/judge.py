@@ -29,12 +29,14 @@ def weights(row: Row) -> dict[str, float]:
     given = row.get("verifier")
     if not given:
         raise TrainError("names no verifier; write one in the row, or for all rows of the source as verifier: NAME")
+    if not isinstance(given, str | Mapping):
+        raise TrainError(f"verifier {repr(given)[:80]}: no name; write a verifier's, or a map of names and weights")
     named = {given: 1.0} if isinstance(given, str) else dict(given)
     for name, weight in named.items():
         if name not in VERIFIERS:
             raise TrainError(f"verifier {name!r}: no such verifier; there is: {', '.join(VERIFIERS)}")
-        if not weight > 0:
-            raise TrainError(f"verifier {name}: its weight must be above 0, got {weight}")
+        if isinstance(weight, bool) or not isinstance(weight, int | float) or not 0 < weight < float("inf"):
+            raise TrainError(f"verifier {name}: its weight must be a number above 0, got {weight!r}")
     return named
 
 

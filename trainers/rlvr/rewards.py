@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from data_mix.bad_rows import place_of
 from eval_hooks.bounded import Outcome, run_bounded
 from eval_hooks.masking import masked
 from eval_hooks.storage.inside import append
@@ -23,14 +24,14 @@ ENOUGH = 3
 """Broken ones among them before that share means anything."""
 KEPT = 100
 """Broken or killed judgements that are written down, per rank."""
-LONGEST = 1_000_000
-"""Characters of an answer that are judged at all; a context of 128k tokens is about half of it."""
 SHOWN = 5
 """Unusable rows that a message names."""
+LONGEST = 1_000_000
+"""Characters of an answer that are judged at all; a context of 128k tokens is about half of it."""
 
 
-def check_rows(rows: Sequence[Row], where: str) -> None:
-    """Raise TrainError for rows that no answer can be judged by: a verifier, a gold answer or a pattern that cannot be.
+def unusable(rows: Sequence[Row]) -> dict[int, str]:
+    """Rows that no answer can be judged by, by index, and why: a verifier, gold answer or pattern that cannot be.
 
     All of them are looked at, in the bounds of a judgement.
     """
@@ -47,8 +48,14 @@ def check_rows(rows: Sequence[Row], where: str) -> None:
             text = outcome.value or outcome.error or (f"checking it {outcome.killed}" if outcome.killed else "")
             if text:
                 found.setdefault(i, f"verifier {name}: {text}")
-    if found:
-        lines = [f"{where}: row {i + 1} of the mix ({_called(rows[i])}): {found[i]}" for i in sorted(found)]
+    return dict(sorted(found.items()))
+
+
+def check_rows(rows: Sequence[Row], where: str) -> None:
+    """Raise TrainError for all rows that no answer can be judged by."""
+    if found := unusable(rows):
+        places = {i: place_of(rows[i]) or f"row {i + 1} of the mix" for i in found}
+        lines = [f"{where}: {places[i]} ({_called(rows[i])}): {text}" for i, text in found.items()]
         more = [f"and {len(lines) - SHOWN} more"] if len(lines) > SHOWN else []
         raise TrainError("\n".join([*lines[:SHOWN], *more, "mend these rows, or leave them out"]))
 

@@ -10,7 +10,8 @@ from typing import Any
 
 from data_mix import DataError
 from data_mix.json_text import parse_json
-from data_mix.sources.files import csv_rows, lines, shown
+from data_mix.sources.files import ending_of, lines, shown
+from data_mix.sources.formats import csv_rows
 
 Cell = int | float | str
 
@@ -96,7 +97,7 @@ def user_tables(path: Path) -> list[Table]:
     Raises DataError with file:line for duplicate or empty column names, ragged rows, missing cells, no rows.
     """
     try:
-        files = sorted(f for f in path.iterdir() if f.suffix in (".csv", ".jsonl")) if path.is_dir() else [path]
+        files = sorted(f for f in path.iterdir() if ending_of(f) in ("csv", "jsonl")) if path.is_dir() else [path]
         there = bool(files) and all(file.exists() for file in files)
     except (OSError, ValueError) as error:
         raise DataError(f"tables_path {shown(str(path))}: cannot be looked for: {error}") from error
@@ -131,7 +132,7 @@ def _read(file: Path) -> Table:
 
 def _records(file: Path) -> Iterator[tuple[int, list[Any]]]:
     """(line, cells), the header first."""
-    if file.suffix == ".csv":
+    if ending_of(file) == "csv":
         yield from csv_rows(file)
         return
     keys: list[str] = []

@@ -350,7 +350,7 @@ def test_a_scored_question_among_the_train_rows_is_bad_and_named(recipe: Load) -
     asked = f"{item.question.rstrip('?').upper()} -- {item.choices[item.gold]}"
     words = write("leak.jsonl", {"text": "something else"}, {"text": f"Quiz! {asked}"}, {"text": asked})
     finding = only(recipe(words, "stage=cpt"), "contamination")
-    assert finding.state == "bad" and f"{item.item_id} in jsonl row" in finding.found
+    assert finding.state == "bad" and f"{item.item_id} in " in finding.found and "leak.jsonl:2" in finding.found
     assert "1 of 20 questions" in finding.found
     assert only(recipe(), "contamination").state == "ok"
 
