@@ -199,7 +199,7 @@ def read(config: DataConfig, form: Form = CONVERSATIONS) -> tuple[list[Part], li
     held-out part that would leave train or itself empty.
     """
     streamed = config.until_tokens is not None
-    train = [] if streamed else [read_source(spec, config.seed, form.shapes) for spec in config.train]
+    train = [] if streamed else [read_source(spec, config.seed, form.shapes, form.columns) for spec in config.train]
     validation = []
     for spec in config.validation:
         if not spec.split_from:
@@ -225,9 +225,9 @@ def read(config: DataConfig, form: Form = CONVERSATIONS) -> tuple[list[Part], li
     return train, validation
 
 
-def read_source(spec: SourceSpec, seed: Any, shapes: Sequence[str] | None = None) -> Part:
+def read_source(spec: SourceSpec, seed: Any, shapes: Sequence[str] | None = None, columns: Sequence[str] = ()) -> Part:
     """All rows of a source in TRL's columns. Raises DataError, also for a shape that is none of `shapes`."""
-    raw = [row for _, row in numbered(spec, seed, shapes)]
+    raw = [row for _, row in numbered(spec, seed, shapes, columns)]
     if not raw:
         raise DataError(f"data source {spec.name} ({spec.source}): no rows")
     return Part(spec=spec, raw=raw)
@@ -276,7 +276,7 @@ def _key(
     return _digest(
         [
             FORMAT,
-            form.shapes,
+            form.signature(),
             asdict(config),
             [signature(spec) for spec in config.train] if config.until_tokens else None,
             [_digest(part.raw) for part in parts],

@@ -1,8 +1,11 @@
 """What a stage trains on: which shapes of rows, and the columns they become."""
 
+import hashlib
+import inspect
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Protocol
 
 from data_mix import DataError
@@ -71,6 +74,14 @@ class Form:
     """A row's columns -> the texts in it with their labels; none where the model writes what is trained."""
     kind: Callable[[Mapping[str, Any]], str] = one_kind
     """A row's columns -> its kind; a batch has rows of every kind."""
+    columns: tuple[str, ...] = ()
+    """Columns of a row that are kept beside (`extras.py`)."""
+
+    def signature(self) -> list[Any]:
+        """What decides its rows, for the cache's key: shapes, columns, and the file that encodes them."""
+        encode = inspect.unwrap(self.encode)
+        file = Path(inspect.getfile(encode))
+        return [self.shapes, self.columns, encode.__qualname__, hashlib.sha256(file.read_bytes()).hexdigest()]
 
 
 @dataclass(frozen=True, kw_only=True)

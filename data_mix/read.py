@@ -24,9 +24,15 @@ def check_text(row: dict[str, Any], where: str) -> None:
         raise DataError(f"{where}: cannot be kept: {error}") from error
 
 
-def numbered(spec: SourceSpec, seed: Any, shapes: Sequence[str] | None = None) -> Iterator[tuple[str, dict[str, Any]]]:
-    """(where it stands, for messages; row). Raises DataError, also for a shape that is none of `shapes`."""
+def numbered(
+    spec: SourceSpec, seed: Any, shapes: Sequence[str] | None = None, columns: Sequence[str] = ()
+) -> Iterator[tuple[str, dict[str, Any]]]:
+    """(where it stands, for messages; row, with these columns of its own).
+
+    Raises DataError, also for a shape that is none of `shapes`.
+    """
     from data_mix.catalog import SOURCES
+    from data_mix.extras import extras
     from data_mix.shapes import normalise, shape_of
 
     path = getattr(spec.config, "path", None)
@@ -46,4 +52,4 @@ def numbered(spec: SourceSpec, seed: Any, shapes: Sequence[str] | None = None) -
                 f"{where}: its shape is {shape_of(made)}; this stage trains on {' or '.join(shapes)} "
                 "(rename with columns, or choose another stage)"
             )
-        yield where, made
+        yield where, {**made, **extras(row, spec, columns, where)}

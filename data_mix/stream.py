@@ -87,7 +87,7 @@ def _shares(config: DataConfig) -> list[float]:
 
 
 def _encoded(tally: Tally, seed: int, form: Form, tokenizer: Any, how: Rendering) -> Iterator[Any]:
-    for where, raw in numbered(tally.spec, seed, form.shapes):
+    for where, raw in numbered(tally.spec, seed, form.shapes, form.columns):
         tally.read += 1
         tally.digest.update(json.dumps(raw, sort_keys=True, default=str, ensure_ascii=False).encode())
         try:

@@ -82,13 +82,15 @@ class Subject:
     @property
     def form(self) -> "Form":
         """What rows become."""
-        return self.stage.form
+        from trainers.catalog import form_of
+
+        return form_of(self.recipe.stage, self.recipe.method.name)
 
     def setting(self, name: str) -> Any:
         """An argument of the stage's config class: the recipe's, the method's default, the class's; None: none such."""
         from trainers.arguments import setting
 
-        return self.recipe.train.get(name, self.method.defaults.get(name, setting(self.recipe, name)))
+        return setting(self.recipe, name)
 
     @property
     def streams(self) -> bool:
@@ -120,9 +122,10 @@ class Subject:
         """(source, its first n rows in TRL's columns), read no further than that."""
         from data_mix.read import numbered
 
-        data = self.recipe.data
+        data, form = self.recipe.data, self.form
         for spec in data.train:
-            yield spec.name, [row for _, row in islice(numbered(spec, data.seed, self.form.shapes), n)]
+            rows = numbered(spec, data.seed, form.shapes, form.columns)
+            yield spec.name, [row for _, row in islice(rows, n)]
 
     @once
     def sample(self) -> dict[str, list[dict[str, Any]]]:
@@ -205,7 +208,7 @@ class Subject:
         """What the method compares with."""
         from trainers.reference import reference_copy
 
-        return reference_copy(self.start, self.tokenizer)
+        return reference_copy(self.start, self.tokenizer, self.skeleton)
 
     @once
     def model(self) -> Any:

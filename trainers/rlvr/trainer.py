@@ -13,6 +13,7 @@ from trainers.rlvr.judge import weights
 from trainers.rlvr.rewards import Court
 from trainers.rlvr.selftest import largest_difference
 from trainers.sft.trainer import show_bias
+from trainers.stepping import Stepping
 
 
 def rewards(rows: Any, court: Court) -> list[Callable[..., list[float | None]]]:
@@ -54,7 +55,7 @@ class SelfTest(TrainerCallback):
             self.trainer.log(largest_difference(self.trainer))
 
 
-class Rewarded:
+class Rewarded(Stepping):
     """What both trainers share: verifiers in, weights already in the rewards, the self-test before the first step."""
 
     def __init__(
@@ -63,11 +64,12 @@ class Rewarded:
     ) -> None:  # fmt: skip
         self.bound = bound
         court = Court(file=Path(args.output_dir).parent / "verifiers.broken.jsonl")
-        super().__init__(  # type: ignore[call-arg]
+        super().__init__(
             args=args, train_dataset=rows, processing_class=tokenizer, reward_funcs=rewards(rows, court), **kwargs
         )
-        show_bias(self.model.get_output_embeddings())  # type: ignore[attr-defined]
-        self.add_callback(SelfTest(self))  # type: ignore[attr-defined]
+        show_bias(self.model.get_output_embeddings())
+        self.add_callback(SelfTest(self))
+        self.attach(reference_model)
 
 
 class Trainer(Rewarded, GRPOTrainer):
