@@ -141,10 +141,12 @@ def reference_copy(recipe: Recipe, tokenizer: Any, model: Any, pulled: bool = Fa
     `model` is what is trained, before its adapter, or a skeleton of it; `pulled` where a budget's pull towards the
     start acts. A copy is loaded here, before the trainer shards anything. Raises TrainError where it does not fit.
     """
+    from trainers.adapters import moves_the_base
+
     companions = compared(recipe, pulled)
     if not companions:
         return {}
-    alone = recipe.adapter.kind != "none"
+    alone = recipe.adapter.kind != "none" and not moves_the_base(recipe.adapter, model)
     if not recipe.train.get("precompute_ref_log_probs", False):
         return {} if alone else {"reference_model": frozen_copy(recipe, tokenizer)}
     check_cached(recipe)

@@ -219,7 +219,7 @@ class Foresight:
 
     def _reference(self, setup: Setup, outline: Outline, each: int) -> float:
         """A frozen copy, where the run compares with its start and switching the adapter off does not give it."""
-        if not self.compares or outline.adapter.kind != "none":
+        if not self.compares or (outline.adapter.kind != "none" and not outline.moves_the_base):
             return 0.0
         return outline.counts.total * each / (self.machines.ranks if setup.stage == 3 else 1)
 
