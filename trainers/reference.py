@@ -32,6 +32,10 @@ class Reference(AbstractContextManager[Any]):
         """The peft model whose adapter is switched off meanwhile; None with a copy of its own."""
         self._inside = ExitStack()
 
+    def called(self) -> Any:
+        """What is called, whole and placed; for a library that switches gradients off itself."""
+        return self._model()
+
     def __enter__(self) -> Any:
         """Switch adapter, dropout and gradients off."""
         import torch
@@ -124,13 +128,15 @@ def _logps(trainer: Any, model: Any, rows: Sequence[dict[str, Any]]) -> list[lis
 
 
 def compared(recipe: Recipe, pulled: bool = False) -> Mapping[str, Start]:
-    """The companions of a run: its method's, and the start where a pull towards it needs one.
+    """The companions of a run: its method's, and the start where TRL's own KL or a pull towards it needs one.
 
     Raises TrainError for what the method names and is none.
     """
+    from trainers.arguments import setting
+
     found = dict(asked(METHODS[recipe.method.name], recipe.method.config))
     way = STAGES[recipe.stage].anchor
-    if pulled and not isinstance(way, str):
+    if pulled or (isinstance(way, str) and setting(recipe, way)):
         found["start"] = Start()
     return found
 

@@ -1,5 +1,6 @@
 """The start that a run compares with: a copy where the adapter, switched off, does not give it."""
 
+import json
 import math
 from collections.abc import Callable
 from pathlib import Path
@@ -105,6 +106,13 @@ def test_sft_compares_with_nothing_so_check_is_silent(recipe: Load, biased: Path
 @pytest.mark.parametrize(
     ("words", "copied"),
     [
+        (("stage=rlvr", "method.name=rloo"), True),
+        (("stage=rlvr", "method.name=grpo"), False),
+        (("stage=rlvr", "method.name=grpo", "train.beta=0.1"), True),
+        (("stage=rlvr", "method.name=dapo"), False),
+        (("stage=rlvr", "method.name=dapo", "train.beta=0.1"), True),
+        (("stage=rlvr", "method.name=rloo", "adapter.kind=lora"), False),
+        (("stage=rlvr", "method.name=rloo", "adapter={kind: lora, init_lora_weights: olora}"), True),
         (("stage=dpo", "method.name=sigmoid"), True),
         (("stage=dpo", "method.name=sigmoid", "train.precompute_ref_log_probs=true"), False),
         (("stage=dpo", "method.name=sigmoid", "train.precompute_ref_log_probs=true",
@@ -120,3 +128,18 @@ def test_a_copy_is_loaded_where_something_is_compared_with_it(
     monkeypatch.setattr("trainers.reference.model_hash", lambda section: "hash")
     found = reference_copy(recipe(*words), None, tiny_llama(vocab_size=300))
     assert (found.get("reference_model") == "copy") == copied
+
+
+@pytest.mark.parametrize("method", ["grpo", "rloo"])
+def test_rlvr_compares_with_our_start_and_not_with_what_the_models_name_loads(
+    recipe: Load, monkeypatch: pytest.MonkeyPatch, method: str
+) -> None:
+    """Every prompt holds a new token, whose row is no file's: KL to the start is 0 at the first step."""
+    for name in ("grpo", "rloo"):
+        monkeypatch.setattr(f"trl.trainer.{name}_trainer.create_model_from_path", None)
+    rows = [{"prompt": f"<|sum|> {i} + 1", "verifier": "number", "answer": str(i + 1)} for i in range(2)]
+    Path("sums.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    words = ("stage=rlvr", f"method.name={method}", "data.train=[{source: jsonl, path: sums.jsonl}]", "eval.retain=[]",
+             "train.max_steps=1", "train.global_batch_size=4", "train.num_generations=4", "train.beta=0.1",
+             "train.max_completion_length=3", "model.add_tokens=['<|sum|>']", "train.save_strategy=no")  # fmt: skip
+    assert logged(trained(recipe(*words), "run"), "train/kl") == [pytest.approx(0, abs=1e-6)]

@@ -187,9 +187,7 @@ class Foresight:
     def compares(self) -> bool:
         """Whether the method runs a reference beside the model, whoever keeps it."""
         cached = self.recipe.train.get("precompute_ref_log_probs", False)
-        way = STAGES[self.recipe.stage].anchor
-        by_weight = isinstance(way, str) and bool(setting(self.recipe, way))
-        return (bool(compared(self.recipe)) or by_weight) and not cached
+        return bool(compared(self.recipe)) and not cached
 
     def _evaluation(self, setup: Setup, outline: Outline, dtype: torch.dtype) -> float:
         """A pass that scores options, or one that writes, whichever is larger."""

@@ -1,7 +1,8 @@
 """The trainers of RLVR: trl.GRPOTrainer and trl.RLOOTrainer, with verifiers as rewards."""
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -64,12 +65,47 @@ class Rewarded(Stepping):
     ) -> None:  # fmt: skip
         self.bound = bound
         court = Court(file=Path(args.output_dir).parent / "verifiers.broken.jsonl")
-        super().__init__(
-            args=args, train_dataset=rows, processing_class=tokenizer, reward_funcs=rewards(rows, court), **kwargs
-        )
+        with _no_reference(args, reference_model):
+            super().__init__(
+                args=args, train_dataset=rows, processing_class=tokenizer, reward_funcs=rewards(rows, court), **kwargs
+            )
         show_bias(self.model.get_output_embeddings())
         self.add_callback(SelfTest(self))
+        if reference_model is not None:
+            self._make_ready(reference_model)
         self.attach(reference_model)
+        if reference_model is not None:
+            self._compare_with_start()
+
+    def _make_ready(self, copy: Any) -> None:
+        """Do to the frozen copy what TRL does to its own reference, before it is placed."""
+        from trl.trainer.utils import add_fused_lm_head, disable_dropout_in_model
+
+        if self.args.disable_dropout:
+            disable_dropout_in_model(copy)
+        cast = {"cast_lm_head_to_fp32": True} if getattr(self.args, "cast_lm_head_to_fp32", False) else {}
+        add_fused_lm_head(copy, temperature=self.temperature, **cast)
+        copy.has_fused_head = True
+
+    def _compare_with_start(self) -> None:
+        """Take the start for TRL's reference."""
+        from trl.trainer.callbacks import SyncRefModelCallback
+
+        self.beta, self.ref_model = self.args.beta, self.start.called()
+        if self.args.sync_ref_model:
+            self.add_callback(SyncRefModelCallback(ref_model=self.ref_model, accelerator=self.accelerator))
+
+
+@contextmanager
+def _no_reference(args: Any, copy: Any) -> Iterator[None]:
+    """While TRL sets itself up it needs no reference, where it is given one: it would load one by the model's name."""
+    beta, sync = args.beta, args.sync_ref_model
+    if copy is not None:
+        args.beta, args.sync_ref_model = 0.0, False
+    try:
+        yield
+    finally:
+        args.beta, args.sync_ref_model = beta, sync
 
 
 class Trainer(Rewarded, GRPOTrainer):
