@@ -65,6 +65,39 @@ def from_zero(adapter: AdapterSection) -> AdapterSection:
     return replace(adapter, options={**adapter.options, "init_lora_weights": True})
 
 
+def with_adapter(model: Any, config: Any, args: Any) -> Any:
+    """The model with its adapter on; as it is without one.
+
+    Under ZeRO-3 the adapter has the base's type: parameters of two types are gathered into one buffer, and peft's fp32
+    is for a base in 4 bits (trl issue 6089).
+    """
+    if config is None:
+        return model
+    from peft import get_peft_model
+
+    quantised = getattr(model, "is_loaded_in_4bit", False) or getattr(model, "is_loaded_in_8bit", False)
+    more = {"autocast_adapter_dtype": False} if in_zero3(args) and not quantised else {}
+    model = get_peft_model(model, config, **more)
+    if args.activation_checkpointing:
+        model.enable_input_require_grads()  # else the first layer's checkpoint has no input to differentiate by
+    return model
+
+
+def in_zero3(args: Any) -> bool:
+    """Whether weights are sharded."""
+    return args.deepspeed_plugin is not None and args.deepspeed_plugin.zero_stage == 3
+
+
+def checkpoint_reentrantly(model: Any, args: Any) -> None:
+    """Have an adapter's activations recomputed by torch's reentrant way under ZeRO-3, which needs it (trl issue 2514).
+
+    TRL says so to `gradient_checkpointing_kwargs`, which transformers 5 reads no more once its arguments are made.
+    """
+    if hasattr(model, "peft_config") and in_zero3(args) and args.activation_checkpointing:
+        settings = {**(args.activation_checkpointing_kwargs or {}), "use_reentrant": True}
+        args.activation_checkpointing_kwargs = args.gradient_checkpointing_kwargs = settings
+
+
 def _linear(model: Any) -> list[str]:
     """Names of the linear modules, but for the head and what is left alone."""
     import torch

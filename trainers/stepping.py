@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from trainers.adapters import checkpoint_reentrantly
 from trainers.batches import ROWS, WHOLE, ExtraCollator, OwnCollator, RowBatch, moved
 from trainers.method import Collation, LossOutput, Method
 from trainers.models.companions import Companions, asked
@@ -48,6 +49,7 @@ class Stepping(Base):
         `cached`: the log-probabilities of the start come with the rows.
         """
         method = self.bound.method
+        checkpoint_reentrantly(self.model, self.args)
         self.start = Reference(lambda: copy) if placed and copy is not None else start_of(self, copy)
         self.bound.models = Companions()
         for name, companion in asked(method, self.bound.config).items():

@@ -1,9 +1,10 @@
-"""The start that a run compares with: a copy where the adapter, switched off, does not give it."""
+"""The start that a run compares with: a copy where the adapter, switched off, does not give it; one LoRA for all stages."""
 
 import json
 import math
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -16,7 +17,7 @@ from tests.conftest import tiny_llama
 from tests.trainers.test_dpo import dpo  # noqa: F401  # the fixture
 from tests.trainers.test_sft import logged, trained
 from tests.trainers.test_unlearn import unlearn  # noqa: F401  # the fixture
-from trainers.adapters import moves_the_base
+from trainers.adapters import checkpoint_reentrantly, moves_the_base, with_adapter
 from trainers.recipe import AdapterSection, Recipe
 from trainers.reference import Reference, reference_copy
 
@@ -143,3 +144,31 @@ def test_rlvr_compares_with_our_start_and_not_with_what_the_models_name_loads(
              "train.max_steps=1", "train.global_batch_size=4", "train.num_generations=4", "train.beta=0.1",
              "train.max_completion_length=3", "model.add_tokens=['<|sum|>']", "train.save_strategy=no")  # fmt: skip
     assert logged(trained(recipe(*words), "run"), "train/kl") == [pytest.approx(0, abs=1e-6)]
+
+
+def zero3(stage: int | None, checkpointing: bool = True) -> Any:
+    plugin = None if stage is None else SimpleNamespace(zero_stage=stage)
+    return SimpleNamespace(deepspeed_plugin=plugin, activation_checkpointing=checkpointing,
+                           activation_checkpointing_kwargs=None, gradient_checkpointing_kwargs=None)  # fmt: skip
+
+
+@pytest.mark.parametrize(("stage", "dtype"), [(3, torch.bfloat16), (2, torch.float32), (None, torch.float32)])
+def test_an_adapter_has_the_bases_type_where_weights_are_sharded(stage: int | None, dtype: torch.dtype) -> None:
+    """Parameters of two types cannot be gathered into one buffer; else a LoRA is fp32. Its input has a gradient."""
+    config = LoraConfig(task_type="CAUSAL_LM", **LORA)
+    model = with_adapter(tiny_llama(vocab_size=300).bfloat16(), config, zero3(stage))
+    assert {p.dtype for p in model.parameters() if p.requires_grad} == {dtype}
+    assert model.get_input_embeddings()(torch.tensor([[1]])).requires_grad
+
+
+@pytest.mark.parametrize(
+    ("stage", "checkpointing", "adapter", "due"),
+    [(3, True, True, {"use_reentrant": True}), (2, True, True, None), (3, False, True, None), (3, True, False, None)],
+)
+def test_an_adapter_under_zero_3_is_checkpointed_reentrantly(
+    stage: int, checkpointing: bool, adapter: bool, due: Any
+) -> None:
+    """In the name that transformers reads, whatever the stage's trainer."""
+    args = zero3(stage, checkpointing)
+    checkpoint_reentrantly(SimpleNamespace(**({"peft_config": {}} if adapter else {})), args)
+    assert args.activation_checkpointing_kwargs == due

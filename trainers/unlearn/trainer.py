@@ -5,6 +5,7 @@ from typing import Any
 
 from transformers import Trainer as TransformersTrainer
 
+from trainers.adapters import with_adapter
 from trainers.logprobs import ready
 from trainers.moments import Bound
 from trainers.reference import cached_logps
@@ -28,10 +29,7 @@ class Trainer(Stepping, TransformersTrainer):
         model_hash: str = "",
     ) -> None:
         ready(model)
-        if peft_config is not None:
-            from peft import get_peft_model
-
-            model = get_peft_model(model, peft_config)
+        model = with_adapter(model, peft_config, args)
         args.remove_unused_columns = False
         collator = PairsCollator(tokenizer.pad_token_id)
         super().__init__(
