@@ -46,6 +46,11 @@ def check_rows(recipe: Recipe, rows: Any) -> None:
             f"method {recipe.method.name}: its form gives {', '.join(rows.column_names)}, and stage {recipe.stage} "
             f"lays out {', '.join(missing)}; give the method a collate of its own, or those columns"
         )
+    if method.collate is not None and recipe.eval.budget.action == "kl":
+        raise TrainError(
+            f"eval.budget.action kl: pulls on the texts of a stage's batch, and {recipe.method.name} lays out its own; "
+            "write another action"
+        )
     if method.form is None:
         stage.check(method, recipe.method.config, rows)
 

@@ -4,6 +4,7 @@ import json
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -16,6 +17,7 @@ from tests.trainers.test_sft import logged
 from trainers import TrainError
 from trainers.batches import ExtraCollator, moved
 from trainers.catalog import METHODS, STAGES
+from trainers.data import check_rows
 from trainers.logprobs import Tokens, sequence_logps, token_logps
 from trainers.method import LossOutput, Method, NoOptions
 from trainers.models.companions import Companions, Start, asked
@@ -266,6 +268,9 @@ def test_a_method_may_bring_rows_and_batches_of_its_own(recipe: Load, tmp_path: 
              "train.save_strategy=no")  # fmt: skip
     assert train(recipe(*words), run_dir=Path("run")) == 0
     assert sum(logged(Path("run"), "train/liked")) == 2.0
+    pulled = recipe(*words[:3], words[5], "eval.budget={accuracy_drop: 0.1, action: kl}")
+    with pytest.raises(TrainError, match="pulls on the texts of a stage's batch, and liked lays out its own"):
+        check_rows(pulled, SimpleNamespace(column_names=[]))
     seen = [json.loads(line) for line in Path("epochs.jsonl").read_text().splitlines()]
     assert {(seed, longest) for _, seed, longest in seen} == {(7, 64)} and [epoch for epoch, *_ in seen][:4] == [
         0,
