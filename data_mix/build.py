@@ -1,16 +1,13 @@
 """Sources to the exact rows trained on: read, hold out, tokenise, mix, pack; once, cached, with a manifest."""
 
-import inspect
 import json
 import os
 import shutil
-import sys
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from functools import partial
-from importlib.metadata import distributions
 from pathlib import Path
 from random import Random
 from typing import TYPE_CHECKING, Any
@@ -19,13 +16,12 @@ from data_mix import DataError
 from data_mix.bad_rows import BadRows, Row, refuse
 from data_mix.config import DataConfig, SourceSpec
 from data_mix.forms import FORMS, Encode, Form
-from data_mix.keys import content_of, digest_of, file_hash, key_of
+from data_mix.keys import digest_of, key_of
 from data_mix.mix import draw_order, epochs_over
 from data_mix.packing import Packing, pack
 from data_mix.read import numbered, usable
 from data_mix.render import ANSWERS, Dropped, Rendering
-from data_mix.sources.files import matching
-from data_mix.sources.formats import READERS
+from data_mix.signature import signature
 from data_mix.stream import Tally, draw
 from data_mix.today import told
 
@@ -329,7 +325,7 @@ def _key(
     """Of all that decides the rows: data, mixing, template text, tokenizer, settings."""
     return key_of(
         FORMAT,
-        form.shapes,
+        form.signature(),
         asdict(config),
         [signature(spec) for spec in config.train] if config.until_tokens else None,
         [[digest_of(part.raw), part.bad.counts] for part in parts],
@@ -340,33 +336,6 @@ def _key(
         asdict(how),
         asdict(packing) if packing else None,
     )
-
-
-def signature(spec: SourceSpec) -> list[Any]:
-    """Of a source that is not read whole: the content of what its entry names, else what is installed; its own code.
-
-    A source that names no file (`pydoc`, `readmes`) may read what this Python has installed.
-    """
-    from data_mix.catalog import SOURCES
-
-    files = source_files(spec)
-    installed = sorted((str(d.name), d.version) for d in distributions()) if not files else []
-    code = inspect.getsourcefile(SOURCES[spec.source].rows)
-    return [files, sys.version, installed, file_hash(Path(code)) if code else None]
-
-
-def source_files(spec: SourceSpec) -> dict[str, str]:
-    """File -> sha256 of what a source reads of this disk, as far as its entry names it; {} for one that names nothing.
-
-    Names begin at the folder that the entry's path is, or lies in.
-    """
-    ending = {"text": "txt"}.get(spec.source, spec.source)
-    if spec.config is None or ending not in (*READERS, "txt"):  # of a plugin, say: any of its keys may name a file
-        named = [value for value in vars(spec.config).values() if isinstance(value, str)] if spec.config else []
-        return {name: sha for value in named if value for name, sha in content_of(Path(value)).items()}
-    path = Path(spec.config.path).expanduser()
-    home = path if path.is_dir() else path.parent
-    return {os.path.relpath(file, home): file_hash(file) for file in matching(spec.config.path, ending)}
 
 
 @contextmanager

@@ -1,11 +1,14 @@
 """What a stage trains on: which shapes of rows, and the columns they become."""
 
+import inspect
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Protocol
 
 from data_mix import DataError
+from data_mix.keys import file_hash
 from data_mix.render import ChatTemplate, Dropped, Rendering, TokenRow, tokenise
 from data_mix.thinking import without_thinking
 
@@ -73,6 +76,14 @@ class Form:
     """A row's columns -> its kind; a batch has rows of every kind."""
     unusable: Callable[[Sequence[Mapping[str, Any]]], Mapping[int, str]] | None = None
     """Rows -> those that cannot be trained on, by their index, and why; for what is looked at many rows at a time."""
+    columns: tuple[str, ...] = ()
+    """Columns of a row that are kept beside (`extras.py`)."""
+
+    def signature(self) -> list[Any]:
+        """What decides its rows, for the cache's key: shapes, columns, and the file that encodes them."""
+        encode = inspect.unwrap(self.encode)
+        file = Path(inspect.getfile(encode))
+        return [self.shapes, self.columns, encode.__qualname__, file_hash(file)]
 
 
 @dataclass(frozen=True, kw_only=True)

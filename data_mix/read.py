@@ -39,11 +39,16 @@ def stored(row: Mapping[str, Any], where: str) -> Row:
 
 
 def numbered(
-    spec: SourceSpec, seed: Any, shapes: Sequence[str] | None = None, bad: BadRows | None = None
+    spec: SourceSpec,
+    seed: Any,
+    shapes: Sequence[str] | None = None,
+    bad: BadRows | None = None,
+    columns: Sequence[str] = (),
 ) -> Iterator[tuple[str, Row]]:
-    """(where it stands, for messages; row). Rows that cannot be used go to `bad`, among them those of another shape.
+    """(where it stands, for messages; row, with these columns of its own).
 
-    Raises DataError for a source that cannot be read; without `bad` for the first such row, too.
+    Rows that cannot be used go to `bad`, among them those of another shape. Raises DataError for a source that cannot
+    be read; without `bad` for the first such row, too.
     """
     from data_mix.catalog import SOURCES
 
@@ -68,7 +73,7 @@ def numbered(
             continue
         where = place_of(raw) or f"{name} row {number}"
         try:
-            made = _shaped(raw, spec, where, shapes)
+            made = _shaped(raw, spec, where, shapes, columns)
         except DataError as error:
             if bad is None:
                 raise
@@ -77,8 +82,11 @@ def numbered(
         yield where, made
 
 
-def _shaped(raw: Mapping[str, Any], spec: SourceSpec, where: str, shapes: Sequence[str] | None) -> Row:
+def _shaped(
+    raw: Mapping[str, Any], spec: SourceSpec, where: str, shapes: Sequence[str] | None, columns: Sequence[str]
+) -> Row:
     """A row in TRL's columns, of one of the shapes. Raises DataError."""
+    from data_mix.extras import extras
     from data_mix.shapes import normalise, shape_of
 
     made = stored(normalise(raw, spec, where), where)
@@ -87,12 +95,12 @@ def _shaped(raw: Mapping[str, Any], spec: SourceSpec, where: str, shapes: Sequen
             f"{where}: its shape is {shape_of(made)}; this stage trains on {' or '.join(shapes)} "
             "(rename with columns, or choose another stage)"
         )
-    return made
+    return Row({**made, **extras(raw, spec, columns, where)}, where) if columns else made
 
 
 def usable(spec: SourceSpec, seed: Any, form: Form, bad: BadRows) -> Iterator[tuple[str, Row]]:
     """The same of rows to train on, without those that the form itself cannot use, which go to `bad` too."""
-    rows = numbered(spec, seed, form.shapes, bad)
+    rows = numbered(spec, seed, form.shapes, bad, form.columns)
     if form.unusable is None:
         yield from rows
         return

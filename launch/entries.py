@@ -178,13 +178,14 @@ def method(node: Node | None, stage: str | None, tables: Tables, report: Report)
     if name is None:
         return None
     row = tables.methods[name]
-    if stage is not None and row.stage != stage:
-        mine = [other for other, candidate in tables.methods.items() if candidate.stage == stage]
+    if stage is not None and stage not in row.stages:
+        mine = [other for other, candidate in tables.methods.items() if stage in candidate.stages]
         where = node.value.get("name", node)
         report.add(
             "method.name",
             where,
-            f"{name!r} is a method of stage {row.stage}, the recipe's stage is {stage}; there is: {', '.join(mine)}",
+            f"{name!r} is a method of stage {' and '.join(row.stages)}, the recipe's stage is {stage}; there is: "
+            f"{', '.join(mine)}",
         )
         return None
     config = build(row.config, without(node, ("name",)), "method", report, known=["name"])

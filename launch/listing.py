@@ -25,7 +25,10 @@ def listing(kind: Kind) -> list[tuple[str, str]]:
         return [(name, f"{row.about} ({row.kind})") for name, row in zip(names(TASKS), TASKS.values(), strict=True)]
     from trainers.catalog import METHODS
 
-    return [(name, f"{method.stage}: {method.about}{_paper(method.source.arxiv)}") for name, method in METHODS.items()]
+    return [
+        (name, f"{', '.join(method.stages)}: {method.about}{_paper(method.source.arxiv)}")
+        for name, method in METHODS.items()
+    ]
 
 
 def _paper(arxiv: str | None) -> str:

@@ -39,6 +39,7 @@ def add_plugins(tree: Node, tables: Tables) -> Tables:
             raise _error(entry, f"{entry.value}: adds nothing; define one of {', '.join(KINDS)}")
         for kind in ("TASKS", "VERIFIERS"):
             rows[kind] = {name: _with_home(row, f"{kind}[{name!r}]", entry) for name, row in rows[kind].items()}
+        _check_methods(rows["METHODS"], entry)
         for kind, found in rows.items():
             _join(_table(kind), found, kind, entry)
         tables = replace(
@@ -95,6 +96,15 @@ def _load(entry: Node) -> ModuleType:
         where = f"{path}:{own[-1].lineno}: {own[-1].line}" if own else str(path)
         raise _error(entry, f"{path.name} fails: {type(error).__name__}: {error} ({where})") from error
     return module
+
+
+def _check_methods(rows: dict[str, Any], entry: Node) -> None:
+    """Raise RecipeError with all that the stages of these methods would pass over."""
+    from trainers.served import problems
+
+    found = [_error(entry, f"METHODS[{name!r}]: {text}") for name, row in rows.items() for text in problems(row)]
+    if found:
+        raise RecipeError([problem for error in found for problem in error.problems])
 
 
 def _with_home(row: Any, called: str, entry: Node) -> Any:

@@ -123,7 +123,7 @@ def _sections(tables: Tables) -> dict[str, Schema]:
 
 def _of_stage(name: str, tables: Tables) -> Schema:
     """A stage named in the recipe decides which arguments and methods are its own."""
-    methods = [method for method, row in tables.methods.items() if row.stage == name]
+    methods = [method for method, row in tables.methods.items() if name in row.stages]
     own = {
         "train": nullable({"$ref": f"#/$defs/train_{name}"}),
         "method": {"properties": {"name": {"enum": [*methods, None]}}},

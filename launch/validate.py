@@ -94,7 +94,7 @@ def _arguments(tree: Node, stage: str, tables: Tables) -> type:
     section = tree.value.get("method")
     name = section.value.get("name") if section is not None and isinstance(section.value, dict) else None
     row = tables.methods.get(name.value) if name is not None and isinstance(name.value, str) else None
-    return (row.arguments if row and row.stage == stage and row.arguments else tables.stages[stage].arguments)()
+    return (row.arguments if row and stage in row.stages and row.arguments else tables.stages[stage].arguments)()
 
 
 def _unknown_sections(tree: Node, report: Report) -> None:

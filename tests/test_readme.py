@@ -31,8 +31,9 @@ def table() -> str:
     """Stages and methods, as the README must print them."""
     head = ["| stage | for | method | what it minimises |", "|---|---|---|---|"]
     rows = [
-        f"| {method.stage} | {STAGES[method.stage].about} | `{name}` | {method.about} |"
+        f"| {stage} | {STAGES[stage].about} | `{name}` | {method.about} |"
         for name, method in METHODS.items()
+        for stage in method.stages
     ]
     return "\n".join([*head, *rows])
 

@@ -2,6 +2,7 @@
 
 import re
 from collections import Counter
+from dataclasses import replace
 from typing import Any
 
 from trainers.recipe import AdapterSection, ModelSection
@@ -34,6 +35,67 @@ def lora_config(adapter: AdapterSection, tokenizer: Any, model_section: ModelSec
         new = tokenizer.convert_tokens_to_ids(list(model_section.add_tokens))
         options.setdefault("trainable_token_indices", new)
     return LoraConfig(task_type="CAUSAL_LM", **options)
+
+
+FROM_ZERO = (True, False, "gaussian", "eva", "orthogonal", "mica")
+"""Values of peft's init_lora_weights that leave the base as it is; all others take something out of it."""
+
+
+def moves_the_base(adapter: AdapterSection, model: Any) -> str | None:
+    """Why the model with its adapter switched off is not what training starts from; None where it is.
+
+    Two things are not switched off with an adapter: biases that are trained where they are, and what was taken out of
+    the weights for the adapter to begin with.
+    """
+    options = adapter.options
+    bias, begin = options.get("bias", "none"), options.get("init_lora_weights", True)
+    if adapter.kind == "none":
+        return None
+    if bias != "none" and any(name.rpartition(".")[2] == "bias" for name, _ in model.named_parameters()):
+        return f"adapter.bias: {bias} trains the model's own biases"
+    if begin not in FROM_ZERO:
+        return f"adapter.init_lora_weights: {begin} takes what the adapter begins with out of the weights"
+    if options.get("kasa_config") is not None:
+        return "adapter.kasa_config takes what is smallest out of the weights"
+    return None
+
+
+def from_zero(adapter: AdapterSection) -> AdapterSection:
+    """The adapter with a start that needs no weights: for a model that has none."""
+    return replace(adapter, options={**adapter.options, "init_lora_weights": True})
+
+
+def with_adapter(model: Any, config: Any, args: Any) -> Any:
+    """The model with its adapter on; as it is without one.
+
+    Under ZeRO-3 the adapter has the base's type: parameters of two types are gathered into one buffer, and peft's fp32
+    is for a base in 4 bits (trl issue 6089).
+    """
+    if config is None:
+        return model
+    from peft import get_peft_model
+
+    quantised = getattr(model, "is_loaded_in_4bit", False) or getattr(model, "is_loaded_in_8bit", False)
+    more = {"autocast_adapter_dtype": False} if in_zero3(args) and not quantised else {}
+    model = get_peft_model(model, config, **more)
+    if args.activation_checkpointing:
+        model.enable_input_require_grads()  # else the first layer's checkpoint has no input to differentiate by
+    return model
+
+
+def in_zero3(args: Any) -> bool:
+    """Whether weights are sharded."""
+    return args.deepspeed_plugin is not None and args.deepspeed_plugin.zero_stage == 3
+
+
+def checkpoint_reentrantly(model: Any, args: Any) -> None:
+    """Have an adapter's activations recomputed by torch's reentrant way under ZeRO-3, which needs it (trl issue 2514).
+
+    TRL says so to `gradient_checkpointing_kwargs`, which transformers 5 reads no more once its arguments are made.
+    """
+    if hasattr(model, "peft_config") and in_zero3(args) and args.activation_checkpointing:
+        settings = {**(args.activation_checkpointing_kwargs or {}), "use_reentrant": True}
+        args.activation_checkpointing_kwargs = args.gradient_checkpointing_kwargs = settings
 
 
 def _linear(model: Any) -> list[str]:

@@ -25,9 +25,9 @@ one that hangs costs this long.
 
 
 def setting(recipe: Recipe, name: str) -> Any:
-    """One of the stage's arguments, as the recipe or its config class has it; None where it has no such name."""
+    """One of the stage's arguments, as the recipe, the method or its config class has it; None: no such name."""
     default = next((field.default for field in fields(arguments_class(recipe)) if field.name == name), None)
-    return recipe.train.get(name, default)
+    return recipe.train.get(name, METHODS[recipe.method.name].defaults.get(name, default))
 
 
 def arguments_class(recipe: Recipe) -> type:

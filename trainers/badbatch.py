@@ -2,7 +2,8 @@
 
 import json
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import is_dataclass
 from pathlib import Path
 from typing import Any
 
@@ -15,61 +16,54 @@ from trainers.recipe import Recipe
 FOLDER = "bad-batches"
 
 
-def check_losses(trainer: Any, tokenizer: Any, recipe: Recipe, folder: Path) -> None:
-    """Look at each loss that a trainer computes in training.
+class LossCheck:
+    """Looks at each loss that a trainer computes in training.
 
     One that is no number ends the run with a FloatingPointError that names step, method and the file of the batch's
     rows. Of up to `skip_bad_batches` batches the rest of the step is used instead: the bad micro-batch counts as one
     without gradient, so all ranks call the model equally often whatever the engine.
     """
-    compute, skip = trainer.compute_loss, recipe.skip_bad_batches
-    left_out = {step for file in (folder / FOLDER).glob("step-*.jsonl") if (step := step_of(file)) is not None}
-    good: list[Any] = []
 
-    def checked(model: Any, inputs: Any, *args: Any, **kwargs: Any) -> Any:
-        out = compute(model, inputs, *args, **kwargs)
-        if not model.training:
-            return out
+    def __init__(self, tokenizer: Any, recipe: Recipe, folder: Path) -> None:
+        self.tokenizer, self.folder = tokenizer, folder
+        self.method, self.skip = recipe.method.name, recipe.skip_bad_batches
+        files = (folder / FOLDER).glob("step-*.jsonl")
+        self.left_out = {step for file in files if (step := step_of(file)) is not None}
+        self.good: Any = None
+        """The last micro-batch of this rank whose loss was a number on all ranks."""
+
+    def __call__(self, trainer: Any, compute: Callable[[Any, Any], Any], model: Any, inputs: Any) -> Any:
+        """What `compute(model, inputs)` gives, or what takes its place."""
+        out = compute(model, inputs)
         bad = not bool(loss_of(out).isfinite().all())
-        if not skip and not bad:
+        if not self.skip and not bad:
             return out
         device = trainer.args.device
-        if skip and not ranks.highest(bad, device):
-            good[:] = [inputs]
+        if self.skip and not ranks.highest(bad, device):
+            self.good = inputs
             return out
         step = trainer.state.global_step + 1
-        file = folder / FOLDER / f"step-{step}.rank-{ranks.place()[0]}.jsonl"
+        file = self.folder / FOLDER / f"step-{step}.rank-{ranks.place()[0]}.jsonl"
         if bad:
-            write_rows(file, inputs, tokenizer)
-        left_out.add(step)
-        if len(left_out) > skip or ranks.highest(bad and not good, device):
+            write_rows(file, inputs, self.tokenizer)
+        self.left_out.add(step)
+        if len(self.left_out) > self.skip or ranks.highest(bad and self.good is None, device):
             raise FloatingPointError(
-                f"step {step}, method {recipe.method.name}: the loss of a batch is {float(loss_of(out).detach())}; its "
+                f"step {step}, method {self.method}: the loss of a batch is {float(loss_of(out).detach())}; its "
                 f"rows are in {file.parent}"
             )
         announce(f"warning   step {step}: a batch whose loss is no number is left out, see {file.parent}")
-        again = compute(model, good[0] if bad else inputs, *args, **kwargs)
+        trainer.measured.forget_last()
+        again = compute(model, self.good if bad else inputs)
         return without_gradient(again) if bad else again
 
-    trainer.compute_loss = checked
-    if not trainer.args.fp16:  # whose scaler meets infinite gradients, and leaves those steps out
-        trainer._get_grad_norm = finite_norms(trainer, recipe.method.name)
-
-
-def finite_norms(trainer: Any, method: str) -> Any:
-    """The trainer's gradient norm, which ends the run where it is no number: before such weights are saved."""
-    measure = trainer._get_grad_norm
-
-    def checked(*args: Any, **kwargs: Any) -> Any:
-        norm = measure(*args, **kwargs)
+    def norm(self, trainer: Any, norm: Any) -> None:
+        """Raise FloatingPointError for a gradient whose norm is no number: before such weights are saved."""
         if norm is not None and not math.isfinite(norm):
             raise FloatingPointError(
-                f"step {trainer.state.global_step + 1}, method {method}: the norm of the gradient is {float(norm)}, "
-                "though every loss is a number"
+                f"step {trainer.state.global_step + 1}, method {self.method}: the norm of the gradient is "
+                f"{float(norm)}, though every loss is a number"
             )
-        return norm
-
-    return checked
 
 
 def loss_of(out: Any) -> Any:
@@ -100,6 +94,8 @@ def tensors(inputs: Any, name: str = "") -> Iterator[tuple[str, Any]]:
     if isinstance(inputs, Mapping):
         for key, value in inputs.items():
             yield from tensors(value, f"{name}.{key}" if name else str(key))
+    elif is_dataclass(inputs):
+        yield from tensors(vars(inputs), name)
     elif hasattr(inputs, "dim") and inputs.dim() <= 2:
         yield name, inputs
 

@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from data_mix.extras import with_columns
 from data_mix.forms import FORMS, Form
 from trainers.anchor import Texts, own_texts, retained_texts
 from trainers.dpo import simpo
@@ -26,6 +27,12 @@ class Stage:
     form: Form
     """Which rows this stage trains on, and what they become."""
     default_method: str
+    serves: frozenset[str] = frozenset()
+    """Slots of `Method` that this stage's trainer looks at, besides those of every stage (`served.EVERYWHERE`)."""
+    columns: tuple[str, ...] = ()
+    """Columns of a data set that its own collator reads."""
+    caches: bool = False
+    """Whether it can keep the reference's log-probabilities for a method's own step."""
     fixed: Mapping[str, Any] = field(default_factory=dict)
     """Arguments that the suite sets itself."""
     splits_rows: bool = False
@@ -108,6 +115,11 @@ def _forgotten(rows: Any, arguments: Any) -> int:
     return sum(side == "forget" for side in rows["side"])
 
 
+STEP = frozenset({"step", "models", "columns"})
+"""What a stage that calls a method's own step can give it."""
+ROWS = frozenset({"form", "collate"})
+"""What a stage serves whose rows may be a method's own."""
+
 STAGES: dict[str, Stage] = {
     "cpt": Stage(
         about="continued pretraining on plain text",
@@ -115,6 +127,8 @@ STAGES: dict[str, Stage] = {
         trainer=_sft_trainer,
         form=FORMS["text"],
         default_method="causal_lm",
+        serves=STEP | ROWS | {"trl", "weigh", "trains", "needs_parts"},
+        columns=("input_ids", "labels"),
         fixed=TOKENISED,
         splits_rows=True,
     ),
@@ -124,6 +138,8 @@ STAGES: dict[str, Stage] = {
         trainer=_sft_trainer,
         form=FORMS["conversations"],
         default_method="nll",
+        serves=STEP | ROWS | {"trl", "weigh", "trains", "needs_parts"},
+        columns=("input_ids", "labels"),
         fixed=TOKENISED,
         splits_rows=True,
     ),
@@ -134,6 +150,8 @@ STAGES: dict[str, Stage] = {
         form=FORMS["pairs"],
         texts=2,
         default_method="sigmoid",
+        serves=STEP | ROWS | {"trl"},
+        columns=("prompt_ids", "chosen_ids", "rejected_ids"),
     ),
     "rlvr": Stage(
         about="the model's own answers, rewarded by verifiers",
@@ -143,6 +161,8 @@ STAGES: dict[str, Stage] = {
         epoch=lambda rows, arguments: len(rows) * arguments.num_generations,
         anchor="beta",
         default_method="grpo",
+        serves=frozenset({"trl", "models", "form"}),
+        columns=("prompt", "row"),
     ),
     "unlearn": Stage(
         about="rows to forget and rows to retain, in pairs",
@@ -154,19 +174,22 @@ STAGES: dict[str, Stage] = {
         epoch=_forgotten,
         anchor=retained_texts,
         default_method="npo",
+        serves=STEP | {"sides", "trains"},
+        columns=("side", "input_ids", "labels"),
+        caches=True,
     ),
 }
 
 METHODS: dict[str, Method[Any, Any]] = {
     "causal_lm": Method(
-        stage="cpt",
+        stages=("cpt",),
         config=NoOptions,
         about="mean negative log-likelihood of every token",
         source=Source(note="trl.SFTConfig loss_type: nll, on rows that are trained whole"),
         trl={"loss_type": "nll"},
     ),
     "nll": Method(
-        stage="sft",
+        stages=("sft",),
         config=NoOptions,
         about="mean negative log-likelihood of the answers' tokens",
         source=Source(note="trl.SFTConfig loss_type: nll"),
@@ -182,3 +205,9 @@ METHODS: dict[str, Method[Any, Any]] = {
     "simnpo": simnpo.METHOD,
     "rmu": rmu.METHOD,
 }
+
+
+def form_of(stage: str, method: str) -> Form:
+    """Which rows a run trains on, and what they become: the method's own form, else the stage's; with its columns."""
+    row = METHODS[method]
+    return with_columns(row.form or STAGES[stage].form, row.columns)

@@ -9,7 +9,7 @@ from data_mix.render import EVERYTHING, Rendering
 from trainers import TrainError, announce
 from trainers.arguments import setting
 from trainers.cache import cache_dir
-from trainers.catalog import METHODS, STAGES
+from trainers.catalog import METHODS, STAGES, form_of
 from trainers.recipe import Recipe
 from trainers.template import folds_system
 
@@ -27,17 +27,35 @@ def build_mix(recipe: Recipe, tokenizer: Any, show: bool = True) -> Mix:
     from filelock import FileLock
 
     packing = packing_of(recipe)
-    cache, form = cache_dir(), STAGES[recipe.stage].form
+    cache, form = cache_dir(), form_of(recipe.stage, recipe.method.name)
     cache.mkdir(parents=True, exist_ok=True)
     with FileLock(cache / "data.lock"):
         mix = build(recipe.data, tokenizer, rendering(recipe), cache, packing, bar if show else plain, form)
-    STAGES[recipe.stage].check(METHODS[recipe.method.name], recipe.method.config, mix.train)
+    check_rows(recipe, mix.train)
     if show:
         for line in manifest_lines(mix.manifest):
             announce(line)
         if form.shapes != ("text",) and folds_system(tokenizer):
             announce("data      the chat template has no turn for a system message: it begins the first user turn")
     return mix
+
+
+def check_rows(recipe: Recipe, rows: Any) -> None:
+    """Raise TrainError for what the stage or the method needs and the rows lack."""
+    stage, method = STAGES[recipe.stage], METHODS[recipe.method.name]
+    missing = [name for name in stage.columns if name not in rows.column_names]
+    if missing and method.form is not None and method.collate is None:
+        raise TrainError(
+            f"method {recipe.method.name}: its form gives {', '.join(rows.column_names)}, and stage {recipe.stage} "
+            f"lays out {', '.join(missing)}; give the method a collate of its own, or those columns"
+        )
+    if method.collate is not None and recipe.eval.budget.action == "kl":
+        raise TrainError(
+            f"eval.budget.action kl: pulls on the texts of a stage's batch, and {recipe.method.name} lays out its own; "
+            "write another action"
+        )
+    if method.form is None:
+        stage.check(method, recipe.method.config, rows)
 
 
 def packing_of(recipe: Recipe) -> Packing | None:
@@ -49,6 +67,12 @@ def packing_of(recipe: Recipe) -> Packing | None:
                 "data.across_documents: only packed documents can see each other; write train.packing: true"
             )
         return None
+    method = METHODS[recipe.method.name]
+    if method.columns or method.collate:
+        raise TrainError(
+            f"train.packing: {recipe.method.name} reads rows by themselves, and a packed one holds several; write "
+            "train.packing: false"
+        )
     strategy = setting(recipe, "packing_strategy")
     return Packing(
         length=setting(recipe, "max_length"),

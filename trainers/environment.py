@@ -6,11 +6,12 @@ import platform
 import subprocess
 import sys
 from collections.abc import Mapping
+from contextlib import suppress
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from eval_hooks.masking import masked_words
+from eval_hooks.masking import masked, masked_words
 from eval_hooks.ranks import from_all, place
 from trainers.recipe import Recipe
 
@@ -19,6 +20,9 @@ STACK = ("tempering", "torch", "transformers", "tokenizers", "trl", "peft", "acc
 LAUNCHED_BY = ("RANK", "LOCAL_RANK", "WORLD_SIZE", "MASTER_ADDR", "OMP_NUM_THREADS", "CUDA_VISIBLE_DEVICES",
                "NCCL_SOCKET_IFNAME", "GLOO_SOCKET_IFNAME", "SLURM_JOB_ID", "TORCHELASTIC_RUN_ID")  # fmt: skip
 """Variables that say how a rank was started, or change what it computes."""
+FAMILIES = ("ACCELERATE_", "NCCL_", "TORCH_NCCL_", "GLOO_", "PYTORCH_", "TORCH_ALLOW_TF32", "NVIDIA_TF32", "CUBLAS_",
+            "CUDNN_", "DEEPSPEED_", "DS_", "FLASH_ATTENTION_")  # fmt: skip
+"""Beginnings of the names of others that do."""
 
 
 def environment(recipe: Recipe, arguments: Any) -> dict[str, Any]:
@@ -44,9 +48,27 @@ def environment(recipe: Recipe, arguments: Any) -> dict[str, Any]:
         "seeds": seeds(recipe, arguments),
         "code": git_state(Path(__file__).parent),
         "work": git_state(Path.cwd()),
-        "variables": {name: os.environ[name] for name in LAUNCHED_BY if name in os.environ},
+        "tf32": tf32(arguments),
+        "variables": variables(os.environ),
         "command": masked_words(sys.argv),
     }
+
+
+def variables(given: Mapping[str, str]) -> dict[str, str]:
+    """Those of the environment that say how a rank was started, or change what it computes; secrets masked."""
+    names = [name for name in sorted(given) if name in LAUNCHED_BY or name.startswith(FAMILIES)]
+    return dict(masked({name: given[name] for name in names}))
+
+
+def tf32(arguments: Any) -> dict[str, Any]:
+    """Whether fp32 products are computed in 19 bits: what was asked for, of matrices (highest: no), of convolutions."""
+    import torch
+
+    convolutions = None
+    with suppress(RuntimeError):  # where somebody has set it by torch's newer names
+        convolutions = torch.backends.cudnn.allow_tf32
+    asked = getattr(arguments, "tf32", None)
+    return {"asked": asked, "matmul": torch.get_float32_matmul_precision(), "convolutions": convolutions}
 
 
 def seeds(recipe: Recipe, arguments: Any) -> dict[str, Any]:

@@ -12,9 +12,9 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from data_mix.build import source_files
 from data_mix.config import SourceSpec
 from data_mix.keys import content_of, digest_of, file_hash
+from data_mix.signature import source_files
 from eval_hooks.files import read_json
 from trainers.models import start_files
 from trainers.recipe import ModelSection, Recipe

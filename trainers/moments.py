@@ -1,4 +1,4 @@
-"""A method at work: its hyperparameters, its state and its reference, and the moments it is called at."""
+"""A method at work: its hyperparameters, its state and its companions, and the moments it is called at."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -9,7 +9,7 @@ from transformers import TrainerCallback, TrainerControl, TrainerState, Training
 
 from eval_hooks.files import saved_at
 from trainers.method import Context, LossOutput, Method
-from trainers.reference import Reference
+from trainers.models.companions import Companions
 
 STATE = "method_state.pt"
 """In a checkpoint's folder: what the method keeps; no .safetensors, which some servers load all of."""
@@ -21,12 +21,12 @@ class Bound:
 
     method: Method[Any, Any]
     config: Any
-    reference: Reference | None = None
+    models: Companions = field(default_factory=Companions)
     state: dict[str, Any] = field(default_factory=dict)
 
     def context(self, model: Any, totals: Mapping[str, Any] | None = None) -> Context:
         """What a moment is given."""
-        return Context(model=model, reference=self.reference, totals=totals or {}, state=self.state)
+        return Context(model=model, models=self.models, totals={} if totals is None else totals, state=self.state)
 
     def step(self, model: Any, batch: Any, totals: Mapping[str, Any] | None = None) -> LossOutput:
         """The method's loss on a batch."""
@@ -94,8 +94,9 @@ class Moments(TrainerCallback):
 
     def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
         """The optimizer has stepped."""
+        metrics = self.trainer.step_metrics()
         if self.bound.method.after_update:
-            self.bound.method.after_update(self._context(), self.bound.config)
+            self.bound.method.after_update(self._context(), metrics, self.bound.config)
 
     def on_save(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
         """The state goes into the checkpoint that was just written."""

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from data_mix.keys import key_of
 from eval_hooks.files import read_json
@@ -16,11 +16,9 @@ from eval_hooks.ranks import from_writer, on_writer
 from trainers import TrainError
 from trainers.arguments import setting
 from trainers.cache import cache_dir
-from trainers.catalog import METHODS
+from trainers.catalog import METHODS, STAGES
+from trainers.models.companions import Start, asked
 from trainers.recipe import ModelSection, Recipe
-
-if TYPE_CHECKING:
-    from trainers.moments import Bound
 
 GIB = 2**30
 
@@ -34,6 +32,10 @@ class Reference(AbstractContextManager[Any]):
         self._policy = policy
         """The peft model whose adapter is switched off meanwhile; None with a copy of its own."""
         self._inside = ExitStack()
+
+    def called(self) -> Any:
+        """What is called, whole and placed; for a library that switches gradients off itself."""
+        return self._model()
 
     def __enter__(self) -> Any:
         """Switch adapter, dropout and gradients off."""
@@ -57,14 +59,11 @@ def _train(modules: Sequence[Any]) -> None:
         module.training = True
 
 
-def reference_for(bound: "Bound", trainer: Any, copy: Any) -> Reference | None:
-    """The reference that a trainer's method asks for, once the trainer has its model."""
-    kind = bound.method.reference(bound.config) if bound.method.reference else "none"
-    return None if kind == "none" else start_of(trainer, copy)
-
-
 def start_of(trainer: Any, copy: Any) -> Reference:
-    """The start of a trainer that has its model: the policy without its adapter, else the copy, placed."""
+    """The start of a trainer that has its model: the policy without its adapter, else the copy, placed.
+
+    Where the trainer has neither an adapter nor a copy, nothing asks for its start.
+    """
     if copy is None:
         return Reference(lambda: trainer.model_wrapped, trainer.model)
     from trainers.logprobs import ready
@@ -137,40 +136,79 @@ def _logps(trainer: Any, model: Any, rows: Sequence[dict[str, Any]]) -> list[lis
     return out
 
 
-def reference_copy(recipe: Recipe, tokenizer: Any) -> dict[str, Any]:
-    """The trainer's argument `reference_model` where the method needs one and no adapter can be switched off instead.
+def compared(recipe: Recipe, pulled: bool = False) -> Mapping[str, Start]:
+    """The companions of a run: its method's, and the start where TRL's own KL or a pull towards it needs one.
 
-    A copy is loaded here, before the trainer shards anything. Raises TrainError where it does not fit.
+    Raises TrainError for what the method names and is none.
     """
-    method = METHODS[recipe.method.name]
-    kind = method.reference(recipe.method.config) if method.reference else "none"
-    cached = recipe.train.get("precompute_ref_log_probs", False)
-    if cached and kind == "model":
+    found = dict(asked(METHODS[recipe.method.name], recipe.method.config))
+    way = STAGES[recipe.stage].anchor
+    if pulled or (isinstance(way, str) and setting(recipe, way)):
+        found["start"] = Start()
+    return found
+
+
+def reference_copy(recipe: Recipe, tokenizer: Any, model: Any, pulled: bool = False) -> dict[str, Any]:
+    """The trainer's argument `reference_model`, where the run needs its start and no adapter gives it by being off.
+
+    `model` is what is trained, before its adapter, or a skeleton of it; `pulled` where a budget's pull towards the
+    start acts. A copy is loaded here, before the trainer shards anything. Raises TrainError where it does not fit.
+    """
+    from trainers.adapters import moves_the_base
+
+    companions = compared(recipe, pulled)
+    if not companions:
+        return {}
+    alone = recipe.adapter.kind != "none" and not moves_the_base(recipe.adapter, model)
+    if not recipe.train.get("precompute_ref_log_probs", False):
+        return {} if alone else {"reference_model": frozen_copy(recipe, tokenizer)}
+    check_cached(recipe)
+    of_trl = METHODS[recipe.method.name].step is None  # TRL switches the adapter off for it
+    if alone or (not pulled and not (of_trl and recipe.adapter.kind != "none")):
+        return {"model_hash": hash_of_start(recipe)}
+    return {"reference_model": frozen_copy(recipe, tokenizer)}
+
+
+def hash_of_start(recipe: Recipe) -> str:
+    """The key of what the start would say: its weights, type and new tokens, and how its adapter begins."""
+    from trainers.models import start_key
+
+    section = recipe.model
+    seed = setting(recipe, "seed") if section.add_tokens else None  # rows of new tokens are drawn
+    begun = recipe.adapter.options.get("init_lora_weights", True)
+    return start_key(section, section.dtype, section.add_tokens, seed, recipe.adapter.kind, begun)
+
+
+def check_cached(recipe: Recipe) -> None:
+    """Raise TrainError where log-probabilities that are kept cannot be all that the method compares with."""
+    method, key = METHODS[recipe.method.name], "train.precompute_ref_log_probs"
+    companions = asked(method, recipe.method.config)
+    if any(not companion.logps for companion in companions.values()):
         raise TrainError(
-            f"train.precompute_ref_log_probs: {recipe.method.name} with these settings compares whole distributions or "
+            f"{key}: {recipe.method.name} with these settings compares whole distributions or "
             "hidden states with the reference, which log-probabilities of tokens cannot give; leave it out"
         )
-    if cached and kind == "logps":
-        from trainers.models import start_key
-
-        section = recipe.model
-        seed = setting(recipe, "seed") if section.add_tokens else None  # rows of new tokens are drawn
-        begun = recipe.adapter.options.get("init_lora_weights", True)
-        return {"model_hash": start_key(section, section.dtype, section.add_tokens, seed, recipe.adapter.kind, begun)}
-    if kind == "none" or recipe.adapter.kind != "none":
-        return {}
-    return {"reference_model": frozen_copy(recipe.model, tokenizer)}
+    if companions and method.step is not None and not STAGES[recipe.stage].caches:
+        raise TrainError(
+            f"{key}: stage {recipe.stage} keeps them for TRL's own losses, and {recipe.method.name} is none; leave it "
+            "out"
+        )
 
 
-def frozen_copy(section: ModelSection, tokenizer: Any) -> Any:
+def frozen_copy(recipe: Recipe, tokenizer: Any) -> Any:
     """The start, loaded a second time, in evaluation mode and without gradients.
 
-    Raises TrainError with the numbers where it does not fit into memory.
+    Rows of new tokens are drawn as they were for the model that is trained. Raises TrainError with the numbers where
+    it does not fit into memory.
     """
+    import torch
+
     from trainers.models import load_model
 
-    check_fits(section)
-    model = load_model(section, tokenizer).eval()
+    check_fits(recipe.model)
+    with torch.random.fork_rng():
+        torch.manual_seed(setting(recipe, "seed"))
+        model = load_model(recipe.model, tokenizer, quantised=recipe.adapter.kind == "qlora").eval()
     return model.requires_grad_(False)
 
 
@@ -189,8 +227,8 @@ def check_fits(section: ModelSection) -> None:
     if needed > free:
         raise TrainError(
             f"reference: a frozen copy of {section.path} takes {needed / GIB:.1f} GiB beside the model, and "
-            f"{free / GIB:.1f} GiB are free; use adapter.kind: lora (the start is then the model without its adapter), "
-            "train.precompute_ref_log_probs: true, or deepspeed: zero3 on more ranks"
+            f"{free / GIB:.1f} GiB are free; use adapter.kind: lora (where nothing of the base is trained, it "
+            "is the model without its adapter), train.precompute_ref_log_probs: true, or deepspeed: zero3 on more ranks"
         )
 
 

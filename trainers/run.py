@@ -297,13 +297,13 @@ def _fit(run: Run, place: Place, newest: str | None, taken: Sequence[actions.Tak
     import transformers
 
     from trainers.adapters import trainable_share
-    from trainers.anchor import anchor
+    from trainers.anchor import Pull
     from trainers.assemble import trainer_of
-    from trainers.badbatch import check_losses
+    from trainers.badbatch import LossCheck
     from trainers.logline import LogLine
     from trainers.models import check_precision, load_model
     from trainers.moments import Moments
-    from trainers.reference import frozen_copy, reference_copy, start_of
+    from trainers.reference import reference_copy
     from trainers.sequence import OwnAttention, ranks_of_a_row
 
     recipe = run.recipe
@@ -311,18 +311,16 @@ def _fit(run: Run, place: Place, newest: str | None, taken: Sequence[actions.Tak
     model = load_model(recipe.model, run.tokenizer, quantised=recipe.adapter.kind == "qlora")
     check_precision(recipe, model)
     texts = actions.anchored(recipe, taken)
-    start = frozen_copy(recipe.model, run.tokenizer) if texts and recipe.adapter.kind == "none" else None
-    trainer = trainer_of(
-        recipe, run.arguments, run.mix.train, run.tokenizer, model, reference_copy(recipe, run.tokenizer)
-    )
+    reference = reference_copy(recipe, run.tokenizer, model, pulled=texts is not None)
+    trainer = trainer_of(recipe, run.arguments, run.mix.train, run.tokenizer, model, reference)
+    trainer.check = LossCheck(run.tokenizer, recipe, place.folder)
     if texts:
-        anchor(trainer, start_of(trainer, start), recipe.eval.budget.kl.weight, texts)
+        trainer.pull = Pull(start=trainer.start, weight=recipe.eval.budget.kl.weight, texts=texts)
     if rank() == 0:
         announce_model(trainer.model, recipe)
         announce(f"disk      {disk(recipe, trainer.model, place.folder)}")
         assert run.measure.tracker is not None
         trainer.add_callback(LogTrain(run.measure.tracker))
-    check_losses(trainer, run.tokenizer, recipe, place.folder)
     slowed = actions.slowed(recipe, taken)
     mended = other_ranks(recipe, run.arguments, newest)
     keeping = Keeping(recipe, place)
@@ -331,7 +329,8 @@ def _fit(run: Run, place: Place, newest: str | None, taken: Sequence[actions.Tak
     late = [one for one in (slowed, mended) if one]
     first = [*run.also, *([OwnAttention(recipe.model.attn_implementation)] if ranks_of_a_row(recipe) > 1 else [])]
     line = [LogLine(*trainable_share(trainer.model))] if rank() == 0 else []
-    own = [*line, *first, *measure, run.signals, Moments(trainer.bound, trainer, newest), Complete(), keeping, *late]
+    moments = Moments(trainer.bound, trainer, newest)  # before the model is measured, since it may change the model
+    own = [*line, *first, moments, *measure, run.signals, Complete(), keeping, *late]
     for callback in (transformers.ProgressCallback, transformers.PrinterCallback):
         trainer.remove_callback(callback)
     for callback in own:

@@ -11,13 +11,14 @@ from rich.text import Text
 from data_mix import DataError
 from data_mix.bad_rows import Row
 from data_mix.build import read
+from data_mix.extras import Extended
 from data_mix.forms import PairRow, PromptRow, SidedRow
 from data_mix.render import Dropped, TokenRow
 from data_mix.spans import Part
 from eval_hooks.files import write_json
 from eval_hooks.visible import terminal, visible
 from trainers import TrainError, announce
-from trainers.catalog import STAGES
+from trainers.catalog import form_of
 from trainers.data import build_mix, rendering
 from trainers.models import load_tokenizer
 from trainers.recipe import Recipe
@@ -46,7 +47,8 @@ def _show_rows(console: Console, recipe: Recipe, tokenizer: Any, rows: int, sour
     legend = Text("trained tokens are ")
     legend.append("[[in double brackets]]" if plain else "green", style=STYLES[True])
     console.print(legend)
-    for part in read(recipe.data, STAGES[recipe.stage].form)[0]:
+    form = form_of(recipe.stage, recipe.method.name)
+    for part in read(recipe.data, form)[0]:
         if source not in (None, part.spec.name):
             continue
         for place, row in islice(_made(part.raw, recipe, tokenizer), rows):
@@ -56,7 +58,7 @@ def _show_rows(console: Console, recipe: Recipe, tokenizer: Any, rows: int, sour
 
 def _made(raw: Iterable[Row], recipe: Recipe, tokenizer: Any) -> Iterator[tuple[str, Any]]:
     """(where it stands, what it becomes) of rows of which a mix was built: one that cannot be used was left out."""
-    encode, how = STAGES[recipe.stage].form.encode, rendering(recipe)
+    encode, how = form_of(recipe.stage, recipe.method.name).encode, rendering(recipe)
     for row in raw:
         try:
             yield from ((row.where, one) for one in encode(row, tokenizer, how))
@@ -66,6 +68,9 @@ def _made(raw: Iterable[Row], recipe: Recipe, tokenizer: Any) -> Iterator[tuple[
 
 def shown(row: Any, tokenizer: Any, plain: bool) -> Text:
     """A row of any form: a pair as prompt and both answers, a prompt with its verifiers and gold answer."""
+    if isinstance(row, Extended):
+        extra = "\n".join(f"{name}: {value}" for name, value in row.extra.items())
+        return shown(row.row, tokenizer, plain).append(visible(f"\n{extra}"))
     if isinstance(row, PairRow):
         text = Text(visible(tokenizer.decode(row.prompt_ids)), style="dim")
         for name, ids, style in (("chosen", row.chosen_ids, "bold green"), ("rejected", row.rejected_ids, "bold red")):
@@ -79,6 +84,8 @@ def shown(row: Any, tokenizer: Any, plain: bool) -> Text:
         return Text(visible(f"{said}\nanswer: {row.row['answer']}\nverifier: {row.row['verifier']}"))
     if isinstance(row, SidedRow):
         return Text(f"to {row.side}\n").append_text(coloured(row.row, tokenizer, plain))
+    if not isinstance(row, TokenRow | Dropped):
+        return Text(visible(str(row)))  # a form of a method's own
     return coloured(row, tokenizer, plain)
 
 

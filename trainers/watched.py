@@ -200,12 +200,12 @@ def open_run(recipe: Recipe, place: Place) -> Watched:
 def held_out_rows(recipe: Recipe, folder: Path, tokenizer: Any) -> Mapping[str, list[Any]]:
     """The run's validation sets; left out, and said, where this machine cannot read them or they have changed since."""
     from data_mix.build import held_out
-    from trainers.catalog import STAGES
+    from trainers.catalog import form_of
     from trainers.data import rendering
 
     manifest = read_json(folder / "data.manifest.json").get("validation", {})
     try:
-        parts = held_out(recipe.data, tokenizer, rendering(recipe), STAGES[recipe.stage].form)
+        parts = held_out(recipe.data, tokenizer, rendering(recipe), form_of(recipe.stage, recipe.method.name))
     except DataError as error:
         announce(f"beware    held-out losses are left out: {error}")
         return {}

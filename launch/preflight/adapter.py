@@ -27,7 +27,20 @@ def check(subject: Subject) -> list[Finding]:
         adapted = on(subject)
     except ValueError as error:
         return [bad(f"target_modules {asked!r}: {str(error).splitlines()[0][:200]}", "write all-linear")]
-    return findings(adapted)
+    return [*findings(adapted), *apart(subject)]
+
+
+def apart(subject: Subject) -> list[Finding]:
+    """Where the run compares with its start, and the model without its adapter is not that."""
+    from trainers.adapters import moves_the_base
+    from trainers.reference import compared
+
+    recipe = subject.recipe
+    why = moves_the_base(recipe.adapter, subject.skeleton)
+    if not why or not compared(recipe, pulled=recipe.eval.budget.action == "kl"):
+        return []
+    text = f"{why}, so that the model without its adapter is not the start; a frozen copy is loaded for the reference"
+    return [warn(text, "adapter.bias: none and adapter.init_lora_weights: true need no copy")]
 
 
 def findings(adapted: Any) -> list[Finding]:
@@ -62,10 +75,9 @@ def on(subject: Subject) -> Any:
     import torch
     from peft import get_peft_model
 
-    from trainers.adapters import lora_config
+    from trainers.adapters import from_zero, lora_config
 
-    section = subject.recipe.adapter
-    plain = replace(section, options={**section.options, "init_lora_weights": True})
+    plain = from_zero(subject.recipe.adapter)
     with warnings.catch_warnings(), torch.random.fork_rng(devices=[]), torch.device("meta"):
         warnings.simplefilter("ignore", FutureWarning)  # peft asks transformers by a name that is going away
         config = lora_config(plain, subject.tokenizer, replace(subject.recipe.model, add_tokens=()), subject.skeleton)

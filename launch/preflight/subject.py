@@ -84,13 +84,15 @@ class Subject:
     @property
     def form(self) -> "Form":
         """What rows become."""
-        return self.stage.form
+        from trainers.catalog import form_of
+
+        return form_of(self.recipe.stage, self.recipe.method.name)
 
     def setting(self, name: str) -> Any:
         """An argument of the stage's config class: the recipe's, the method's default, the class's; None: none such."""
         from trainers.arguments import setting
 
-        return self.recipe.train.get(name, self.method.defaults.get(name, setting(self.recipe, name)))
+        return setting(self.recipe, name)
 
     @property
     def streams(self) -> bool:
@@ -123,10 +125,10 @@ class Subject:
         from data_mix.bad_rows import BadRows, refuse
         from data_mix.read import numbered
 
-        data = self.recipe.data
+        data, form = self.recipe.data, self.form
         for spec in data.train:
             bad = BadRows(spec.name)
-            rows = [row for _, row in islice(numbered(spec, data.seed, self.form.shapes, bad), n)]
+            rows = [row for _, row in islice(numbered(spec, data.seed, form.shapes, bad, form.columns), n)]
             if data.bad_rows == "error":
                 refuse([(bad, len(rows) + bad.total)])
             yield spec.name, rows
@@ -226,7 +228,7 @@ class Subject:
         """What the method compares with."""
         from trainers.reference import reference_copy
 
-        return reference_copy(self.start, self.tokenizer)
+        return reference_copy(self.start, self.tokenizer, self.skeleton)
 
     @once
     def model(self) -> Any:

@@ -78,7 +78,7 @@ def test_on_an_sft_adapter_the_reference_is_sft_and_not_the_raw_base(
     assert abs(before - after) > 0.01  # at beta 100 such a difference would move the loss by half a nat
 
 
-TRL = [name for name, method in METHODS.items() if method.stage == "dpo" and method.trl.get("loss_type") == [name]]
+TRL = [name for name, method in METHODS.items() if "dpo" in method.stages and method.trl.get("loss_type") == [name]]
 
 
 def test_every_loss_of_trls_has_a_row() -> None:

@@ -7,7 +7,7 @@ from types import SimpleNamespace
 
 import torch
 
-from trainers.environment import environment, git_state, same_machine
+from trainers.environment import environment, git_state, same_machine, tf32, variables
 from trainers.recipe import Recipe
 
 
@@ -55,3 +55,21 @@ def test_what_could_round_otherwise_is_named(recipe: Callable[..., Recipe]) -> N
     assert same_machine(found) == ""
     assert "processor Abacus" in same_machine({**found, "cpu": "Abacus"})
     assert "torch 1.0" in same_machine({**found, "packages": {**found["packages"], "torch": "1.0"}})
+
+
+def test_variables_that_change_what_is_computed_are_kept_and_secrets_are_not() -> None:
+    """Whole families, as they come with new releases; what belongs to nobody's arithmetic stays out."""
+    given = {"ACCELERATE_MIXED_PRECISION": "bf16", "NCCL_ALGO": "Ring", "PYTORCH_CUDA_ALLOC_CONF": "max_split_size_mb:1",
+             "PYTORCH_ALLOC_CONF": "x", "NVIDIA_TF32_OVERRIDE": "0", "CUBLAS_WORKSPACE_CONFIG": ":4096:8", "RANK": "1",
+             "HOME": "/root", "HF_TOKEN": "hf_abcdefghijklmnopqrstuvwxyz012345"}  # fmt: skip
+    found = variables(given)
+    assert found == {name: value for name, value in given.items() if name not in ("HOME", "HF_TOKEN")}
+
+
+def test_tf32_is_what_torch_does() -> None:
+    before = torch.get_float32_matmul_precision()
+    try:
+        torch.set_float32_matmul_precision("high")
+        assert tf32(SimpleNamespace(tf32=True))["matmul"] == "high" and tf32(SimpleNamespace(tf32=True))["asked"]
+    finally:
+        torch.set_float32_matmul_precision(before)

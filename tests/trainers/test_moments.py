@@ -49,11 +49,11 @@ def edit_grads(ctx, gradients, cfg):
         gradients.put(name, cfg.scale * gradients.get(name))
 
 
-def after_update(ctx, cfg):
+def after_update(ctx, metrics, cfg):
     ctx.state["updates"] += 1
 
 
-METHODS = {"counted": Method(stage="sft", config=Counted, batch=dict, about="a test", step=step, prepare=prepare,
+METHODS = {"counted": Method(stages=("sft",), config=Counted, batch=dict, about="a test", step=step, prepare=prepare,
                              edit_grads=edit_grads, after_update=after_update)}
 '''  # fmt: skip
 

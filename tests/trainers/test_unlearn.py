@@ -87,7 +87,7 @@ def loss_of(name: str, model: Any, items: list[dict[str, Any]], totals: dict[str
     start = tiny_llama(vocab_size=300, seed=3)
     ready(start)
     method, cfg = ALL[name]
-    context = Context(model=model, reference=Reference(lambda: start), totals=totals or {})
+    context = Context(model=model, models={"start": Reference(lambda: start)}, totals=totals or {})
     if method.prepare:
         method.prepare(context, cfg)
     assert method.step

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from trainers.dpo.batch import PairBatch
-from trainers.logprobs import mean_logps, sequence_logps, token_logps
+from trainers.logprobs import mean_logps, row_mean, sequence_logps, token_logps
 from trainers.method import Context, LossOutput, Method, Source
 
 if TYPE_CHECKING:
@@ -53,11 +53,11 @@ def step(ctx: Context, batch: PairBatch, cfg: SimPO) -> LossOutput:
         "logps/chosen": sums[0].mean(),
         "logps/rejected": sums[1].mean(),
     }
-    return LossOutput(loss=losses(chosen, rejected, cfg).mean(), metrics=metrics)
+    return LossOutput(loss=row_mean(losses(chosen, rejected, cfg), ctx.totals.get("rows")), metrics=metrics)
 
 
 METHOD = Method(
-    stage="dpo",
+    stages=("dpo",),
     config=SimPO,
     batch=PairBatch,
     about="reference-free, on mean log-probabilities, with a margin",

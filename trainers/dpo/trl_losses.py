@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from trainers.method import Method, NoOptions, Source
+from trainers.models.companions import Start
 
 
 def row(
@@ -17,8 +18,8 @@ def row(
     source = Source(arxiv=arxiv, note=f"trl.DPOConfig loss_type: {' + '.join(named)}")
     trl = {"loss_type": named}
     return Method(
-        stage="dpo", config=NoOptions, about=about, source=source, trl=trl, defaults=defaults,
-        reference=lambda cfg: "logps",
+        stages=("dpo",), config=NoOptions, about=about, source=source, trl=trl, defaults=defaults,
+        models=lambda cfg: {"start": Start(logps=True)},
     )  # fmt: skip
 
 

@@ -11,12 +11,13 @@ from eval_hooks.catalog import row_of
 from eval_hooks.config import BATCH_TOKENS
 from eval_hooks.forward import LOGIT_BYTES
 from trainers.arguments import MICRO_BATCH, accumulation, setting
-from trainers.catalog import METHODS, STAGES
+from trainers.catalog import STAGES
 from trainers.memory.asked import DECODING_TOKENS
 from trainers.memory.live import Peak
 from trainers.memory.outline import Batch, Counts, Outline
 from trainers.memory.states import OPTIMIZERS, SETUPS, Machines, Precision, Setup, States, states
 from trainers.recipe import AdapterSection, Recipe
+from trainers.reference import compared
 
 PROMPT = 512
 """Tokens that a prompt is taken to have where the model writes the answers it is trained on."""
@@ -185,10 +186,8 @@ class Foresight:
     @property
     def compares(self) -> bool:
         """Whether the method runs a reference beside the model, whoever keeps it."""
-        method, way = METHODS[self.recipe.method.name], STAGES[self.recipe.stage].anchor
-        asks = method.reference is not None and method.reference(self.recipe.method.config) != "none"
-        by_weight = isinstance(way, str) and bool(setting(self.recipe, way))
-        return (asks or by_weight) and not self.recipe.train.get("precompute_ref_log_probs", False)
+        cached = self.recipe.train.get("precompute_ref_log_probs", False)
+        return bool(compared(self.recipe)) and not cached
 
     def _evaluation(self, setup: Setup, outline: Outline, dtype: torch.dtype) -> float:
         """A pass that scores options, or one that writes, whichever is larger."""
@@ -219,8 +218,8 @@ class Foresight:
         return self._scoring(rows, length, 1, dtype) + cache + whole
 
     def _reference(self, setup: Setup, outline: Outline, each: int) -> float:
-        """A frozen copy, where the method compares with the start and no adapter can be switched off."""
-        if not self.compares or outline.adapter.kind != "none":
+        """A frozen copy, where the run compares with its start and switching the adapter off does not give it."""
+        if not self.compares or (outline.adapter.kind != "none" and not outline.moves_the_base):
             return 0.0
         return outline.counts.total * each / (self.machines.ranks if setup.stage == 3 else 1)
 

@@ -12,7 +12,7 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from transformers import AutoModelForCausalLM
 from transformers.utils import logging as transformers_logging
 
-from trainers.adapters import lora_config
+from trainers.adapters import from_zero, lora_config, moves_the_base
 from trainers.memory.live import Peak, head_as_on_gpu, peak_of, peak_without_gradients
 from trainers.models import load_config
 from trainers.recipe import AdapterSection, ModelSection
@@ -101,6 +101,12 @@ class Outline:
                 window=getattr(text, "max_position_embeddings", None) or 2048,
             )
 
+    @cached_property
+    def moves_the_base(self) -> bool:
+        """Whether the model without its adapter is not what training starts from."""
+        with self.model(self.dtype) as model:
+            return moves_the_base(self.adapter, model) is not None
+
     def training_peak(self, batch: Batch, dtype: torch.dtype | None = None) -> Peak:
         """Of one micro-batch, forward and backward, with trl's fused head, which every stage has."""
         dtype, factor = self._countable(dtype or self.dtype)
@@ -164,7 +170,8 @@ class Outline:
                     from peft import get_peft_model
 
                     section = replace(self.section, add_tokens=())
-                    model = get_peft_model(model, lora_config(self.adapter, self._tokenizer, section, model))
+                    adapter = from_zero(self.adapter)
+                    model = get_peft_model(model, lora_config(adapter, self._tokenizer, section, model))
             with FakeTensorMode():
                 _as_if_on_cpu(model)
                 yield model

@@ -22,7 +22,7 @@ def _rloo_arguments() -> type:
 
 ROWS: dict[str, Method[Any, Any]] = {
     "grpo": Method(
-        stage="rlvr",
+        stages=("rlvr",),
         config=NoOptions,
         about="group-relative policy optimisation: a mean over sequences, advantages divided by the group's spread",
         source=Source(arxiv="2402.03300", note="trl.GRPOConfig loss_type: grpo"),
@@ -30,7 +30,7 @@ ROWS: dict[str, Method[Any, Any]] = {
         defaults={"scale_rewards": "group"},
     ),
     "dr_grpo": Method(
-        stage="rlvr",
+        stages=("rlvr",),
         config=NoOptions,
         about="GRPO without its biases: no division by length, none by the group's spread",
         source=Source(arxiv="2503.20783", note="trl.GRPOConfig loss_type: dr_grpo"),
@@ -38,7 +38,7 @@ ROWS: dict[str, Method[Any, Any]] = {
         defaults={"scale_rewards": "none"},
     ),
     "dapo": Method(
-        stage="rlvr",
+        stages=("rlvr",),
         config=NoOptions,
         about="GRPO with a mean over tokens, a higher upper clip, and no KL",
         source=Source(arxiv="2503.14476", note="trl.GRPOConfig loss_type: dapo"),
@@ -46,7 +46,7 @@ ROWS: dict[str, Method[Any, Any]] = {
         defaults={"epsilon_high": 0.28, "beta": 0.0, "mask_truncated_completions": True},
     ),
     "rloo": Method(
-        stage="rlvr",
+        stages=("rlvr",),
         config=NoOptions,
         about="REINFORCE with the mean of the other answers as baseline",
         source=Source(arxiv="2402.14740", note="trl.RLOOTrainer"),

@@ -9,10 +9,11 @@ replacement (their section 4).
 """
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from data_mix.render import WORDS
 from data_mix.spans import Part
+from trainers.batches import RowBatch
 from trainers.method import Context, LossOutput, Method, Source
 
 if TYPE_CHECKING:
@@ -37,14 +38,14 @@ def loss(logp: "Tensor", weights: "Tensor", tokens: "Tensor | float") -> "Tensor
     return -(logp * weights).sum() / tokens
 
 
-def weigh(batch: dict[str, Any], cfg: InstructionModelling) -> "Tensor":
+def weigh(batch: RowBatch, cfg: InstructionModelling) -> "Tensor":
     """Weight of each token (B, T) as it is predicted."""
     parts = batch["parts"]
     weights = (parts == Part.COMPLETION).float() + cfg.prompt_loss_weight * (parts == Part.INSTRUCTION).float()
     return weights * (batch["labels"] != -100)
 
 
-def step(ctx: Context, batch: dict[str, Any], cfg: InstructionModelling) -> LossOutput:
+def step(ctx: Context, batch: RowBatch, cfg: InstructionModelling) -> LossOutput:
     """One forward pass; the losses of instructions and of answers are logged apart."""
     weights = weigh(batch, cfg)[:, 1:]
     parts = batch["parts"][:, 1:]
@@ -63,9 +64,9 @@ def step(ctx: Context, batch: dict[str, Any], cfg: InstructionModelling) -> Loss
 
 
 METHOD = Method(
-    stage="sft",
+    stages=("sft",),
     config=InstructionModelling,
-    batch=dict,
+    batch=RowBatch,
     about="loss over instructions and answers, weighted; template tokens never",
     source=Source(arxiv="2405.14394", note="section 3"),
     step=step,

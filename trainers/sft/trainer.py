@@ -1,5 +1,6 @@
 """The trainer of instruction tuning: trl.SFTTrainer, with the loss handed to the method where it brings its own."""
 
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -7,6 +8,7 @@ from trl import SFTTrainer
 
 from trainers.moments import Bound
 from trainers.sequence import with_true_gradient
+from trainers.stepping import Stepping, keep_columns
 
 
 class PartsCollator:
@@ -32,45 +34,40 @@ def show_bias(head: Any) -> None:
         head.bias = getattr(getattr(head, "original_module", None), "bias", None)
 
 
-class Trainer(SFTTrainer):
+class Trainer(Stepping, SFTTrainer):
     """trl.SFTTrainer; `method.step` computes the loss where there is one."""
 
-    def __init__(self, *, bound: Bound, rows: Any, tokenizer: Any, **kwargs: Any) -> None:
-        super().__init__(train_dataset=rows, processing_class=tokenizer, **kwargs)
-        show_bias(self.model.get_output_embeddings())
+    def __init__(
+        self, *, bound: Bound, rows: Any, tokenizer: Any, args: Any, reference_model: Any = None, model_hash: str = "",
+        **kwargs: Any,
+    ) -> None:  # fmt: skip
         self.bound = bound
+        keep_columns(bound.method, args)
+        super().__init__(args=args, train_dataset=rows, processing_class=tokenizer, **kwargs)
+        show_bias(self.model.get_output_embeddings())
         if bound.method.needs_parts:
             self.data_collator: Any = PartsCollator(self.data_collator)
+        self.attach(reference_model)
 
-    def _set_signature_columns_if_needed(self) -> None:
-        super()._set_signature_columns_if_needed()
-        if self.bound.method.needs_parts and "parts" not in self._signature_columns:
-            self._signature_columns.append("parts")
+    def totals_of(self, samples: Sequence[Mapping[str, Any]]) -> dict[str, float]:
+        """Texts, and labelled tokens that are predicted."""
+        texts = [
+            int((one["position_ids"] == 0).sum()) if "position_ids" in one else len(one["input_ids"]) for one in samples
+        ]
+        tokens = [float((one["labels"][:, 1:] != -100).sum()) for one in samples]
+        return {"rows": sum(texts), "tokens": sum(tokens)}
 
-    def _get_num_items_in_batch(self, batch_samples: list[Any], device: torch.device) -> torch.Tensor | int | None:
-        weigh = self.bound.method.weigh
-        if weigh is None:
-            return super()._get_num_items_in_batch(batch_samples, device)
-        total = sum(weigh(batch, self.bound.config)[:, 1:].sum() for batch in batch_samples)
-        return self.accelerator.gather(torch.as_tensor(total).to(device)).sum()
+    def plain_loss(self, model: Any, inputs: Any, return_outputs: bool, num_items_in_batch: Any) -> Any:
+        """TRL's loss, with its true gradient where ranks share rows out."""
+        found = super().plain_loss(model, inputs, return_outputs, num_items_in_batch)
+        n = self.get_sp_size() if self.model.training else 1
+        return (with_true_gradient(found[0], n), *found[1:]) if return_outputs else with_true_gradient(found, n)
 
-    def compute_loss(
-        self, model: Any, inputs: dict[str, Any], return_outputs: bool = False, num_items_in_batch: Any = None
-    ) -> Any:
-        """The method's loss, scaled as Trainer expects: gradients averaged over ranks, tokens counted over all."""
-        if self.bound.method.step is None:
-            found = super().compute_loss(model, inputs, return_outputs, num_items_in_batch)
-            n = self.get_sp_size() if self.model.training else 1
-            return (with_true_gradient(found[0], n), *found[1:]) if return_outputs else with_true_gradient(found, n)
-        totals = {} if num_items_in_batch is None else {"tokens": num_items_in_batch}
-        out = self.bound.step(model, inputs, totals)
-        for name, value in out.metrics.items():
-            self._metrics["train"][name].append(self.accelerator.gather(value).mean().item())
-        tokens = (
-            inputs["attention_mask"].sum()
-            if "attention_mask" in inputs
-            else torch.tensor(inputs["input_ids"].numel(), device=out.loss.device)
-        )
-        self._total_train_tokens += self.accelerator.gather(tokens).sum().item()
-        self._metrics["train"]["num_tokens"] = [self._total_train_tokens]
-        return out.loss * self.accelerator.num_processes
+    def training_step(self, model: Any, inputs: Any, *args: Any, **kwargs: Any) -> Any:
+        """One micro-batch; of a method's step its tokens are counted here, as TRL counts those of its own losses."""
+        if self.bound.method.step is not None and "input_ids" in inputs:
+            mask = inputs.get("attention_mask")
+            seen = mask.sum() if mask is not None else torch.tensor(inputs["input_ids"].numel())
+            self._total_train_tokens += self.accelerator.gather(seen.to(self.args.device)).sum().item()
+            self._metrics["train"]["num_tokens"] = [self._total_train_tokens]
+        return super().training_step(model, inputs, *args, **kwargs)

@@ -29,11 +29,11 @@ def loss(nll: "Tensor") -> "Tensor":  # () -> ()
 def step(ctx: Context, batch: ForgetBatch, cfg: GradAscent) -> LossOutput:
     """One forward pass over the forget side."""
     value = loss(nll(ctx, batch.forget, "forget"))
-    return LossOutput(loss=value, metrics={"loss_forget": value.detach()})
+    return LossOutput(loss=value, terms={"loss_forget": value.detach()})
 
 
 METHOD = Method(
-    stage="unlearn",
+    stages=("unlearn",),
     config=GradAscent,
     batch=ForgetBatch,
     about="gradient ascent on the forget side; wrecks the rest",

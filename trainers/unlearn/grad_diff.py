@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from trainers.method import Context, LossOutput, Method, Source
 from trainers.unlearn.grad_ascent import loss
 from trainers.unlearn.pairing import ForgetBatch
-from trainers.unlearn.terms import RetainWeights, nll, reference, sides, with_retain
+from trainers.unlearn.terms import RetainWeights, models, nll, sides, with_retain
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,12 +25,12 @@ def step(ctx: Context, batch: ForgetBatch, cfg: GradDiff) -> LossOutput:
 
 
 METHOD = Method(
-    stage="unlearn",
+    stages=("unlearn",),
     config=GradDiff,
     batch=ForgetBatch,
     about="ascent on the forget side, descent on the retain side",
     source=Source(arxiv="2203.12817", note="as in open-unlearning"),
     step=step,
-    reference=reference,
+    models=models,
     sides=sides,
 )

@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING
 
 from trainers.logprobs import reference_logps, row_mean, sequence_logps, token_logps
 from trainers.method import Context, LossOutput, Method, Source
+from trainers.models.companions import Start
 from trainers.unlearn.pairing import ForgetBatch
-from trainers.unlearn.terms import RetainWeights, reference, sides, with_retain
+from trainers.unlearn.terms import RetainWeights, models, sides, with_retain
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -42,18 +43,18 @@ def losses(nll: "Tensor", reference_nll: "Tensor", beta: float) -> "Tensor":  # 
 def step(ctx: Context, batch: ForgetBatch, cfg: NPO) -> LossOutput:
     """Policy and reference on the forget side, then the retain term."""
     now = sequence_logps(token_logps(ctx.model, batch.forget))
-    start = sequence_logps(reference_logps(ctx.reference, batch.forget))
+    start = sequence_logps(reference_logps(ctx.models.get("start"), batch.forget))
     forget = row_mean(losses(-now, -start, cfg.beta), ctx.totals.get("rows"))
     return with_retain(ctx, forget, batch.retain, cfg)
 
 
 METHOD = Method(
-    stage="unlearn",
+    stages=("unlearn",),
     config=NPO,
     batch=ForgetBatch,
     about="negative preference: ascent that fades out as an answer becomes unlikely",
     source=Source(arxiv="2404.05868", note="equation 3"),
     step=step,
-    reference=lambda cfg: "model" if reference(cfg) == "model" else "logps",
+    models=lambda cfg: models(cfg) or {"start": Start(logps=True)},
     sides=sides,
 )

@@ -1,7 +1,7 @@
 """Rows to forget, each with a row to retain beside it."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from random import Random
 from typing import Any
 
@@ -10,6 +10,7 @@ from torch.utils.data import Dataset
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
 from trainers import TrainError
+from trainers.batches import extra_of
 from trainers.logprobs import Tokens
 
 SIDES = ("forget", "retain")
@@ -21,6 +22,10 @@ class ForgetBatch:
 
     forget: Tokens
     retain: Tokens | None = None
+    extra: Mapping[str, Tensor] = field(default_factory=dict)
+    """The method's own columns of the rows to forget: (B,) or (B, n)."""
+    retain_extra: Mapping[str, Tensor] = field(default_factory=dict)
+    """The same of the rows to retain."""
 
 
 class Pairs(Dataset[dict[str, Any]]):
@@ -82,16 +87,17 @@ class DrawAnew(TrainerCallback):
 class PairsCollator:
     """Pads each side on the right; masks come from lengths."""
 
-    def __init__(self, pad_id: int) -> None:
-        self.pad_id = pad_id
+    def __init__(self, pad_id: int, columns: Sequence[str] = ()) -> None:
+        self.pad_id, self.columns = pad_id, columns
 
-    def __call__(self, items: Sequence[Mapping[str, Any]]) -> dict[str, Tensor]:
-        """Columns `<side>_<input_ids | attention_mask | labels | reference>`, each (B, T)."""
-        batch: dict[str, Tensor] = {}
+    def __call__(self, items: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+        """Columns `<side>_<input_ids | attention_mask | labels | reference>`, each (B, T); `<side>_extra`, a map."""
+        batch: dict[str, Any] = {}
         for side in SIDES:
             rows = [item[side] for item in items if side in item]
             if rows:
                 batch |= {f"{side}_{name}": value for name, value in padded(rows, self.pad_id).items()}
+                batch |= {f"{side}_extra": extra_of(rows, self.columns)} if self.columns else {}
         return batch
 
 
@@ -114,10 +120,13 @@ def padded(rows: Sequence[Mapping[str, Any]], pad_id: int) -> dict[str, Tensor]:
     return columns
 
 
-def batch_of(columns: Mapping[str, Tensor]) -> ForgetBatch:
+def batch_of(columns: Mapping[str, Any]) -> ForgetBatch:
     """The batch that methods take."""
     forget, retain = (
         {name.removeprefix(f"{side}_"): value for name, value in columns.items() if name.startswith(f"{side}_")}
         for side in SIDES
     )
-    return ForgetBatch(forget=Tokens(**forget), retain=Tokens(**retain) if retain else None)
+    extra, retain_extra = forget.pop("extra", {}), retain.pop("extra", {})
+    return ForgetBatch(
+        forget=Tokens(**forget), retain=Tokens(**retain) if retain else None, extra=extra, retain_extra=retain_extra
+    )

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from trainers import TrainError
 from trainers.logprobs import Tokens, token_mean
 from trainers.method import Context, LossOutput, Method, Source
+from trainers.models.companions import Start
 from trainers.unlearn.pairing import ForgetBatch
 from trainers.unlearn.terms import Weights, combined, sides
 
@@ -85,8 +86,8 @@ def step(ctx: Context, batch: ForgetBatch, cfg: RMU) -> LossOutput:
     forget = token_mean(far, answers(batch.forget), ctx.totals.get("forget"))
     if not cfg.alpha:
         return combined(forget, None, cfg)
-    assert batch.retain is not None and ctx.reference is not None
-    with ctx.reference as start:
+    assert batch.retain is not None
+    with ctx.models["start"] as start:
         before = hidden(start, batch.retain, cfg.layer)
     drift = distance(hidden(ctx.model, batch.retain, cfg.layer), before)
     retain = token_mean(drift, answers(batch.retain), ctx.totals.get("retain"))
@@ -94,13 +95,13 @@ def step(ctx: Context, batch: ForgetBatch, cfg: RMU) -> LossOutput:
 
 
 METHOD = Method(
-    stage="unlearn",
+    stages=("unlearn",),
     config=RMU,
     batch=ForgetBatch,
     about="hidden states of the forget side steered to a random direction",
     source=Source(arxiv="2403.03218", note="section 4"),
     step=step,
     prepare=prepare,
-    reference=lambda cfg: "model" if cfg.alpha else "none",
+    models=lambda cfg: {"start": Start()} if cfg.alpha else {},
     sides=sides,
 )

@@ -13,7 +13,7 @@ from trainers.logprobs import mean_logps, row_mean, token_logps
 from trainers.method import Context, LossOutput, Method, Source
 from trainers.unlearn.npo import losses
 from trainers.unlearn.pairing import ForgetBatch
-from trainers.unlearn.terms import RetainWeights, reference, sides, with_retain
+from trainers.unlearn.terms import RetainWeights, models, sides, with_retain
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -49,12 +49,12 @@ def step(ctx: Context, batch: ForgetBatch, cfg: SimNPO) -> LossOutput:
 
 
 METHOD = Method(
-    stage="unlearn",
+    stages=("unlearn",),
     config=SimNPO,
     batch=ForgetBatch,
     about="NPO per token and without a reference",
     source=Source(arxiv="2410.07163", note="equation 4"),
     step=step,
-    reference=reference,
+    models=models,
     sides=sides,
 )

@@ -1,10 +1,12 @@
 """What unlearning losses share: the negative log-likelihood of a side, and the term that holds the retain side."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 from trainers.logprobs import Tokens, kl_from_reference, token_logps, token_mean
 from trainers.method import Context, LossOutput
+from trainers.models.companions import Start
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -46,8 +48,7 @@ def retain_term(ctx: Context, tokens: Tokens, kind: Retain) -> "Tensor":
     """`nll`: the rows' likelihood; `kl`: KL(reference || model) on their answers: ()."""
     if kind == "nll":
         return nll(ctx, tokens, "retain")
-    assert ctx.reference is not None
-    return kl_from_reference(ctx.model, ctx.reference, tokens, ctx.totals.get("retain"))
+    return kl_from_reference(ctx.model, ctx.models["start"], tokens, ctx.totals.get("retain"))
 
 
 def with_retain(ctx: Context, forget: "Tensor", tokens: Tokens | None, cfg: RetainWeights) -> LossOutput:
@@ -61,9 +62,9 @@ def with_retain(ctx: Context, forget: "Tensor", tokens: Tokens | None, cfg: Reta
 def combined(forget: "Tensor", retain: "Tensor | None", cfg: Weights) -> LossOutput:
     """The weighted sum of both terms, or the forget term alone."""
     if retain is None:
-        return LossOutput(loss=cfg.gamma * forget, metrics={"loss_forget": forget.detach()})
-    metrics = {"loss_forget": forget.detach(), "loss_retain": retain.detach()}
-    return LossOutput(loss=cfg.gamma * forget + cfg.alpha * retain, metrics=metrics)
+        return LossOutput(loss=cfg.gamma * forget, terms={"loss_forget": forget.detach()})
+    terms = {"loss_forget": forget.detach(), "loss_retain": retain.detach()}
+    return LossOutput(loss=cfg.gamma * forget + cfg.alpha * retain, terms=terms)
 
 
 def sides(cfg: Weights) -> tuple[str, ...]:
@@ -71,6 +72,6 @@ def sides(cfg: Weights) -> tuple[str, ...]:
     return ("forget", "retain") if cfg.alpha else ("forget",)
 
 
-def reference(cfg: RetainWeights) -> str:
-    """What the retain term asks of the reference."""
-    return "model" if cfg.retain == "kl" and cfg.alpha else "none"
+def models(cfg: RetainWeights) -> Mapping[str, Start]:
+    """What the retain term compares with."""
+    return {"start": Start()} if cfg.retain == "kl" and cfg.alpha else {}
