@@ -21,16 +21,17 @@ from eval_hooks.forward import Progress, no_progress, unshared
 from eval_hooks.items import LossItem
 from eval_hooks.known import Known
 from eval_hooks.losses import token_losses
-from eval_hooks.measure import choice_rows, measure
-from eval_hooks.preference import PairItem, drawn_at_start, pairs_table, summarise_pairs
+from eval_hooks.measure import measure
+from eval_hooks.preference import PairItem, drawn_at_start, pairs_table
 from eval_hooks.ranks import AbandonedError, from_writer, on_writer, other_ranks
 from eval_hooks.ready import Reader, Ready, digest
 from eval_hooks.retention.noise import measured as noise_measured
 from eval_hooks.retention.reading import flips_to_read
 from eval_hooks.retention.spending import ALONE, Look
 from eval_hooks.retention.strata import FEWEST
-from eval_hooks.summary import failed_task, summarise_loss, summarise_task
+from eval_hooks.summary import failed_task, summarise_held_out, summarise_task
 from eval_hooks.table import choice_table, loss_table, read_table, seconds_of, stamped, write_table
+from eval_hooks.tasks.kinds.choice import choice_rows
 from eval_hooks.vllm import engine
 from eval_hooks.waves import Drawn, Looks, in_waves
 
@@ -146,7 +147,7 @@ def _held_out(run: Pass, model: Any, reader: Reader, step: int, bar: Bar) -> dic
             table = held_out_table(name, model, reader, items, before, progress)
         if run.folder:
             write_table(table, run.folder / f"val.{name}.parquet")
-            out[name] = _held_out_entry(table, before)
+            out[name] = summarise_held_out(table, before)
     return out
 
 
@@ -173,10 +174,6 @@ def held_out_table(
             for item, (nll, n) in zip(rows, found, strict=True)
         ]
     )
-
-
-def _held_out_entry(table: "pa.Table", before: "pa.Table | None") -> dict[str, Any]:
-    return summarise_pairs(table, before) if "chosen_logp" in table.column_names else summarise_loss(table)
 
 
 def weights_dtype(model: Any) -> str:

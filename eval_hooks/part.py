@@ -55,6 +55,8 @@ def summarise_part(
     return {
         **entry,
         "status": "stopped_early",
+        "variant": table.column("variant")[0].as_py(),
+        "shots": table.column("shots")[0].as_py(),
         "n": len(scored),
         "of": len(drawn.stratum),
         "waves": drawn.record(),

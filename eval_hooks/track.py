@@ -143,6 +143,7 @@ def flatten_summary(summary: Mapping[str, Any]) -> dict[str, Any]:
         out[f"eval/{name}/seconds"] = task.get("seconds")
         out[f"eval/{name}/failed"] = float(task.get("status") == "failed")
         out[f"eval/{name}/accuracy"] = (task.get("accuracy") or {}).get("value")
+        out[f"eval/{name}/score"] = (task.get("score") or {}).get("value")
         out[f"eval/{name}/hit_limit"] = task.get("hit_limit")
         out |= {
             f"eval/{name}/calibration/{key}": value["value"] for key, value in (task.get("calibration") or {}).items()

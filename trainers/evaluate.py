@@ -14,7 +14,8 @@ from eval_hooks.evaluate import evaluate as measure
 from eval_hooks.generate import check_writes
 from eval_hooks.progress import progress_bar
 from eval_hooks.ready import load_items, reader_of, ready
-from eval_hooks.report.words import number, percent, unshared_words
+from eval_hooks.report.words import unshared_words
+from eval_hooks.results.text import number, percent
 from eval_hooks.visible import terminal
 from trainers.evaluation import judges, source_rows
 from trainers.recipe import ModelSection
@@ -58,7 +59,10 @@ def show(summary: dict[str, Any], out: Path | None) -> None:
         grid = Table(title=f"{escape(name)}: {task['n']} items{asked}, {task['seconds']:.0f} s", title_justify="left")
         grid.add_column("measure")
         grid.add_column("value, 95 % interval")
-        grid.add_row("accuracy", percent(task["accuracy"]))
+        if task.get("score"):
+            grid.add_row(escape(f"score, {task['unit']}"), number(task["score"]))
+        else:
+            grid.add_row("accuracy", percent(task["accuracy"]))
         if task.get("accuracy_macro"):
             grid.add_row("accuracy, mean of subjects", percent(task["accuracy_macro"]))
             grid.add_row("accuracy of guessing", f"{100 * task['chance']:.1f} %")

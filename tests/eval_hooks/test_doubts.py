@@ -8,8 +8,9 @@ from rich.console import Console
 
 from eval_hooks.report.screen import last_screen
 from eval_hooks.report.view import read_run
-from eval_hooks.report.words import doubts, held_out
+from eval_hooks.report.words import doubts
 from eval_hooks.summary import summarise_task
+from eval_hooks.tasks.kinds.pairs import held_out
 from tests.eval_hooks.runs import run_folder
 from tests.eval_hooks.tables import choices
 

@@ -121,10 +121,10 @@ def test_a_metric_that_cannot_be_had_is_missing_with_its_reason() -> None:
 
 def test_a_pair_counts_where_the_chosen_answer_is_the_likelier_per_token() -> None:
     from eval_hooks.catalog import TASKS
-    from eval_hooks.ready import _recall_item
+    from eval_hooks.tasks.kinds.recall import load as items_of
 
     pair = {"prompt": "Q", "chosen": [{"role": "assistant", "content": "yes"}], "rejected": "no"}
-    item = _recall_item(pair, "1")
+    (item,) = items_of([(pair, "1")])
     assert (item.answer, item.value, item.wrong) == ("yes", "yes", ("no",))
     decides = TASKS["preferred"].decides
     assert decides({"truth_ratio": 0.9}) and not decides({"truth_ratio": 1.0})

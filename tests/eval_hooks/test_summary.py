@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 
 from eval_hooks.errors import EvalError
-from eval_hooks.summary import failed_task, macro, summarise_loss, summarise_task
+from eval_hooks.results.macro import macro
+from eval_hooks.summary import failed_task, summarise_held_out, summarise_task
 from eval_hooks.table import chance, choice_table, loss_table, option_probabilities, read_table, write_table
 from tests.eval_hooks.tables import answers, choices, random_choices
 
@@ -70,7 +71,7 @@ def test_loss_is_per_token_not_per_row() -> None:
             {"task": "v", "item_id": "1", "nll": 1.0, "n_tokens": 9},
         ]
     )
-    assert summarise_loss(table)["loss"]["value"] == pytest.approx(0.3)
+    assert summarise_held_out(table)["loss"]["value"] == pytest.approx(0.3)
 
 
 def test_retention_in_a_summary_is_against_the_table_given() -> None:
