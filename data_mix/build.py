@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from data_mix import DataError
 from data_mix.config import DataConfig, SourceSpec
 from data_mix.forms import FORMS, Encode, Form
+from data_mix.json_text import json_text
 from data_mix.mix import draw_order, epochs_over
 from data_mix.packing import Packing, pack
 from data_mix.read import numbered
@@ -297,7 +298,7 @@ def signature(spec: SourceSpec) -> list[Any]:
 
 
 def _digest(value: Any) -> str:
-    return hashlib.sha256(json.dumps(value, sort_keys=True, default=str, ensure_ascii=False).encode()).hexdigest()
+    return hashlib.sha256(json_text(value, sort_keys=True, default=str, ensure_ascii=False).encode()).hexdigest()
 
 
 @contextmanager
@@ -324,7 +325,7 @@ def _save(dataset: "Dataset", manifest: Mapping[str, Any], folder: Path) -> None
         try:
             with _no_bars():
                 dataset.save_to_disk(str(scratch / "train"))
-            (scratch / "manifest.json").write_text(json.dumps(manifest, indent=1), "utf-8")
+            (scratch / "manifest.json").write_text(json_text(manifest, indent=1), "utf-8")
             shutil.rmtree(folder, ignore_errors=True)
             os.replace(scratch, folder)
         finally:

@@ -1,11 +1,11 @@
 """What a stage trains on: which shapes of rows, and the columns they become."""
 
-import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 from data_mix import DataError
+from data_mix.json_text import json_text
 from data_mix.render import Dropped, Rendering, TokenRow, tokenise
 from data_mix.thinking import without_thinking
 
@@ -106,7 +106,7 @@ class PromptRow:
 
     def columns(self, how: Rendering) -> dict[str, Any]:
         """The prompt as it is, and the judged row as it came (JSON: rows of several sources differ in keys)."""
-        return {"prompt": self.row["prompt"], "row": json.dumps(dict(self.row), ensure_ascii=False)}
+        return {"prompt": self.row["prompt"], "row": json_text(dict(self.row), ensure_ascii=False)}
 
 
 @dataclass(frozen=True, kw_only=True)

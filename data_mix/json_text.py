@@ -1,6 +1,8 @@
 """JSON that somebody else wrote: read strictly, and refused with its place."""
 
 import json
+from collections.abc import Mapping
+from math import isfinite
 from typing import Any
 
 from data_mix import DataError
@@ -21,7 +23,7 @@ def parse_json(text: str, source: str, line: int | None = None) -> Any:
         if text.count("[") + text.count("{") > DEEPEST and _depth(value) > DEEPEST:
             raise RecursionError
         if "\\ud" in text or "\\uD" in text:
-            json.dumps(value, ensure_ascii=False).encode()
+            json_text(value, ensure_ascii=False).encode()
     except json.JSONDecodeError as error:
         at = source if line is None else f"{source}:{line + error.lineno - 1}"
         part = error.doc[max(0, error.pos - 20) : error.pos + 40].strip()
@@ -34,6 +36,23 @@ def parse_json(text: str, source: str, line: int | None = None) -> Any:
         raise DataError(f"{where}: {ascii(bad)[1:-1]} is half of a character; write both halves, or none") from error
     except ValueError as error:
         raise DataError(f"{where}: {str(error).partition(';')[0]}") from error
+    return value
+
+
+def json_text(value: Any, **how: Any) -> str:
+    """The value as JSON, NaN and infinity as null: JSON has no such numbers. `how` is what json.dumps takes."""
+    if plain := how.pop("default", None):
+        how["default"] = lambda other: _finite(plain(other))
+    return json.dumps(_finite(value), allow_nan=False, **how)
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, float):
+        return value if isfinite(value) else None
+    if isinstance(value, Mapping):
+        return {key: _finite(one) for key, one in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(one) for one in value]
     return value
 
 

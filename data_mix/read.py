@@ -1,6 +1,5 @@
 """A source's rows, one after another, in TRL's columns."""
 
-import json
 import re
 from collections.abc import Iterator, Sequence
 from random import Random
@@ -8,6 +7,7 @@ from typing import Any
 
 from data_mix import DataError
 from data_mix.config import SourceSpec
+from data_mix.json_text import json_text
 
 MASKED = re.compile(r"^\*\*\*$|:/+\*\*\*@|[?&][\w.\-]+=\*\*\*")
 """A secret as a run folder has it; a URL without its password, or its signature."""
@@ -16,7 +16,7 @@ MASKED = re.compile(r"^\*\*\*$|:/+\*\*\*@|[?&][\w.\-]+=\*\*\*")
 def check_text(row: dict[str, Any], where: str) -> None:
     """Raise DataError for half a character, which no file can be written with: from a source that is no text."""
     try:
-        json.dumps(row, ensure_ascii=False, default=str).encode()
+        json_text(row, ensure_ascii=False, default=str).encode()
     except UnicodeEncodeError as error:
         bad = ascii(error.object[error.start])[1:-1]
         raise DataError(f"{where}: {bad} is half of a character; write both halves, or none") from error

@@ -6,7 +6,6 @@ behind an earlier one (`skip_tokens`).
 """
 
 import hashlib
-import json
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -15,6 +14,7 @@ from typing import Any
 from data_mix import DataError
 from data_mix.config import DataConfig, SourceSpec
 from data_mix.forms import Form
+from data_mix.json_text import json_text
 from data_mix.read import numbered
 from data_mix.render import Dropped, Rendering
 
@@ -89,7 +89,7 @@ def _shares(config: DataConfig) -> list[float]:
 def _encoded(tally: Tally, seed: int, form: Form, tokenizer: Any, how: Rendering) -> Iterator[Any]:
     for where, raw in numbered(tally.spec, seed, form.shapes):
         tally.read += 1
-        tally.digest.update(json.dumps(raw, sort_keys=True, default=str, ensure_ascii=False).encode())
+        tally.digest.update(json_text(raw, sort_keys=True, default=str, ensure_ascii=False).encode())
         try:
             found = form.encode(raw, tokenizer, how)
         except DataError as error:

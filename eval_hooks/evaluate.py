@@ -3,7 +3,6 @@
 Every task scored into a per-item table, every table summarised, all of it on disk.
 """
 
-import json
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
@@ -19,6 +18,7 @@ from eval_hooks.errors import EvalError
 from eval_hooks.files import CALIBRATION, summary_of, write_atomic, write_json
 from eval_hooks.forward import Progress, no_progress, unshared
 from eval_hooks.items import LossItem
+from eval_hooks.json_text import json_text
 from eval_hooks.known import Known
 from eval_hooks.losses import token_losses
 from eval_hooks.measure import measure
@@ -114,7 +114,7 @@ def evaluate(run: Pass, model: Any, reader: Reader, step: int, tokens: int | Non
         summary["foreseen"] = {**run.foreseen, "seconds": round(run.foreseen["evaluations"] * each, 3)}
     if run.folder:
         if fitted := calibration_file(summary["tasks"]):
-            write_atomic(run.folder / CALIBRATION, json.dumps(fitted, indent=1).encode())
+            write_atomic(run.folder / CALIBRATION, json_text(fitted, indent=1).encode())
         note(run.folder, summary)
     return summary
 

@@ -128,6 +128,8 @@ def _retention(
         "mcnemar_p": None,
         "e_value": None,  # of counts that chance made equal under no change, which those of a weighted sample are not
         "e_value_drop": None,
+        "log_e_value": None,
+        "log_e_value_drop": None,
         "chance_corrected": _ratio(delta, right, guess, len(drawn.stratum)).as_dict(),
         "delta_logp_gold": _estimate(drawn, delta, logp, 0.0).as_dict(),
         "ece_rise": part_rise(table, drawn).as_dict(),

@@ -13,6 +13,7 @@ import pyarrow.parquet as pq
 
 from eval_hooks.errors import EvalError
 from eval_hooks.files import write_atomic
+from eval_hooks.json_text import json_text
 from eval_hooks.masking import masked
 from eval_hooks.results.schemas import CHOICE, GENERATE, LOSS, RECALL, SCORE, SHARE, WRITTEN, Better, Schema, schema_of
 
@@ -138,7 +139,7 @@ def probabilities(table: pa.Table) -> np.ndarray:
 
 def stamped(table: pa.Table, seconds: float, noise: Mapping[str, Any] | None = None) -> pa.Table:
     """The table with a note of how long it took and, where items were scored twice, of what came out differently."""
-    note = {"seconds": f"{seconds:.3f}"} | ({} if noise is None else {"noise": json.dumps(noise)})
+    note = {"seconds": f"{seconds:.3f}"} | ({} if noise is None else {"noise": json_text(noise)})
     return _with_note(table, note)
 
 
@@ -201,7 +202,7 @@ def weights(table: pa.Table) -> np.ndarray | None:
 
 def with_facts(table: pa.Table, facts: Mapping[str, Any]) -> pa.Table:
     """The table with what its task says of the whole, which goes into the summary as it is."""
-    return _with_note(table, {"facts": json.dumps(facts)})
+    return _with_note(table, {"facts": json_text(facts)})
 
 
 def facts_of(table: pa.Table) -> dict[str, Any]:

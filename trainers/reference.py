@@ -5,13 +5,13 @@ same for a disabled adapter, for a copy loaded again from its folder, and for TR
 """
 
 import hashlib
-import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from eval_hooks.files import read_json
+from eval_hooks.json_text import json_text
 from eval_hooks.ranks import from_writer, on_writer
 from trainers import TrainError
 from trainers.cache import cache_dir
@@ -81,7 +81,7 @@ def cached_logps(trainer: Any, sides: Mapping[str, Sequence[dict[str, Any]]], st
     """
     import torch
 
-    digest = hashlib.sha256(json.dumps([start, sides], sort_keys=True).encode()).hexdigest()[:16]
+    digest = hashlib.sha256(json_text([start, sides], sort_keys=True).encode()).hexdigest()[:16]
     file = cache_dir() / "reference" / f"{digest}.pt"
     known = from_writer(on_writer(lambda: torch.load(file, weights_only=True) if file.is_file() else None))
     if known is None:

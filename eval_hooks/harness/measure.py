@@ -140,6 +140,8 @@ def _aggregate(of_task: Mapping[Any, Sequence[tuple[str, Any, str]]], again: Map
     every = [value for found in of_task.values() for _, value, _ in found]
     ids = [item for found in of_task.values() for _, _, item in found]
     own = {task: task.aggregation().get(found[0][0], mean) for task, found in of_task.items()}
+    if any(value is None or value != value for value in every):
+        return missing("an item's value is no number", len(every))
     if all(how is mean for how in own.values()):
         return bootstrap_mean(np.array(every, dtype=float), clusters=clusters(ids, again))
     if len(of_task) > 1:

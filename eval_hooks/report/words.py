@@ -151,8 +151,13 @@ def foreseen(entry: Mapping[str, Any]) -> str:
 def flipped(retention: Mapping[str, Any]) -> str:
     """Items lost, gained and otherwise wrong, and whether that could be chance; from a part of the items, estimates."""
     p, test = retention["mcnemar_p"], "sign test" if retention.get("unit") else "McNemar"
-    tail = "of all items, estimated" if p is None else f"{test} p = {p:.3g}"
+    tail = "of all items, estimated" if p is None else f"{test} {p_value(p)}"
     return f"{moved(retention)}, {tail}" + (f" ({told})" if (told := noise(retention)) else "")
+
+
+def p_value(p: float) -> str:
+    """P = 0.0123; of one that a float64 rounds to 0 that it is smaller than any."""
+    return f"p = {p:.3g}" if p > 0 else "p < 1e-300"
 
 
 def noise(retention: Mapping[str, Any]) -> str:

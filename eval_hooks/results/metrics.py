@@ -88,6 +88,8 @@ RETENTION: Mapping[str, Metric] = {
     "gained": replace(_RIGHT, unit="items"),
     "e_value": replace(_UNSAID, unit="ratio"),
     "e_value_drop": replace(_WRONG, unit="ratio"),
+    "log_e_value": replace(_UNSAID, unit="nats"),
+    "log_e_value_drop": replace(_WRONG, unit="nats"),
     "churn": _ERROR,
     "forgetting": _WRONG,
     "backward_transfer": _RIGHT,

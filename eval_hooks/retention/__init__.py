@@ -13,7 +13,7 @@ from eval_hooks.errors import EvalError
 from eval_hooks.estimate import Estimate, missing
 from eval_hooks.intervals import bootstrap, bootstrap_mean, once, ratio, wilson
 from eval_hooks.results.schemas import schema_of
-from eval_hooks.retention.flips import e_value, e_value_drop, mcnemar_exact
+from eval_hooks.retention.flips import e_value, e_value_drop, log_e_value, log_e_value_drop, mcnemar_exact
 from eval_hooks.retention.interval import Clusters, paired_change
 from eval_hooks.retention.noise import Noise, beyond, noise_of
 from eval_hooks.retention.power import Z_POWER
@@ -194,6 +194,8 @@ def retention(
         "mcnemar_p": mcnemar_exact(flips.lost, flips.gained),
         "e_value": e_value(flips.lost, flips.gained),
         "e_value_drop": e_value_drop(flips.lost, flips.gained),
+        "log_e_value": log_e_value(flips.lost, flips.gained),
+        "log_e_value_drop": log_e_value_drop(flips.lost, flips.gained),
         "chance_corrected": chance_corrected(a, b, chance, clusters).as_dict(),
         "delta_logp_gold": logp.as_dict(),
         "noise": noise.as_dict() if noise else None,

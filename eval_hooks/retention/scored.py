@@ -17,6 +17,11 @@ from eval_hooks.table import marks, scale_of, weights
 
 LIKE_THESE = "items like these"
 NO_COUNT = "the items are neither right nor wrong"
+COUNTED = (
+    "e_value", "e_value_drop", "log_e_value", "log_e_value_drop", "noise", "noise_flips", "noise_most",
+    "minimum_detectable", "margin",
+)  # fmt: skip
+"""What rests on counts of flips, or on a margin in points."""
 
 
 def of_run(estimate: Estimate, look: Look) -> dict[str, object]:
@@ -48,7 +53,17 @@ def score_retention(before: pa.Table, after: pa.Table, baseline_step: int, look:
         "delta_run": of_run(over_run, look),
         "mcnemar_p": mcnemar_exact(flips.lost, flips.gained) if known else None,
         **dict.fromkeys(
-            ("e_value", "e_value_drop", "noise", "noise_flips", "noise_most", "minimum_detectable", "margin")
+            (
+                "e_value",
+                "e_value_drop",
+                "log_e_value",
+                "log_e_value_drop",
+                "noise",
+                "noise_flips",
+                "noise_most",
+                "minimum_detectable",
+                "margin",
+            )
         ),
         **dict.fromkeys(
             ("delta_clustered", "chance_corrected", "delta_logp_gold", "churn", "forgetting", "backward_transfer"), none

@@ -1,7 +1,6 @@
 """A task entry ready to be asked again and again, and how the model that is asked reads."""
 
 import hashlib
-import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -13,6 +12,7 @@ from eval_hooks.encode import Encoded
 from eval_hooks.harness.ask import Asked
 from eval_hooks.harness.load import Harness
 from eval_hooks.items import ChoiceSet, GenerateItem, RecallItem
+from eval_hooks.json_text import json_text
 from eval_hooks.recall import EncodedRecall
 
 
@@ -76,7 +76,7 @@ def text_of(completion: Any) -> str:
 
 def digest(value: Any) -> str:
     """Of anything JSON can hold, 16 hex digits."""
-    return hashlib.sha256(json.dumps(value).encode()).hexdigest()[:16]
+    return hashlib.sha256(json_text(value).encode()).hexdigest()[:16]
 
 
 def rows_of(rows: Sequence[Mapping[str, Any]], spec: TaskSpec) -> list[tuple[Mapping[str, Any], str]]:
