@@ -1,5 +1,6 @@
 """From per-item tables to the numbers of summary.json: nothing here has seen a model."""
 
+from math import inf
 from typing import Any
 
 import numpy as np
@@ -7,7 +8,7 @@ import pyarrow as pa
 
 from eval_hooks.config import MARGIN, Over
 from eval_hooks.copies import clusters_of, told
-from eval_hooks.estimate import Estimate, missing
+from eval_hooks.estimate import Estimate, missing, within
 from eval_hooks.intervals import bootstrap_mean, share
 from eval_hooks.part import summarise_part
 from eval_hooks.retention import of_run, retention
@@ -67,7 +68,7 @@ def summarise_task(
         "waves": drawn.record() if drawn else None,
         "accuracy": right.as_dict(),
         "accuracy_run": of_run(accuracy(earned, clusters, look.alpha), look) if scale.share else None,
-        **({} if scale.share else {"score": score_mean(earned, weights(table), clusters=clusters).as_dict()}),
+        **({} if scale.share else {"score": _score(table).as_dict()}),
         "retention": _retention(table, baseline, margin, baseline_step, look, over),
         **facts_of(table),
         **kind.summarise(table, beside),
@@ -80,6 +81,11 @@ def _accuracy(table: pa.Table) -> Estimate:
         way = "less" if scale.better == "down" else "more"
         return missing(f"its items have a score in {scale.unit}, {way} is better: see score", table.num_rows)
     return accuracy(marks(table), clusters_of(table))
+
+
+def _score(table: pa.Table) -> Estimate:
+    found = score_mean(marks(table), weights(table), clusters=clusters_of(table))
+    return within(found, 0.0, inf) if scale_of(table).unit.startswith(("nats", "bits")) else found
 
 
 def _retention(

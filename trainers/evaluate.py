@@ -14,7 +14,7 @@ from eval_hooks.evaluate import evaluate as measure
 from eval_hooks.generate import check_writes
 from eval_hooks.progress import progress_bar
 from eval_hooks.ready import load_items, reader_of, ready
-from eval_hooks.report.words import unshared_words
+from eval_hooks.report.words import doubts, unshared_words
 from eval_hooks.results.text import number, percent
 from eval_hooks.visible import terminal
 from trainers.evaluation import judges, source_rows
@@ -73,6 +73,8 @@ def show(summary: dict[str, Any], out: Path | None) -> None:
         if task.get("hit_limit") is not None:
             grid.add_row("answers cut off at the limit", f"{100 * task['hit_limit']:.0f} %")
         console.print(grid)
+        for doubt in doubts(name, task):
+            console.print(f"[yellow]{escape(doubt)}[/yellow]")
     if summary["unshared"]:
         console.print(f"[dim]{escape(unshared_words(summary))}[/dim]")
     if out:

@@ -20,7 +20,7 @@ from eval_hooks.report.words import (
     changed,
     copied,
     debiased,
-    doubts,
+    doubts_now,
     flipped,
     items,
     judged_for,
@@ -169,7 +169,7 @@ def _calibration(run: RunView) -> Iterator[tuple[str, str]]:
 
 def _doubts(run: RunView) -> Iterator[tuple[str, str]]:
     for name in run.last["tasks"]:
-        for doubt in doubts(name, run.before(name)):
+        for doubt in doubts_now(name, run.before(name), run.last["tasks"][name]):
             yield "[yellow]Beware[/yellow]", f"[yellow]{escape(doubt)}[/yellow]"
 
 

@@ -250,11 +250,39 @@ def doubts(name: str, task: Mapping[str, Any]) -> list[str]:
         than = "is below" if found["high"] < chance else "cannot be told from"
         out.append(f"{name}: {percent(found)} {than} guessing ({100 * chance:.0f} %), so a loss could not be seen")
     if mass is not None and mass < 0.5:
-        out.append(f"{name}: only {100 * mass:.0f} % of the probability is on the letters; the model answers otherwise")
+        share = f"only {100 * mass:.0f} %" if mass >= 0.01 else "less than 1 %"
+        out.append(f"{name}: {share} of the probability is on the letters; the model answers otherwise")
     ours = task.get("variant") in get_args(Variant)
     other = "variant olmes_cf" if ours else "a task with its options in words"
     remedy = f"try {other}, or another chat_template setting"
-    return [*(f"{doubt}; {remedy}" for doubt in out), *short]
+    return [*(f"{doubt}; {remedy}" for doubt in out), *short, *saturated(name, task)]
+
+
+def saturated(name: str, task: Mapping[str, Any]) -> list[str]:
+    """Where confidences are 1 and the right option's probability 0 to a computer, so that calibration says little."""
+    share, clipped = task.get("saturated") or 0.0, task.get("nll_clipped") or 0
+    out = []
+    if share > 0.5:
+        out.append(
+            f"{name}: {100 * share:.0f} % of the confidences are above 0.9999: calibration, ranking and temperature "
+            "have little to go by"
+        )
+    if clipped >= 0.01 * task.get("n", 0) > 0:
+        out.append(
+            f"{name}: the right option's probability is 0 to a computer in {clipped} of {task['n']} items, where NLL "
+            "counts 1e-12: it is at least what is shown"
+        )
+    return out
+
+
+def doubts_now(name: str, before: Mapping[str, Any], after: Mapping[str, Any]) -> list[str]:
+    """Those of the base, and what has become unfit since: letters that hold no probability, saturated confidences."""
+    old, mass = doubts(name, before), after.get("letter_mass")
+    new = saturated(name, after)
+    if mass is not None and mass < 0.5 and not any("on the letters" in doubt for doubt in old):
+        share = f"only {100 * mass:.0f} %" if mass >= 0.01 else "less than 1 %"
+        new.append(f"{name}: {share} of the probability is on the letters now; its accuracy speaks of the rest alone")
+    return [*old, *(doubt for doubt in new if doubt not in old)]
 
 
 def certified(certificate: Mapping[str, Any]) -> str:

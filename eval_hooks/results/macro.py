@@ -10,7 +10,9 @@ from eval_hooks.table import column
 
 
 def macro(table: pa.Table) -> Estimate:
-    """Unweighted mean of the subjects' accuracies, with the subjects as they are and items drawn within them (normal).
+    """Unweighted mean of the subjects' accuracies, with the subjects as they are and items drawn within them.
+
+    The interval is normal, cut at 0 and 1.
 
     With S subjects and r_i = (x_i - mean of its subject) / (S n_s) sqrt(n_s / (n_s - 1)) the error is
     sqrt(sum (sum of r over the copies of an item)^2): of items without copies that of a stratified mean.
@@ -26,6 +28,6 @@ def macro(table: pa.Table) -> Estimate:
     summed = residuals if clusters is None else np.bincount(clusters, weights=residuals)
     half = Z * np.sqrt((summed**2).sum())
     return Estimate(
-        value=value, low=float(value - half), high=float(value + half), n=n,
+        value=value, low=max(0.0, float(value - half)), high=min(1.0, float(value + half)), n=n,
         method=once("stratified by subject, normal", clusters),
     )  # fmt: skip

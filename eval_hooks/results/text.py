@@ -87,4 +87,6 @@ def plotted(estimate: E) -> tuple[float, float, float]:
 def detectable(retention: E) -> str:
     """What change could have been seen, as the end of a sentence; empty where that is not known."""
     least = retention.get("minimum_detectable")
-    return "" if least is None else f"; a change of {100 * least:.1f} points could be seen"
+    if least is None:
+        return ""
+    return f"; a change of {100 * least:.1f} points could be seen" if least < 1 else "; no change could be seen"

@@ -25,6 +25,7 @@ class Metric:
     clusters: np.ndarray | None = None
     """(n,): of items that are copies of each other; None where none are."""
     better: str = "up"
+    unit: str = "share"
     chance: float | None = None
 
     @property
@@ -52,6 +53,7 @@ def metrics(table: pa.Table, goal: str = "up") -> dict[str, Metric]:
             weights=each.weights,
             clusters=clusters,
             better=metric.better or "up",
+            unit=scale.unit if name == "score" else metric.unit,
             chance=guessed(metric, table),
         )
     return found

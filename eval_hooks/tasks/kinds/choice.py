@@ -36,6 +36,10 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 
+SATURATED = 0.9999
+"""Confidence from which on a model says that it cannot be wrong: ranking and rescaling have little left to work on."""
+
+
 def prepare(spec: TaskSpec, role: Role, reader: Reader, items: ChoiceSet, judge: Any = None) -> Ready:
     """Prompts and options as token ids. Raises EvalError for what rendering refuses."""
     encoded = tuple(encode(items, spec, reader.tokenizer, reader.max_length, dict(reader.template_kwargs)))
@@ -104,6 +108,7 @@ def summarise(table: "pa.Table", beside: Beside) -> dict[str, Any]:
         "temperature_split": beside.temperature_split,
         "brier_terms": vars(decompose(conf, marks(table))),
         "ties": int(column(table, "tie").sum()),
+        "saturated": float((conf >= SATURATED).mean()),
         "nll_clipped": clipped(column(table, "p_gold")),
         "letter_mass": None if table.column("letter_mass").null_count == len(mass) else float(np.nanmean(mass)),
         "by_subject": by_group(table, beside.baseline),
