@@ -7,6 +7,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pytest
 from rich.console import Console
@@ -25,6 +26,7 @@ from eval_hooks.summary import summarise_task
 from eval_hooks.table import loss_table, marks, read_table, scored_table, stamped, with_facts, write_table
 from eval_hooks.tasks.kinds import KINDS, kind_of
 from eval_hooks.track import flatten_summary
+from eval_hooks.variance.items import item_table
 from eval_hooks.variance.metrics import metrics
 from tests.eval_hooks.tables import answers, random_choices
 
@@ -124,6 +126,7 @@ def test_the_spread_over_seeds_reads_the_score() -> None:
     loss = metrics(loss_table([row, {**row, "item_id": "1", "nll": 1.0, "n_tokens": 1}]))["loss"]
     assert loss.score == pytest.approx(7 / 4) and marks(loss_table([row])).tolist() == [2.0]
     assert metrics(random_choices(9), goal="down")["accuracy"].better == "down"
+    assert item_table("", (), np.empty((1, 0))).num_rows == 0  # where all that was measured is such scores
 
 
 SHOWN = ("choice", "generate", "words", "single", "corpus")
