@@ -39,6 +39,15 @@ class Groups:
         """Measured in every run, in the order of the first."""
         return tuple(name for name in self.a[0].tasks() if all(name in one.tasks() for one in self.all))
 
+    @property
+    def counted(self) -> tuple[str, ...]:
+        """Those whose items are right or wrong, or a part of it; all where none is."""
+        of = self.a[0].tasks()
+        return (
+            tuple(name for name in self.tasks if (of[name].get("accuracy") or {"value": 0.0})["value"] is not None)
+            or self.tasks
+        )
+
     def margin(self, task: str) -> float:
         """What may be lost and still be called kept: the smallest that a run says, or the default."""
         said = [(one.tasks()[task].get("retention") or {}).get("margin") for one in self.all]

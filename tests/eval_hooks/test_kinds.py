@@ -14,6 +14,7 @@ from rich.console import Console
 
 from eval_hooks import EvalError
 from eval_hooks.compare import compare
+from eval_hooks.evaluations import find
 from eval_hooks.harness.scores import item_scores
 from eval_hooks.report.html import write_html
 from eval_hooks.report.png import write_png
@@ -22,6 +23,8 @@ from eval_hooks.report.view import read_run
 from eval_hooks.results.schemas import SCHEMAS, schema_of
 from eval_hooks.retention import paired, retention
 from eval_hooks.retention.reading import flips_to_read
+from eval_hooks.seeds.groups import Groups
+from eval_hooks.seeds.result import compared
 from eval_hooks.summary import summarise_task
 from eval_hooks.table import loss_table, marks, read_table, scored_table, stamped, with_facts, write_table
 from eval_hooks.tasks.kinds import KINDS, kind_of
@@ -192,3 +195,13 @@ def test_what_an_item_of_lm_eval_earned_by_hand() -> None:
     assert item_scores([task("ter", "mean", False)], "ter", [0.25]).better == "down"
     assert item_scores([task("rouge1", "mean")], "rouge1", [43.0, 0.5]).unit == "number"
     assert item_scores([task("f1", "f1")], "f1", [(1, 0)]).values == (None,)
+
+
+def test_seeds_leave_scores_out_unless_they_are_asked_for(tmp_path: Path) -> None:
+    """Two recipes are compared by what is right or wrong; a score by name is refused with its unit."""
+    folders = [run_of(tmp_path / name) / "evals" / "step-5" for name in ("a", "b", "c", "d")]
+    one, two, three, four = (find(str(folder)) for folder in folders)
+    groups = Groups(a=(one, two), b=(three, four), one_recipe=False, unchecked=())
+    assert {one.task for one in compared(groups).tasks} == {"choice", "generate"}
+    with pytest.raises(EvalError, match="words: its items have a score in nats a word"):
+        compared(groups, ["words"])
