@@ -16,6 +16,7 @@ from data_mix import DataError
 from data_mix.bad_rows import BadRows, Row, refuse
 from data_mix.config import DataConfig, SourceSpec
 from data_mix.forms import FORMS, Encode, Form
+from data_mix.json_text import json_text
 from data_mix.keys import digest_of, key_of
 from data_mix.mix import draw_order, epochs_over
 from data_mix.packing import Packing, pack
@@ -360,7 +361,7 @@ def _save(dataset: "Dataset", manifest: Mapping[str, Any], folder: Path) -> None
         try:
             with _no_bars():
                 dataset.save_to_disk(str(scratch / "train"))
-            (scratch / "manifest.json").write_text(json.dumps(manifest, indent=1), "utf-8")
+            (scratch / "manifest.json").write_text(json_text(manifest, indent=1), "utf-8")
             shutil.rmtree(folder, ignore_errors=True)
             os.replace(scratch, folder)
         finally:

@@ -1,13 +1,13 @@
 """What a stage trains on: which shapes of rows, and the columns they become."""
 
 import inspect
-import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
 from data_mix import DataError
+from data_mix.json_text import json_text
 from data_mix.keys import file_hash
 from data_mix.render import ChatTemplate, Dropped, Rendering, TokenRow, tokenise
 from data_mix.thinking import without_thinking
@@ -119,7 +119,7 @@ class PromptRow:
 
     def columns(self, how: Rendering) -> dict[str, Any]:
         """The prompt as it is, and the judged row as it came (JSON: rows of several sources differ in keys)."""
-        return {"prompt": self.row["prompt"], "row": json.dumps(dict(self.row), ensure_ascii=False)}
+        return {"prompt": self.row["prompt"], "row": json_text(dict(self.row), ensure_ascii=False)}
 
 
 @dataclass(frozen=True, kw_only=True)

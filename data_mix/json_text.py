@@ -2,8 +2,9 @@
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from math import isfinite
 from typing import Any
 
 from data_mix import DataError
@@ -115,7 +116,7 @@ def _check(value: Any, text: str) -> None:
     if text.count("[") + text.count("{") > DEEPEST and _depth(value) > DEEPEST:
         raise RecursionError
     if "\\ud" in text or "\\uD" in text:
-        json.dumps(value, ensure_ascii=False).encode()
+        json_text(value, ensure_ascii=False).encode()
 
 
 def _reason(error: Exception) -> str:
@@ -125,6 +126,23 @@ def _reason(error: Exception) -> str:
     if isinstance(error, UnicodeEncodeError):
         return f"{ascii(error.object[error.start])[1:-1]} is half of a character; write both halves, or none"
     return str(error).partition(";")[0]
+
+
+def json_text(value: Any, **how: Any) -> str:
+    """The value as JSON, NaN and infinity as null: JSON has no such numbers. `how` is what json.dumps takes."""
+    if plain := how.pop("default", None):
+        how["default"] = lambda other: _finite(plain(other))
+    return json.dumps(_finite(value), allow_nan=False, **how)
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, float):
+        return value if isfinite(value) else None
+    if isinstance(value, Mapping):
+        return {key: _finite(one) for key, one in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(one) for one in value]
+    return value
 
 
 def _no_number(word: str) -> None:

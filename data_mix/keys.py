@@ -2,9 +2,10 @@
 
 import glob
 import hashlib
-import json
 from pathlib import Path
 from typing import Any
+
+from data_mix.json_text import json_text
 
 _READ: dict[tuple[str, int, int, int, int], str] = {}
 """A file's path, size, number on the disk, and times of change -> its sha256, so that a process reads it once.
@@ -20,7 +21,7 @@ def key_of(*parts: Any) -> str:
 
 def digest_of(value: Any) -> str:
     """sha256 of a plain value, whatever the order of its maps' keys."""
-    return hashlib.sha256(json.dumps(value, sort_keys=True, default=str, ensure_ascii=False).encode()).hexdigest()
+    return hashlib.sha256(json_text(value, sort_keys=True, default=str, ensure_ascii=False).encode()).hexdigest()
 
 
 def content_of(path: Path) -> dict[str, str]:

@@ -11,6 +11,7 @@ from data_mix import DataError
 from data_mix.bad_rows import BadRowError, BadRows, Row, place_of
 from data_mix.config import SourceSpec
 from data_mix.forms import Form
+from data_mix.json_text import json_text
 from data_mix.plain_values import storable
 
 MASKED = re.compile(r"^\*\*\*$|:/+\*\*\*@|[?&][\w.\-]+=\*\*\*")
@@ -28,7 +29,7 @@ def stored(row: Mapping[str, Any], where: str) -> Row:
         return storable(value)
 
     try:
-        text = json.dumps(row, ensure_ascii=False, default=noted)
+        text = json_text(row, ensure_ascii=False, default=noted)
         text.encode()
         return Row(json.loads(text) if typed else row, where)
     except UnicodeEncodeError as error:

@@ -6,7 +6,6 @@ behind an earlier one (`skip_tokens`).
 """
 
 import hashlib
-import json
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -17,6 +16,7 @@ from data_mix import DataError
 from data_mix.bad_rows import BadRows, Row, refuse
 from data_mix.config import DataConfig, SourceSpec
 from data_mix.forms import Form
+from data_mix.json_text import json_text
 from data_mix.read import usable
 from data_mix.render import Dropped, Rendering
 
@@ -108,7 +108,7 @@ def _encoded(tally: Tally, config: DataConfig, form: Form, tokenizer: Any, how: 
         if found is None:
             continue
         tally.read += 1
-        tally.digest.update(json.dumps(raw, sort_keys=True, default=str, ensure_ascii=False).encode())
+        tally.digest.update(json_text(raw, sort_keys=True, default=str, ensure_ascii=False).encode())
         for one in found:
             if isinstance(one, Dropped):
                 tally.dropped[one.reason] += 1

@@ -29,6 +29,8 @@ def crossed(budget: Budget, summary: Mapping[str, Any]) -> list[str]:
                 reasons.append(f"{name}: accuracy is under {budget.target_floor:g} (at most {high:.4f})")
             continue
         retention = task.get("retention") or {}
+        if retention.get("unit"):  # a score of which no share is lost
+            continue
         high = _bound(retention, "delta", "high")
         if budget.accuracy_drop is not None and high is not None and high < -budget.accuracy_drop:
             reasons.append(f"{name}: accuracy fell by more than {budget.accuracy_drop:g} (change at most {high:+.4f})")

@@ -6,7 +6,6 @@ next number, which again one of several gets: nobody ever writes or removes the 
 machines may differ by less than STALE_S - BEAT_S.
 """
 
-import json
 import os
 import platform
 import threading
@@ -17,6 +16,7 @@ from pathlib import Path
 
 from eval_hooks.errors import EvalError
 from eval_hooks.files import read_json
+from eval_hooks.json_text import json_text
 
 STALE_S, BEAT_S = 120.0, 15.0
 
@@ -48,7 +48,7 @@ def claimed(folder: Path, name: str, stale_s: float = STALE_S, beat_s: float = B
 
 def _make(file: Path) -> bool:
     """Whether this process made the file, and nobody before it."""
-    text = json.dumps({"host": platform.node(), "pid": os.getpid()})
+    text = json_text({"host": platform.node(), "pid": os.getpid()})
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
         handle = os.open(file, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666)

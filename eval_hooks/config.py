@@ -155,7 +155,7 @@ class Keep:
     subject_to: str | None = None
     """What must hold of a checkpoint, as "eval/pocket/retention/delta_low >= -0.02"."""
     greater_is_better: bool | None = None
-    """Default: by the key; losses and calibration errors are better small."""
+    """Default: by the key (`results.metrics`), turned by the goal of its task."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -14,8 +14,8 @@ from typing import Any, Literal
 from eval_hooks.errors import EvalError
 from eval_hooks.files import read_json
 from eval_hooks.report.view import RunView, read_run
+from eval_hooks.results.metrics import RECALL
 from eval_hooks.sinks import AXIS
-from eval_hooks.table import RECALL_METRICS
 from eval_hooks.track import TABLES
 
 CALIBRATION = {
@@ -121,7 +121,8 @@ def sections(logged: Logged) -> dict[str, list[Plot]]:
 
 def _accuracy(name: str) -> Iterator[Plot]:
     yield Plot(title=f"{name}: accuracy", keys=(f"eval/{name}/accuracy",))
-    yield Plot(title=f"{name}: how well it is known", keys=tuple(f"eval/{name}/{key}" for key in RECALL_METRICS))
+    yield Plot(title=f"{name}: score", keys=(f"eval/{name}/score",))
+    yield Plot(title=f"{name}: how well it is known", keys=tuple(f"eval/{name}/{key}" for key in RECALL))
     yield Plot(title=f"{name}: answers", keys=(f"eval/{name}/samples",), kind="table")
 
 

@@ -1,6 +1,6 @@
 """A number that says how sure it is."""
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 
@@ -24,3 +24,10 @@ class Estimate:
 def missing(reason: str, n: int = 0) -> Estimate:
     """An estimate that cannot be had, and why."""
     return Estimate(value=None, n=n, reason=reason)
+
+
+def within(estimate: Estimate, least: float, most: float) -> Estimate:
+    """The estimate with what cannot be cut off: a share below 0, an error below none."""
+    ends = (estimate.value, estimate.low, estimate.high)
+    value, low, high = (None if end is None else min(most, max(least, end)) for end in ends)
+    return replace(estimate, value=value, low=low, high=high)

@@ -3,7 +3,6 @@
 Every task scored into a per-item table, every table summarised, all of it on disk.
 """
 
-import json
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
@@ -19,10 +18,11 @@ from eval_hooks.errors import EvalError
 from eval_hooks.files import CALIBRATION, summary_of, write_atomic, write_json
 from eval_hooks.forward import Progress, no_progress
 from eval_hooks.items import LossItem
+from eval_hooks.json_text import json_text
 from eval_hooks.known import Known
 from eval_hooks.losses import token_losses
-from eval_hooks.measure import choice_rows, measure
-from eval_hooks.preference import PairItem, drawn_at_start, pairs_table, summarise_pairs
+from eval_hooks.measure import measure
+from eval_hooks.preference import PairItem, drawn_at_start, pairs_table
 from eval_hooks.ranks import AbandonedError, from_writer, on_writer, other_ranks
 from eval_hooks.ready import Reader, Ready, digest
 from eval_hooks.retention.noise import measured as noise_measured
@@ -30,8 +30,9 @@ from eval_hooks.retention.reading import flips_to_read
 from eval_hooks.retention.spending import ALONE, Look
 from eval_hooks.retention.strata import FEWEST
 from eval_hooks.scoring.packing import unshared
-from eval_hooks.summary import failed_task, summarise_loss, summarise_task
+from eval_hooks.summary import failed_task, summarise_held_out, summarise_task
 from eval_hooks.table import choice_table, loss_table, read_table, seconds_of, stamped, write_table
+from eval_hooks.tasks.kinds.choice import choice_rows
 from eval_hooks.vllm import engine
 from eval_hooks.waves import Drawn, Looks, in_waves
 
@@ -114,7 +115,7 @@ def evaluate(run: Pass, model: Any, reader: Reader, step: int, tokens: int | Non
         summary["foreseen"] = {**run.foreseen, "seconds": round(run.foreseen["evaluations"] * each, 3)}
     if run.folder:
         if fitted := calibration_file(summary["tasks"]):
-            write_atomic(run.folder / CALIBRATION, json.dumps(fitted, indent=1).encode())
+            write_atomic(run.folder / CALIBRATION, json_text(fitted, indent=1).encode())
         note(run.folder, summary)
     return summary
 
@@ -147,7 +148,7 @@ def _held_out(run: Pass, model: Any, reader: Reader, step: int, bar: Bar) -> dic
             table = held_out_table(name, model, reader, items, before, progress)
         if run.folder:
             write_table(table, run.folder / f"val.{name}.parquet")
-            out[name] = _held_out_entry(table, before)
+            out[name] = summarise_held_out(table, before)
     return out
 
 
@@ -174,10 +175,6 @@ def held_out_table(
             for item, (nll, n) in zip(rows, found, strict=True)
         ]
     )
-
-
-def _held_out_entry(table: "pa.Table", before: "pa.Table | None") -> dict[str, Any]:
-    return summarise_pairs(table, before) if "chosen_logp" in table.column_names else summarise_loss(table)
 
 
 def weights_dtype(model: Any) -> str:

@@ -1,6 +1,8 @@
 """JSON that somebody else may have written, and JSON that holds somebody else's text."""
 
 import json
+from collections.abc import Mapping
+from math import isfinite
 from typing import Any
 
 from eval_hooks.errors import EvalError
@@ -36,10 +38,27 @@ def _depth(value: Any) -> int:
     return depth
 
 
+def json_text(value: Any, **how: Any) -> str:
+    """The value as JSON, NaN and infinity as null: JSON has no such numbers. `how` is what json.dumps takes."""
+    if plain := how.pop("default", None):
+        how["default"] = lambda other: _finite(plain(other))
+    return json.dumps(_finite(value), allow_nan=False, **how)
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, float):
+        return value if isfinite(value) else None
+    if isinstance(value, Mapping):
+        return {key: _finite(one) for key, one in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(one) for one in value]
+    return value
+
+
 def encodes(value: Any) -> bool:
     """Whether all its texts can be written as UTF-8: halves of surrogate pairs cannot."""
     try:
-        json.dumps(value, ensure_ascii=False).encode()
+        json_text(value, ensure_ascii=False).encode()
     except UnicodeEncodeError:
         return False
     return True
@@ -47,7 +66,7 @@ def encodes(value: Any) -> bool:
 
 def json_bytes(value: Any, indent: int = 1) -> bytes:
     """The value as a file's content; half a surrogate pair, which UTF-8 has not, stays an escape of JSON's."""
-    return json.dumps(value, indent=indent, default=str, ensure_ascii=False).encode("utf-8", "backslashreplace")
+    return json_text(value, indent=indent, default=str, ensure_ascii=False).encode("utf-8", "backslashreplace")
 
 
 def shown(value: object, width: int = 60) -> str:

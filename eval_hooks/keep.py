@@ -7,24 +7,9 @@ from typing import Any
 
 from eval_hooks.config import Keep
 from eval_hooks.errors import EvalError
+from eval_hooks.results.metrics import metric_of
 from eval_hooks.track import flatten_summary
 
-LOWER = (
-    "loss",
-    "ece",
-    "rms",
-    "mce",
-    "brier",
-    "nll",
-    "aurc",
-    "lost",
-    "seconds",
-    "hit_limit",
-    "risk",
-    "churn",
-    "forgetting",
-)
-"""Words in the last part of a key whose small values are good."""
 COMPARE: Mapping[str, Callable[[float, float], bool]] = {
     ">=": operator.ge, "<=": operator.le, ">": operator.gt, "<": operator.lt
 }  # fmt: skip
@@ -41,23 +26,29 @@ def condition(text: str) -> tuple[str, str, float]:
     return match[1], match[2], float(match[3])
 
 
-def greater(rule: Keep) -> bool:
-    """Whether a larger value is better."""
+def greater(rule: Keep, tasks: Mapping[str, Any] | None = None) -> bool:
+    """Whether a larger value is better; `tasks` are entries of a summary, or anything that says their goals.
+
+    Raises EvalError of a key that nobody can say it of.
+    """
     if rule.greater_is_better is not None:
         return rule.greater_is_better
-    words = set(re.split("[/_]", rule.by.partition("/")[2].partition("/")[2] or rule.by))
-    return not words & set(LOWER)
+    metric = metric_of(rule.by, tasks)
+    if metric is None or metric.better is None:
+        raise EvalError(
+            f"eval.keep.by {rule.by!r}: whether more of it is better is not known; say greater_is_better: true or false"
+        )
+    return metric.better == "up"
 
 
 def best(rule: Keep, summaries: Iterable[Mapping[str, Any]]) -> int | None:
     """The step of the best of these evaluations, the first of equals; None where none has the key and holds."""
     kept: tuple[float, int] | None = None
-    sign = 1.0 if greater(rule) else -1.0
     for summary in summaries:
         values = numbers(summary)
         if rule.by not in values or not _holds(rule, values):
             continue
-        value = sign * float(values[rule.by])
+        value = float(values[rule.by]) * (1.0 if greater(rule, summary["tasks"]) else -1.0)
         if kept is None or value > kept[0]:
             kept = (value, summary["step"])
     return kept[1] if kept else None
@@ -75,26 +66,23 @@ def _holds(rule: Keep, values: Mapping[str, Any]) -> bool:
     return key in values and COMPARE[compare](float(values[key]), number)
 
 
+def of_harness(key: str, tasks: Mapping[str, str]) -> bool:
+    """Whether it may be a metric of lm-eval's own, which is known once its task is asked: `eval/<task>/<metric>`."""
+    match = re.fullmatch(r"eval/([^/]+)/[^/]+", key)
+    return match is not None and tasks.get(match[1]) == "harness"
+
+
 def known_keys(tasks: Mapping[str, str], held_out: Iterable[str]) -> list[str]:
     """The keys that evaluations log of these tasks (name -> kind) and validation sets."""
-    from eval_hooks.summary import summarise_task
-    from eval_hooks.table import RECALL_METRICS, choice_table
+    from eval_hooks.results.metrics import CALIBRATION, HELD_OUT, RETENTION
+    from eval_hooks.tasks.kinds import KINDS
 
-    row = {"task": "", "subject": "", "variant": "", "shots": 0, "gold": 0, "chars": [1, 1], "letter_mass": 1.0,
-           "prompt_tokens": 1}  # fmt: skip
-    table = choice_table([{**row, "item_id": str(i), "logp": [-1.0, -2.0 * (i % 2)]} for i in range(4)])
-    choice = list(numbers({"tasks": {"": summarise_task(table, role="", baseline=table)}}))
-    kinds = {
-        "choice": choice,
-        "harness": choice,  # as far as its own kind goes, which is known once lm-eval is asked
-        "generate": ["eval//accuracy", "eval//hit_limit"],
-        "recall": ["eval//accuracy", *(f"eval//{name}" for name in RECALL_METRICS)],
-    }
     guessed = ("forgetting", "backward_transfer")  # of options alone
-    kept = [key for key in choice if key.startswith("eval//retention/") and not key.endswith(guessed)]
-    names = [
-        key.replace("eval//", f"eval/{name}/", 1)
-        for name, kind in tasks.items()
-        for key in dict.fromkeys([*kinds.get(kind, []), *kept])
-    ]
-    return [*names, *(f"val/{name}/{key}" for name in held_out for key in ("loss", "accuracy", "margin"))]
+    names = []
+    for name, kind in tasks.items():
+        row = KINDS.get(kind, KINDS["choice"])  # of lm-eval's its kind is known once it is asked
+        keys = ["accuracy", "seconds", "failed", *row.keys]
+        keys += [f"calibration/{key}" for key in CALIBRATION] if row.schema.options else []
+        keys += [f"retention/{key}" for key in RETENTION if row.schema.options or key not in guessed]
+        names += [f"eval/{name}/{key}" for key in keys]
+    return [*names, *(f"val/{name}/{key}" for name in held_out for key in HELD_OUT)]

@@ -5,12 +5,13 @@ arithmetic, attention, device, versions.
 """
 
 import hashlib
-import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
+
+from eval_hooks.json_text import json_text
 
 SCORING = 3
 """Raised when the same settings give other numbers or notes than before, so that old tables are not taken."""
@@ -36,5 +37,5 @@ class Known:
             model.device.type,
             *(version(name) for name in ("torch", "transformers")),
         ]
-        digest = hashlib.sha256(json.dumps(decides).encode()).hexdigest()[:24]
+        digest = hashlib.sha256(json_text(decides).encode()).hexdigest()[:24]
         return self.folder / f"{digest}.parquet"

@@ -11,6 +11,8 @@ it: those are corrected by their regression on it (Whitehead 1986, Biometrics 42
 """
 
 from collections.abc import Callable
+from dataclasses import replace
+from math import inf
 from typing import Any
 
 import numpy as np
@@ -22,7 +24,7 @@ from eval_hooks.calibration.nll import nll
 from eval_hooks.calibration.numbers import BIASED_UP, noted
 from eval_hooks.calibration.resampled import spread
 from eval_hooks.calibration.rise import FEWEST, METHOD, TIES, edge_of, gaps, two_phase
-from eval_hooks.estimate import Estimate, missing
+from eval_hooks.estimate import Estimate, missing, within
 from eval_hooks.intervals import Z
 from eval_hooks.retention import gold_logp, of_run, paired, verdict
 from eval_hooks.retention.noise import beyond, noise_of
@@ -55,6 +57,8 @@ def summarise_part(
     return {
         **entry,
         "status": "stopped_early",
+        "variant": table.column("variant")[0].as_py(),
+        "shots": table.column("shots")[0].as_py(),
         "n": len(scored),
         "of": len(drawn.stratum),
         "waves": drawn.record(),
@@ -62,6 +66,7 @@ def summarise_part(
         "by_category": {},
         "reliability": [],
         "letter_mass": None,
+        "saturated": None,
         "chance": guess,
         "accuracy": _shifted(delta, right).as_dict(),
         "accuracy_macro": missing("the items are drawn by margin, not by subject", len(scored)).as_dict(),
@@ -73,9 +78,9 @@ def summarise_part(
             **dict.fromkeys(WHOLE_ONLY, missing("not had from a part of the items", len(scored)).as_dict()),
             "ece": noted(_resampled(moved_ece(drawn, before, table), drawn), BIASED_UP).as_dict(),
             **{name: _resampled(_of(number, table), drawn).as_dict() for name, number in NUMBERS.items()},
-            "brier": _mean(drawn, delta, brier, table, ("p", "gold")).as_dict(),
-            "brier_top_label": _mean(drawn, delta, brier_top_label, table, ("conf", "correct")).as_dict(),
-            "nll": _mean(drawn, delta, nll, table, ("p_gold",)).as_dict(),
+            "brier": within(_mean(drawn, delta, brier, table, ("p", "gold")), 0, 2).as_dict(),
+            "brier_top_label": within(_mean(drawn, delta, brier_top_label, table, ("conf", "correct")), 0, 1).as_dict(),
+            "nll": within(_mean(drawn, delta, nll, table, ("p_gold",)), 0, inf).as_dict(),
         },
     }  # fmt: skip
 
@@ -104,10 +109,8 @@ def _beyond_noise(delta: Estimate, before: np.ndarray, after: np.ndarray, drawn:
 
 def _shifted(delta: Estimate, by: float) -> Estimate:
     assert delta.value is not None and delta.low is not None and delta.high is not None
-    return Estimate(
-        value=by + delta.value, low=max(0.0, by + delta.low), high=min(1.0, by + delta.high), n=delta.n,
-        method=delta.method,
-    )  # fmt: skip
+    moved = replace(delta, value=by + delta.value, low=by + delta.low, high=by + delta.high)
+    return within(moved, 0, 1)
 
 
 def _retention(
@@ -126,6 +129,8 @@ def _retention(
         "mcnemar_p": None,
         "e_value": None,  # of counts that chance made equal under no change, which those of a weighted sample are not
         "e_value_drop": None,
+        "log_e_value": None,
+        "log_e_value_drop": None,
         "chance_corrected": _ratio(delta, right, guess, len(drawn.stratum)).as_dict(),
         "delta_logp_gold": _estimate(drawn, delta, logp, 0.0).as_dict(),
         "ece_rise": part_rise(table, drawn).as_dict(),

@@ -24,24 +24,11 @@ from eval_hooks.estimate import Estimate, missing
 from eval_hooks.forward import Progress, no_progress
 from eval_hooks.generate import continuations
 from eval_hooks.intervals import bootstrap_mean, share
+from eval_hooks.results.schemas import PAIRS
 from eval_hooks.scoring.options import sum_logp
-from eval_hooks.table import COPY, column
+from eval_hooks.table import column
 from eval_hooks.trees import Texts, each_tree
 
-PAIRS = pa.schema(
-    [
-        ("task", pa.string()),
-        ("item_id", pa.string()),
-        ("chosen_logp", pa.float64()),
-        ("rejected_logp", pa.float64()),
-        ("chosen_tokens", pa.int32()),
-        ("rejected_tokens", pa.int32()),
-        ("start_answer", pa.list_(pa.int32())),  # drawn from the model at step 0
-        ("start_logp", pa.float64()),  # of that answer, now
-        ("written_tokens", pa.int32()),  # of the answer that the model writes now
-        COPY,
-    ]
-)
 ANSWERED = 64
 """Prompts that are answered freely at each evaluation, the first ones."""
 LONGEST = 512
@@ -111,7 +98,7 @@ def pairs_table(
     ]
     for row, more in zip(rows, _answered(model, tokenizer, items, starts), strict=False):
         row |= more
-    return pa.Table.from_pylist(rows, schema=PAIRS)
+    return pa.Table.from_pylist(rows, schema=PAIRS.columns)
 
 
 def _answered(

@@ -3,6 +3,7 @@
 import io
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -12,81 +13,11 @@ import pyarrow.parquet as pq
 
 from eval_hooks.errors import EvalError
 from eval_hooks.files import write_atomic
+from eval_hooks.json_text import json_text
 from eval_hooks.masking import masked
+from eval_hooks.results.schemas import CHOICE, GENERATE, LOSS, RECALL, SCORE, SHARE, WRITTEN, Better, Schema, schema_of
 
-COPY = ("copy_of", pa.string())
-"""Of an item that asks what one before it asks: that one's id; null of all others (`copies`)."""
-CHOICE = pa.schema(
-    [
-        ("task", pa.string()),
-        ("item_id", pa.string()),
-        ("subject", pa.string()),
-        ("variant", pa.string()),
-        ("shots", pa.int32()),
-        ("gold", pa.int32()),
-        ("pred", pa.int32()),
-        ("n_options", pa.int32()),
-        ("logp", pa.list_(pa.float32())),
-        ("chars", pa.list_(pa.int32())),
-        ("correct", pa.bool_()),
-        ("p_gold", pa.float64()),
-        ("conf", pa.float64()),
-        ("letter_mass", pa.float64()),
-        ("tie", pa.bool_()),
-        ("prompt_tokens", pa.int32()),
-        COPY,
-    ]
-)
-GENERATE = pa.schema(
-    [
-        ("task", pa.string()),
-        ("item_id", pa.string()),
-        ("prompt", pa.string()),
-        ("output", pa.string()),
-        ("gold", pa.string()),
-        ("correct", pa.bool_()),
-        ("reason", pa.string()),
-        ("n_tokens", pa.int32()),
-        ("hit_limit", pa.bool_()),
-        COPY,
-    ]
-)
-PARTS = [("subject", pa.string()), ("score", pa.float64())]
-"""Of an item of lm-eval: its task's name, and what it earned, 0 to 1."""
-WRITTEN = pa.schema([*GENERATE, *(pa.field(*part) for part in PARTS)])
-SCORED = pa.schema(
-    [
-        ("task", pa.string()),
-        ("item_id", pa.string()),
-        ("prompt", pa.string()),
-        ("gold", pa.string()),
-        ("correct", pa.bool_()),
-        COPY,
-        *PARTS,
-    ]
-)
-RECALL = pa.schema(
-    [
-        ("task", pa.string()),
-        ("item_id", pa.string()),
-        ("prompt", pa.string()),
-        ("output", pa.string()),
-        ("gold", pa.string()),
-        ("value", pa.string()),
-        ("correct", pa.bool_()),
-        ("em_value", pa.float64()),
-        ("em_answer", pa.float64()),
-        ("probability_value", pa.float64()),
-        ("probability_answer", pa.float64()),
-        ("truth_ratio", pa.float64()),
-        ("rouge_l", pa.float64()),
-        COPY,
-    ]
-)
 RECALL_METRICS = ("em_value", "em_answer", "probability_value", "probability_answer", "truth_ratio", "rouge_l")
-LOSS = pa.schema(
-    [("task", pa.string()), ("item_id", pa.string()), ("nll", pa.float64()), ("n_tokens", pa.int32()), COPY]
-)
 
 
 BY_SUM = "acc"
@@ -145,12 +76,12 @@ def choice_table(rows: Sequence[Mapping[str, Any]]) -> pa.Table:
                 "tie": int((p == p[pred]).sum()) > 1,
             }
         )
-    return pa.Table.from_pylist(full, schema=CHOICE)
+    return pa.Table.from_pylist(full, schema=CHOICE.columns)
 
 
 def generate_table(rows: Sequence[Mapping[str, Any]]) -> pa.Table:
     """The table of a generative task, from its columns."""
-    return pa.Table.from_pylist(list(rows), schema=GENERATE)
+    return pa.Table.from_pylist(list(rows), schema=GENERATE.columns)
 
 
 def written_table(rows: Sequence[Mapping[str, Any]]) -> pa.Table:
@@ -160,23 +91,17 @@ def written_table(rows: Sequence[Mapping[str, Any]]) -> pa.Table:
 
 def scored_table(rows: Sequence[Mapping[str, Any]]) -> pa.Table:
     """The table of a task of lm-eval that has neither options nor answers, from its columns."""
-    return pa.Table.from_pylist(list(rows), schema=SCORED)
+    return pa.Table.from_pylist(list(rows), schema=SCORE.columns)
 
 
 def recall_table(rows: Sequence[Mapping[str, Any]]) -> pa.Table:
     """The table of a recall task, from its columns."""
-    return pa.Table.from_pylist(list(rows), schema=RECALL)
+    return pa.Table.from_pylist(list(rows), schema=RECALL.columns)
 
 
 def loss_table(rows: Sequence[Mapping[str, Any]]) -> pa.Table:
     """The table of a held-out loss: summed nats and trained tokens per row."""
-    return pa.Table.from_pylist(list(rows), schema=LOSS)
-
-
-def kind_of(table: pa.Table) -> str:
-    """choice, recall, generate, score or loss, by its columns."""
-    kinds = {"logp": "choice", "em_value": "recall", "output": "generate", "score": "score"}
-    return next((kind for name, kind in kinds.items() if name in table.column_names), "loss")
+    return pa.Table.from_pylist(list(rows), schema=LOSS.columns)
 
 
 def column(table: pa.Table, name: str) -> np.ndarray:
@@ -186,7 +111,7 @@ def column(table: pa.Table, name: str) -> np.ndarray:
 
 def chance(table: pa.Table) -> float:
     """Accuracy of guessing: mean of 1 / number of options; 0 for free answers."""
-    return float((1.0 / column(table, "n_options")).mean()) if kind_of(table) == "choice" else 0.0
+    return float((1.0 / column(table, "n_options")).mean()) if schema_of(table).options else 0.0
 
 
 def scores(table: pa.Table) -> np.ndarray:
@@ -214,8 +139,12 @@ def probabilities(table: pa.Table) -> np.ndarray:
 
 def stamped(table: pa.Table, seconds: float, noise: Mapping[str, Any] | None = None) -> pa.Table:
     """The table with a note of how long it took and, where items were scored twice, of what came out differently."""
-    note = {"seconds": f"{seconds:.3f}"} | ({} if noise is None else {"noise": json.dumps(noise)})
-    return table.replace_schema_metadata(note)
+    note = {"seconds": f"{seconds:.3f}"} | ({} if noise is None else {"noise": json_text(noise)})
+    return _with_note(table, note)
+
+
+def _with_note(table: pa.Table, note: Mapping[str, str]) -> pa.Table:
+    return table.replace_schema_metadata({**(table.schema.metadata or {}), **note})
 
 
 def noted(table: pa.Table, name: str) -> str | None:
@@ -229,14 +158,51 @@ def seconds_of(table: pa.Table) -> float:
     return float(noted(table, "seconds") or 0.0)
 
 
+@dataclass(frozen=True, kw_only=True)
+class Scale:
+    """What a score means."""
+
+    unit: str
+    better: Better
+
+    @property
+    def share(self) -> bool:
+        """It says of an item how much of it is right, so that what is right can be counted."""
+        return self.unit == SHARE and self.better == "up"
+
+
+def scale_of(table: pa.Table, *others: pa.Table) -> Scale:
+    """The scale of the items' scores, of several tables that of those that are no shares, if there is one."""
+    found = [_scale(schema_of(one), facts_of(one)) for one in (table, *others)]
+    return next((scale for scale in found if not scale.share), found[0])
+
+
+def _scale(schema: Schema, facts: Mapping[str, Any]) -> Scale:
+    better: Better = "down" if facts.get("better", schema.better) == "down" else "up"
+    return Scale(unit=str(facts.get("unit", schema.unit)), better=better)
+
+
 def marks(table: pa.Table) -> np.ndarray:
-    """What each item earned, (n,): 1 for right, 0 for wrong, a part where its task gives parts; NaN where nothing."""
-    return column(table, "score" if "score" in table.column_names else "correct").astype(float)
+    """What each item earned, (n,): 1 for right, 0 for wrong, a part or a number where its task gives those; NaN: none.
+
+    Of a loss it is the mean over the item's tokens.
+    """
+    schema = schema_of(table)
+    earned = column(table, next(name for name in schema.score if name in table.column_names)).astype(float)
+    return earned if schema.per is None else earned / np.maximum(column(table, schema.per), 1.0)
+
+
+def weights(table: pa.Table) -> np.ndarray | None:
+    """What each item counts by in the mean, (n,); None where all count alike."""
+    name = schema_of(table).weight
+    if name is None or name not in table.column_names or table.column(name).null_count:
+        return None
+    return column(table, name).astype(float)
 
 
 def with_facts(table: pa.Table, facts: Mapping[str, Any]) -> pa.Table:
     """The table with what its task says of the whole, which goes into the summary as it is."""
-    return table.replace_schema_metadata({"facts": json.dumps(facts)})
+    return _with_note(table, {"facts": json_text(facts)})
 
 
 def facts_of(table: pa.Table) -> dict[str, Any]:

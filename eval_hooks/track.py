@@ -1,6 +1,5 @@
 """Every logged number: always a line in metrics.jsonl, and the same keys in W&B and TensorBoard where wanted."""
 
-import json
 import math
 import time
 import warnings
@@ -10,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from eval_hooks.files import evaluations, json_lines, summary_of
+from eval_hooks.json_text import json_text
 from eval_hooks.masking import masked, masked_text
 from eval_hooks.sinks import AXIS, Rows, Sink, TensorBoard, Wandb
 from eval_hooks.storage.inside import append
@@ -46,7 +46,7 @@ class Tracker:
         }
         step += self.offset
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        line = json.dumps({"step": step, "time": round(time.time(), 3), **clean}) + "\n"
+        line = json_text({"step": step, "time": round(time.time(), 3), **clean}) + "\n"
         append(self.path, line.encode(), self.path.parent)
         there = {key: value for key, value in clean.items() if value is not None}
         self._show(lambda sink: sink.scalars(step, there), on_disk=True)
@@ -143,6 +143,7 @@ def flatten_summary(summary: Mapping[str, Any]) -> dict[str, Any]:
         out[f"eval/{name}/seconds"] = task.get("seconds")
         out[f"eval/{name}/failed"] = float(task.get("status") == "failed")
         out[f"eval/{name}/accuracy"] = (task.get("accuracy") or {}).get("value")
+        out[f"eval/{name}/score"] = (task.get("score") or {}).get("value")
         out[f"eval/{name}/hit_limit"] = task.get("hit_limit")
         out |= {
             f"eval/{name}/calibration/{key}": value["value"] for key, value in (task.get("calibration") or {}).items()
@@ -163,6 +164,7 @@ def _of_retention(kept: Mapping[str, Any]) -> dict[str, Any]:
     run = kept.get("delta_run") or {}
     return {
         **{key: kept[key] for key in ("lost", "gained", "e_value", "e_value_drop")},
+        **{key: kept.get(key) for key in ("log_e_value", "log_e_value_drop")},
         **{f"delta{end}": kept["delta"][key] for end, key in ends.items()},
         **{f"delta_run_{end}": run.get(end) for end in ("low", "high")},
         **{key: (kept.get(key) or {}).get("value") for key in ("churn", "forgetting", "backward_transfer")},

@@ -13,13 +13,13 @@ import numpy as np
 import pyarrow as pa
 
 from eval_hooks.forward import Prefixes, Progress, free_memory
-from eval_hooks.measure import choice_rows
 from eval_hooks.ranks import from_writer
 from eval_hooks.ready import Ready
 from eval_hooks.retention.looks import Seen, decide
 from eval_hooks.retention.spending import ALPHA
 from eval_hooks.retention.strata import Change, allocate, assumed_rates, change, learned_rates, margins, order, strata
 from eval_hooks.table import choice_table, column
+from eval_hooks.tasks.kinds.choice import choice_rows
 
 SIZES = (400, 400, 400, 400, 600, 800, 1000, 1500, 2500)
 """Items of each wave, of MMLU's 14,042; in proportion of fewer. Then half of what is left, again and again."""

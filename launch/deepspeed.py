@@ -1,12 +1,11 @@
 """A DeepSpeed configuration against its recipe: what both say must be the same, and `auto` in the file always is."""
 
-import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from eval_hooks import EvalError
-from eval_hooks.json_text import parse_json
+from eval_hooks.json_text import json_text, parse_json
 from eval_hooks.masking import masked
 from launch.fields import fields_of
 from launch.nodes import Node, plain
@@ -122,4 +121,4 @@ def _others(
 
 
 def _json(value: Any) -> str:
-    return json.dumps(value)
+    return json_text(value)

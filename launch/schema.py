@@ -6,7 +6,6 @@ between keys are checked when loading.
 """
 
 import dataclasses
-import json
 import types
 import typing
 from collections.abc import Mapping, Sequence
@@ -16,6 +15,7 @@ from typing import Any, Literal
 
 from data_mix.config import DataConfig, SourceSpec
 from eval_hooks.config import EvalConfig, TaskSpec
+from eval_hooks.json_text import json_text
 from launch.entries import GENERATIVE_KEYS, SOURCE_READING, own_keys
 from launch.fields import Field, fields_of
 from launch.habits import OWNED_TRAIN
@@ -38,7 +38,7 @@ SCALARS: Mapping[Any, str] = {
 
 def write_schema(file: Path, tables: Tables | None = None) -> None:
     """Write the schema as JSON. Raises RecipeError where the folder cannot be written."""
-    text = json.dumps(recipe_schema(tables), indent=1, ensure_ascii=False) + "\n"
+    text = json_text(recipe_schema(tables), indent=1, ensure_ascii=False) + "\n"
     try:
         file.write_text(text, "utf-8")
     except OSError as error:

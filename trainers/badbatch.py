@@ -1,6 +1,5 @@
 """A batch whose loss is no number: its rows are kept to be read, and the run stops, or goes on without it."""
 
-import json
 import math
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import is_dataclass
@@ -9,6 +8,7 @@ from typing import Any
 
 from eval_hooks import ranks
 from eval_hooks.files import step_in, write_atomic
+from eval_hooks.json_text import json_text
 from eval_hooks.masking import masked_text
 from trainers import announce
 from trainers.recipe import Recipe
@@ -85,7 +85,7 @@ def write_rows(file: Path, inputs: Any, tokenizer: Any) -> None:
         row = {name: value[i].tolist() for name, value in columns.items() if value.dim() and len(value) > i}
         texts = {f"{name}.text": masked_text(tokenizer.decode(ids)) for name, ids in row.items()
                  if name.endswith("_ids") and name != "position_ids" and isinstance(ids, list)}  # fmt: skip
-        lines.append(json.dumps({**texts, **row}) + "\n")
+        lines.append(json_text({**texts, **row}) + "\n")
     write_atomic(file, "".join(lines).encode())
 
 

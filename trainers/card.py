@@ -6,7 +6,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from eval_hooks.files import read_json, summary_of
-from eval_hooks.report.words import changed, number, percent
+from eval_hooks.report.words import changed
+from eval_hooks.results.text import entry_number, number
 from trainers.certify_screen import form, measured
 from trainers.impersonal import base_name, impersonal, impersonal_recipe, is_hub_id
 
@@ -103,8 +104,8 @@ def measured_rows(summary: Mapping[str, Any], before: Mapping[str, Any]) -> Iter
         yield (
             name,
             task["role"],
-            percent(old.get("accuracy")),
-            percent(task["accuracy"]),
+            entry_number(old),
+            entry_number(task),
             changed(change) if paired else "",
             change["verdict"] if paired else "",
             " -> ".join(ece) if task.get("calibration") else "",

@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING, Any
 
 from eval_hooks.certificate import FILE, SEED, apart, numbers, read
 from eval_hooks.files import read_json, write_json
-from eval_hooks.measure import choice_rows
 from eval_hooks.ready import Reader, reader_of
 from eval_hooks.table import choice_table
+from eval_hooks.tasks.kinds.choice import choice_rows
 from trainers import TrainError, announce
 from trainers.certify_forms import TOLERANCES, by_verdict, loaded, merged, prepared, rounded
 from trainers.certify_subject import Row, Subject, open_subject

@@ -8,7 +8,8 @@ from rich.markup import escape
 from rich.table import Table
 
 from eval_hooks.certificate import FILE, numbers
-from eval_hooks.report.words import certified, over_run, points
+from eval_hooks.report.words import certified, over_run
+from eval_hooks.results.text import points
 from eval_hooks.track import Tracker
 from eval_hooks.visible import terminal
 from trainers.certify import certify, exported_is_whole

@@ -13,6 +13,7 @@ from eval_hooks.config import TaskSpec, kept_margin
 from eval_hooks.files import checkpoints, read_json, summary_of
 from eval_hooks.ready import Reader, Ready, load_items, ready
 from eval_hooks.table import read_table
+from eval_hooks.tasks.kinds import KINDS
 from trainers import TrainError
 from trainers.evaluation import source_rows
 from trainers.quantise import require_torchao
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 Row = dict[str, Any]
+OF_OPTIONS = tuple(name for name, kind in KINDS.items() if kind.schema.options)
+"""Kinds of tasks whose log-probabilities can be set beside each other, form by form."""
 
 
 @dataclass(kw_only=True)
@@ -115,7 +118,7 @@ class Subject:
 def certified_task(recipe: Recipe) -> TaskSpec | None:
     """The first multiple-choice task to retain, else the first that is a target; None where there is none."""
     entries = (*recipe.eval.retain, *recipe.eval.target)
-    return next((spec for spec in entries if row_of(spec.task).kind == "choice"), None)
+    return next((spec for spec in entries if row_of(spec.task).kind in OF_OPTIONS), None)
 
 
 def check_certify(recipe: Recipe) -> None:

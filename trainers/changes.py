@@ -9,6 +9,7 @@ from shlex import quote
 from typing import Any
 
 from eval_hooks.files import read_json
+from eval_hooks.json_text import json_text
 from eval_hooks.masking import masked
 from eval_hooks.variance.recipes import leaves
 from trainers import TrainError, announce, inputs
@@ -96,4 +97,4 @@ def _said(values: Mapping[str, Any], key: str) -> str:
 
 def as_kept(resolved: Mapping[str, Any]) -> dict[str, Any]:
     """A resolved recipe as it is read back from its file."""
-    return dict(json.loads(json.dumps(masked(resolved), default=str)))
+    return dict(json.loads(json_text(masked(resolved), default=str)))

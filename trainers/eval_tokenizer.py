@@ -1,12 +1,12 @@
 """The tokenizer and template that all evaluations of a run folder read with: those of its first base, saved there."""
 
 import copy
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from eval_hooks.files import read_json
+from eval_hooks.json_text import json_text
 from eval_hooks.ranks import from_writer
 from eval_hooks.storage.inside import remove
 from trainers.recipe import ModelSection
@@ -29,6 +29,6 @@ def eval_tokenizer(root: Path, tokenizer: Any, model: ModelSection, main: bool) 
         part = folder.with_name(folder.name + ".part")
         remove(part, root)
         tokenizer.save_pretrained(part)
-        (part / KWARGS).write_text(json.dumps(dict(model.chat_template_kwargs)), "utf-8")
+        (part / KWARGS).write_text(json_text(dict(model.chat_template_kwargs)), "utf-8")
         part.rename(folder)
     return copy.deepcopy(tokenizer), model.chat_template_kwargs

@@ -15,7 +15,8 @@ from eval_hooks.files import step_in
 from eval_hooks.generate import check_writes
 from eval_hooks.progress import progress_bar
 from eval_hooks.ready import load_items, reader_of, ready
-from eval_hooks.report.words import number, percent, unshared_words
+from eval_hooks.report.words import doubts, unshared_words
+from eval_hooks.results.text import number, percent
 from eval_hooks.visible import terminal
 from trainers.evaluation import judges, source_rows
 from trainers.recipe import ModelSection
@@ -69,7 +70,10 @@ def show(summary: dict[str, Any], out: Path | None) -> None:
         grid = Table(title=f"{escape(name)}: {task['n']} items{asked}, {task['seconds']:.0f} s", title_justify="left")
         grid.add_column("measure")
         grid.add_column("value, 95 % interval")
-        grid.add_row("accuracy", percent(task["accuracy"]))
+        if task.get("score"):
+            grid.add_row(escape(f"score, {task['unit']}"), number(task["score"]))
+        else:
+            grid.add_row("accuracy", percent(task["accuracy"]))
         if task.get("accuracy_macro"):
             grid.add_row("accuracy, mean of subjects", percent(task["accuracy_macro"]))
             grid.add_row("accuracy of guessing", f"{100 * task['chance']:.1f} %")
@@ -80,6 +84,8 @@ def show(summary: dict[str, Any], out: Path | None) -> None:
         if task.get("hit_limit") is not None:
             grid.add_row("answers cut off at the limit", f"{100 * task['hit_limit']:.0f} %")
         console.print(grid)
+        for doubt in doubts(name, task):
+            console.print(f"[yellow]{escape(doubt)}[/yellow]")
     if summary["unshared"]:
         console.print(f"[dim]{escape(unshared_words(summary))}[/dim]")
     if out:

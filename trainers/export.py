@@ -1,6 +1,5 @@
 """`temper export`: a checkpoint as a folder to publish, written whole or not at all."""
 
-import json
 import os
 import secrets
 import shutil
@@ -11,6 +10,7 @@ from typing import Any
 
 from eval_hooks.certificate import FILE, failed, read
 from eval_hooks.files import CALIBRATION, read_json, write_atomic, write_json
+from eval_hooks.json_text import json_text
 from trainers import TrainError, announce
 from trainers.card import card
 from trainers.certify_forms import merged
@@ -97,7 +97,7 @@ def _publish(file: Path) -> None:
     written = read_json(file)
     public = impersonal_tree(written, whole=True)
     if public != written:
-        write_atomic(file, (json.dumps(public, indent=2, ensure_ascii=False) + "\n").encode())
+        write_atomic(file, (json_text(public, indent=2, ensure_ascii=False) + "\n").encode())
 
 
 def published(certificate: Mapping[str, Any]) -> dict[str, Any]:

@@ -13,11 +13,11 @@ from typing import Any
 
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
-from eval_hooks import ranks
+from eval_hooks import EvalError, ranks
 from eval_hooks.catalog import row_of
 from eval_hooks.config import Keep
 from eval_hooks.files import COMPLETE, checkpoints, evaluations, mark_whole, saved_at, summary_of, whole_checkpoints
-from eval_hooks.keep import best, condition, known_keys
+from eval_hooks.keep import best, condition, greater, known_keys, of_harness
 from eval_hooks.storage.inside import remove
 from trainers import TrainError, announce
 from trainers.actions import last_good
@@ -165,13 +165,19 @@ def check_rule(recipe: Recipe) -> None:
     rule = rule_of(recipe)
     if rule is None:
         return
-    tasks = {spec.called: row_of(spec.task).kind for spec in (*recipe.eval.target, *recipe.eval.retain)}
+    specs = (*recipe.eval.target, *recipe.eval.retain)
+    tasks = {spec.called: row_of(spec.task).kind for spec in specs}
     known = known_keys(tasks, [spec.name for spec in recipe.data.validation])
     keys = [rule.by, *([condition(rule.subject_to)[0]] if rule.subject_to else [])]
     for key in keys:
-        if key not in known:
+        if key not in known and not of_harness(key, tasks):
             near = get_close_matches(key, known, n=3, cutoff=0.5)
             raise TrainError(
                 f"eval.keep: no evaluation of this recipe logs {key!r}; near it: {', '.join(near) or 'nothing'} "
                 f"(tasks: {', '.join(tasks) or 'none'})"
             )
+    if not of_harness(rule.by, tasks) or rule.by in known:
+        try:
+            greater(rule, {spec.called: {"goal": spec.goal} for spec in specs})
+        except EvalError as error:
+            raise TrainError(str(error)) from error

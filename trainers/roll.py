@@ -15,6 +15,7 @@ from typing import Any
 
 import psutil
 
+from eval_hooks.json_text import json_text
 from eval_hooks.masking import masked_message
 from trainers.world import rank
 
@@ -51,7 +52,7 @@ def note(**more: Any) -> None:
     if file.is_file():
         before = json.loads(file.read_text("utf-8"))
     scratch = folder / f".{rank()}"
-    scratch.write_text(json.dumps({**before, **more}, default=str), "utf-8")
+    scratch.write_text(json_text({**before, **more}, default=str), "utf-8")
     os.replace(scratch, file)
 
 

@@ -44,7 +44,7 @@ def note_measured(folder: Path, summary: Mapping[str, Any]) -> None:
 def say_evaluation(summary: Mapping[str, Any]) -> None:
     """One line; before the run has cost anything also what measuring will take, and what could show no loss."""
     from eval_hooks.report.reach import foretold
-    from eval_hooks.report.words import doubts, foreseen, line, unshared_words
+    from eval_hooks.report.words import doubts, doubts_now, foreseen, line, unshared_words
 
     announce(line(summary))
     if "foreseen" in summary:
@@ -57,6 +57,9 @@ def say_evaluation(summary: Mapping[str, Any]) -> None:
         announce(f"measuring {', '.join(elsewhere)}: answers are written by vLLM, as those that are learned from")
     for name, task in summary["tasks"].items() if summary["step"] == 0 else ():
         for doubt in doubts(name, task):
+            announce(f"beware    {doubt}")
+    for name, task in summary["tasks"].items() if summary["step"] else ():
+        for doubt in doubts_now(name, {}, task):
             announce(f"beware    {doubt}")
 
 

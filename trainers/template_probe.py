@@ -9,6 +9,7 @@ from functools import lru_cache
 from typing import Any
 
 from eval_hooks.bounded import Call, run_bounded
+from eval_hooks.json_text import json_text
 from trainers import TrainError
 
 PROBE = Call(module=__name__, factory="rendering", cpu_s=2.0)
@@ -30,8 +31,6 @@ def check_template(template: str, name: str) -> None:
 
 def rendering() -> Callable[[str], None]:
     """In the worker: compiles a template and renders the talk, with and without an answer to come."""
-    import json
-
     from jinja2 import TemplateError, nodes
     from jinja2.ext import Extension, loopcontrols
     from jinja2.sandbox import ImmutableSandboxedEnvironment
@@ -51,7 +50,7 @@ def rendering() -> Callable[[str], None]:
     environment = ImmutableSandboxedEnvironment(
         trim_blocks=True, lstrip_blocks=True, extensions=[Generation, loopcontrols]
     )
-    environment.filters["tojson"] = lambda value, **how: json.dumps(value, default=str)
+    environment.filters["tojson"] = lambda value, **how: json_text(value, default=str)
     environment.globals |= {"raise_exception": refuse, "strftime_now": lambda how: "", "dict": dict}
 
     def render(template: str) -> None:

@@ -17,6 +17,7 @@ from typing import Any
 
 from eval_hooks.bounded.worker import LONGEST, OUT_OF_MEMORY
 from eval_hooks.errors import EvalError
+from eval_hooks.json_text import json_text
 
 CPU_S = 5.0
 """Seconds of CPU that one item may take; an ordinary answer takes milliseconds."""
@@ -93,7 +94,7 @@ class _Worker:
         """Append the outcomes, up to and with the first item that had to be ended."""
         request = {"path": sys.path, "call": [call.module, call.factory, call.setup], "cpu_s": cpu_s, "memory": MEMORY,
                    "items": items}  # fmt: skip
-        self._begin(call, json.dumps(request, default=str).encode() + b"\n")
+        self._begin(call, json_text(request, default=str).encode() + b"\n")
         wall_s = cpu_s * WALL
         done = len(outcomes) + len(items)
         while isinstance(reply := self._reply(wall_s), dict) and "ended" not in reply:

@@ -20,6 +20,8 @@ import traceback
 from collections.abc import Callable
 from typing import Any, NoReturn
 
+from eval_hooks.json_text import json_text
+
 OUT_OF_MEMORY = 77
 """Exit status."""
 LONGEST = 1 << 16
@@ -31,7 +33,7 @@ def serve(server: socket.socket) -> None:
     functions: dict[str, Callable[..., Any]] = {}
     for line in server.makefile("rb"):
         request = json.loads(line)
-        key = json.dumps(request["call"])
+        key = json_text(request["call"])
         if key not in functions:
             sys.path[:] = request["path"]
             try:
@@ -67,22 +69,22 @@ def _answer(function: Callable[..., Any], arguments: list[Any], cpu_s: float) ->
     """The reply's line. Only ASCII, and without line breaks, whatever was written: JSON escapes them."""
     signal.setitimer(signal.ITIMER_PROF, cpu_s)
     try:
-        reply = json.dumps({"value": function(*arguments)})
+        reply = json_text({"value": function(*arguments)})
     except MemoryError:
         os._exit(OUT_OF_MEMORY)  # what is left of it is not to be relied on
     except RecursionError:
-        reply = json.dumps({"killed": "is nested too deeply"})
+        reply = json_text({"killed": "is nested too deeply"})
     except Exception as error:
-        reply = json.dumps({"error": f"{type(error).__name__}: {error}"[:1000]})
+        reply = json_text({"error": f"{type(error).__name__}: {error}"[:1000]})
     finally:
         signal.setitimer(signal.ITIMER_PROF, 0)
     if len(reply) > LONGEST:
-        reply = json.dumps({"killed": f"gave {len(reply):,} characters where {LONGEST:,} are allowed"})
+        reply = json_text({"killed": f"gave {len(reply):,} characters where {LONGEST:,} are allowed"})
     return reply.encode() + b"\n"
 
 
 def _send(server: socket.socket, reply: dict[str, Any]) -> None:
-    server.sendall(json.dumps(reply).encode() + b"\n")
+    server.sendall(json_text(reply).encode() + b"\n")
 
 
 def _where(error: BaseException) -> str:

@@ -44,7 +44,9 @@ def compare(
     if len(ordered) < 2:
         raise EvalError(f"{' '.join(['compare', *ordered])}: name two or more runs, RUN_DIR:STEP or evaluation folders")
     result = compared([find(name) for name in ordered], tasks)
-    shared = [one for one in result.unpaired if one.task in result.models[one.model].tasks()]
+    shared = [one for one in result.unpaired if one.scored and one.task in result.models[one.model].tasks()]
+    if not result.pairs:
+        shared = list(result.unpaired)
     if shared and (len(ordered) == 2 or not result.pairs):
         others = f"; --task {result.pairs[0].task} compares what is left" if result.pairs else ""
         raise EvalError("\n".join(one.reason for one in shared) + others)
@@ -68,6 +70,9 @@ def _page(result: "Comparison", png: bytes) -> bytes:
     from eval_hooks.compare.words import asides, calibrations, flips, sentences, warnings
     from eval_hooks.report import words
     from eval_hooks.report.page import inside, render
+    from eval_hooks.results import text
 
-    said = [text for part in (sentences, flips, calibrations, warnings, asides) for text in part(result)]
-    return render("compare.html.j2", result=result, picture=inside(png), words=words, letter=letter, said=said)
+    said = [one for part in (sentences, flips, calibrations, warnings, asides) for one in part(result)]
+    return render(
+        "compare.html.j2", result=result, picture=inside(png), words=words, text=text, letter=letter, said=said
+    )

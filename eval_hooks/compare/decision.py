@@ -11,7 +11,7 @@ from typing import Any
 from eval_hooks.compare.pairs import Pair
 from eval_hooks.compare.result import Comparison, letter
 from eval_hooks.errors import EvalError
-from eval_hooks.report.words import points
+from eval_hooks.results.text import points
 
 WORDS = ("dropped", "undecided", "gained")
 """That a comparison may fail on."""

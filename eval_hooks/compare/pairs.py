@@ -11,16 +11,17 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from eval_hooks.calibration.rise import ece_rise
 from eval_hooks.config import MARGIN
 from eval_hooks.copies import clusters_of, worth
 from eval_hooks.errors import EvalError
 from eval_hooks.evaluations import Evaluation
-from eval_hooks.retention import of_run, paired, retention
+from eval_hooks.results.text import of_unit
+from eval_hooks.retention import paired, retention
 from eval_hooks.retention.noise import louder
 from eval_hooks.retention.power import items_needed
 from eval_hooks.retention.spending import ALPHA, Look
-from eval_hooks.table import chance, kind_of
+from eval_hooks.table import chance, marks
+from eval_hooks.tasks.kinds import kind_of
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,9 +54,14 @@ class Pair:
         return int(self.entry["delta_run"]["looks"])
 
     @property
-    def together(self) -> dict[str, float]:
+    def together(self) -> dict[str, Any]:
         """The change with its interval over all pairs."""
-        return {**self.entry["delta_run"], "value": self.entry["delta"]["value"]}
+        return {**of_unit(self.entry, self.entry["delta_run"]), "value": self.entry["delta"]["value"]}
+
+    @property
+    def alone(self) -> Mapping[str, Any]:
+        """The change with this pair's own interval."""
+        return of_unit(self.entry, self.entry["delta"])
 
     def as_dict(self) -> dict[str, Any]:
         """Plain data."""
@@ -69,6 +75,8 @@ class Unpaired:
     task: str
     model: int
     reason: str
+    scored: bool = True
+    """Whether its items have scores of their own; without them no two models can be paired on it."""
 
 
 def pair_all(models: Sequence[Evaluation], tasks: Sequence[str] = ()) -> tuple[tuple[Pair, ...], tuple[Unpaired, ...]]:
@@ -85,6 +93,8 @@ def pair_all(models: Sequence[Evaluation], tasks: Sequence[str] = ()) -> tuple[t
         for number, other in enumerate(models[1:], start=1):
             try:
                 found.append(_tables(task, number, base, other))
+            except UnscoredError as error:
+                unpaired.append(Unpaired(task=task, model=number, reason=str(error), scored=False))
             except EvalError as error:
                 unpaired.append(Unpaired(task=task, model=number, reason=str(error)))
     if not any(set(base.tasks()) & set(other.tasks()) for other in models[1:]):
@@ -118,18 +128,32 @@ def _tables(task: str, number: int, base: Evaluation, other: Evaluation) -> Tabl
         paired(before, after)
     except EvalError as error:
         raise EvalError(f"{task}: {base.folder} and {other.folder}: {error}") from error
+    _scored(task, before, after)
     return Tables(task=task, model=number, before=before, after=after)
+
+
+class UnscoredError(EvalError):
+    """A task says nothing of its single items."""
+
+
+def _scored(task: str, *tables: pa.Table) -> None:
+    for table in tables:
+        unknown = np.isnan(marks(table))
+        if unknown.any():
+            item = table.column("item_id")[int(unknown.argmax())].as_py()
+            raise UnscoredError(
+                f"{task}: item {item} has no score of its own: the metric is made of all items together"
+            )
 
 
 def _pair(tables: Tables, base: Evaluation, other: Evaluation, look: Look) -> Pair:
     entries = [side.tasks()[tables.task] for side in (base, other)]
-    margin = (entries[1].get("retention") or {}).get("margin", MARGIN)
+    said = (entries[1].get("retention") or {}).get("margin")
+    margin = MARGIN if said is None else said
     noise = louder(*(one for entry in entries for one in (entry.get("noise"), (entry["retention"] or {}).get("noise"))))
     before, after, step = tables.before, tables.after, int(base.summary["step"])
     entry = retention(before, after, margin, chance(before), step, look, noise=noise)
-    if kind_of(before) == "choice":
-        entry["ece_rise"] = ece_rise(before, after).as_dict()
-        entry["ece_rise_run"] = of_run(ece_rise(before, after, look.alpha), look)
+    entry |= kind_of(after).change(before, after, look)
     return as_pair(tables.task, tables.model, entry, clusters_of(after))
 
 
@@ -144,7 +168,9 @@ def as_pair(task: str, number: int, entry: Mapping[str, Any], clusters: np.ndarr
     Where some are copies of each other (`clusters`), items with as many copies among them are meant.
     """
     n, looked_for, run = entry["delta"]["n"], entry["margin"] or MARGIN, entry["delta_run"]
+    p = min(1.0, run["looks"] * entry["mcnemar_p"])
+    if entry["margin"] is None:  # a score without a margin: no number of items is known to show one
+        return Pair(task=task, model=number, n=n, entry=entry, p=p)
     different = items_needed(looked_for, (entry["lost"] + entry["gained"]) / n, run["alpha"])
     needed = ceil(different * n / worth(n, clusters))
-    p = min(1.0, run["looks"] * entry["mcnemar_p"])
     return Pair(task=task, model=number, n=n, entry=entry, p=p, needed=needed, looked_for=looked_for)

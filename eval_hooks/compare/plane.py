@@ -57,11 +57,16 @@ def place(models: Sequence[Evaluation]) -> tuple[tuple[Point, ...], dict[int, st
 
 def _changes(model: Evaluation, role: str) -> list[Estimate | None]:
     """Change since the start of each task in a role, wanted direction up; a run's start itself has changed by 0."""
-    tasks = [task for task in model.numbered().values() if task["role"] == role]
+    tasks = [task for task in model.numbered().values() if task["role"] == role and _share(task)]
     is_start = model.folder.parent.name == "evals" and not any(task["retention"] for task in model.numbered().values())
     if is_start:
         return [Estimate(value=0.0, low=0.0, high=0.0, n=task["n"], method="the start itself") for task in tasks]
     return [_wanted(task) if task["retention"] else None for task in tasks]
+
+
+def _share(task: Any) -> bool:
+    """Whether the task is of right and wrong: points of other units are no points of this plane."""
+    return (task.get("accuracy") or {}).get("value") is not None
 
 
 def _wanted(task: Any) -> Estimate:
@@ -76,6 +81,8 @@ def starts(models: Sequence[Evaluation], among: Sequence[int]) -> dict[str, dict
     found: dict[str, dict[int, float]] = {}
     for number in among:
         for name, task in models[number].numbered().items():
+            if not _share(task):
+                continue
             change = task["retention"]["delta"]["value"] if task["retention"] else 0.0
             found.setdefault(name, {})[number] = task["accuracy"]["value"] - change
     return {name: each for name, each in found.items() if max(each.values()) - min(each.values()) > SAME}

@@ -8,6 +8,7 @@ from eval_hooks.compare.result import Comparison, letter
 from eval_hooks.estimate import Estimate
 from eval_hooks.report.colours import BLUE, GREEN, GREY, ORANGE
 from eval_hooks.report.parts import finish, picture
+from eval_hooks.results.text import entry_number, plotted
 from eval_hooks.visible import in_picture
 
 VERDICTS = {"dropped": ORANGE, "gained": BLUE, "kept": GREEN, "undecided": GREY}
@@ -48,22 +49,22 @@ def _forest(axis: Any, result: Comparison, task: str) -> None:
     paired = {pair.model: pair for pair in result.of(task)}
     shown = range(len(result.models))
     for row in shown:
-        accuracy = result.models[row].tasks().get(task, {}).get("accuracy")
+        measured = result.models[row].tasks().get(task, {})
         if row == 0:
             axis.plot([0], [row], "D", color="black", ms=5)
         elif row in paired:
             entry = paired[row].entry
-            for change, lw in ((paired[row].together, 1.2), (entry["delta"], 3.2)):
-                value, low, high = (100 * change[key] for key in ("value", "low", "high"))
+            for change, lw in ((paired[row].together, 1.2), (paired[row].alone, 3.2)):
+                value, low, high = plotted(change)
                 axis.errorbar(value, row, xerr=[[value - low], [high - value]], fmt="o", ms=6, capsize=3, lw=lw,
                               color=VERDICTS[entry["verdict"]])  # fmt: skip
         else:
             axis.text(0, row, "not paired", fontsize=8, color=GREY, ha="center", va="center", backgroundcolor="white")
-        if accuracy:
-            axis.text(1.01, row, f"{100 * accuracy['value']:.1f} %", transform=axis.get_yaxis_transform(), fontsize=8,
-                      va="center")  # fmt: skip
+        if measured:
+            came_to = entry_number(measured).partition(" (")[0]
+            axis.text(1.01, row, came_to, transform=axis.get_yaxis_transform(), fontsize=8, va="center")
     margins = {pair.entry["margin"] for pair in paired.values()}
-    if len(margins) == 1:
+    if len(margins) == 1 and None not in margins:
         axis.axvline(-100 * margins.pop(), color=ORANGE, ls="--", lw=0.8)
     axis.axvline(0, color=GREY, lw=0.8)
     axis.set_yticks(shown, [_name(result, row) for row in shown])
@@ -72,8 +73,9 @@ def _forest(axis: Any, result: Comparison, task: str) -> None:
     least = max(1.0, 0.15 * (high - low))
     axis.set_xlim(min(low, -least), max(high, least))
     n, pairs = result.of(task)[0].n, len(result.pairs)
+    unit = result.of(task)[0].entry.get("unit") or "points"
     lines = f"\nthin: all {pairs} comparisons together, thick: one alone, 95 %" if pairs > 1 else ""
-    finish(axis, f"{task}: change against A, {n:,} items", f"points (dashed: the margin; right: accuracy){lines}", "")
+    finish(axis, f"{task}: change against A, {n:,} items", f"{unit} (dashed: the margin; right: accuracy){lines}", "")
 
 
 def _plane(axis: Any, result: Comparison) -> None:

@@ -13,6 +13,7 @@ from eval_hooks.compare.result import Comparison, letter
 from eval_hooks.compare.words import asides, calibrations, flips, sentences, warnings
 from eval_hooks.report.screen import COLOURS
 from eval_hooks.report.words import counts
+from eval_hooks.results.text import ends, said_in_unit
 
 
 def show(result: Comparison, console: Console) -> None:
@@ -49,7 +50,9 @@ def _table(result: Comparison, task: str) -> Table:
     over = f"change against A,\npoints{together}"
     alone = ("one alone,\n95 %",) if several else ()
     times = f" x {len(result.pairs)}" if several else ""
-    for heading in ("", "acc.\n%", over, *alone, "lost/\ngained/\nother", f"exact\np{times}", "verdict"):
+    unit = next((pair.entry["unit"] for pair in result.of(task) if pair.entry.get("unit")), None)
+    over = over.replace("points", unit) if unit else over
+    for heading in ("", unit or "acc.\n%", over, *alone, "lost/\ngained/\nother", f"exact\np{times}", "verdict"):
         table.add_column(heading, no_wrap=True)
     table.add_row("A", _accuracy(result, 0, task, several))
     for pair in result.of(task):
@@ -58,7 +61,7 @@ def _table(result: Comparison, task: str) -> Table:
             letter(pair.model),
             _accuracy(result, pair.model, task, several),
             share(pair.together, "+"),
-            *([ends(entry["delta"])] if several else []),
+            *([ends(pair.alone)] if several else []),
             counts(entry).replace(" / ", "/"),
             f"{pair.p:.1g}",
             f"[{COLOURS[verdict]}]{verdict}[/{COLOURS[verdict]}]",
@@ -67,16 +70,14 @@ def _table(result: Comparison, task: str) -> Table:
 
 
 def _accuracy(result: Comparison, model: int, task: str, bare: bool) -> str:
-    found = result.models[model].tasks()[task]["accuracy"]
-    return f"{100 * found['value']:.1f}" if bare else share(found)
+    entry = result.models[model].tasks()[task]
+    found = {**entry["score"], "unit": entry["unit"]} if entry.get("score") else entry["accuracy"]
+    return said_in_unit(found["value"], found) if bare else share(found)
 
 
 def share(estimate: Mapping[str, Any], sign: str = "") -> str:
-    """62.1 (58.0 to 66.0), in percent; for a change with its sign."""
-    value, low, high = (format(100 * estimate[key], f"{sign}.1f") for key in ("value", "low", "high"))
+    """62.1 (58.0 to 66.0), in percent, or in the estimate's unit; for a change with its sign."""
+    if estimate["low"] is None:
+        return said_in_unit(estimate["value"], estimate, sign)
+    value, low, high = (said_in_unit(estimate[key], estimate, sign) for key in ("value", "low", "high"))
     return f"{value} ({low} to {high})"
-
-
-def ends(estimate: Mapping[str, Any]) -> str:
-    """-15.0 to -9.0, in percent."""
-    return " to ".join(f"{100 * estimate[key]:+.1f}" for key in ("low", "high"))

@@ -6,10 +6,16 @@ from eval_hooks.compare.pairs import Pair
 from eval_hooks.compare.plane import starts
 from eval_hooks.compare.result import Comparison, letter
 from eval_hooks.report.words import adjusted, calibrated, noise, rise_over_run
+from eval_hooks.results.text import points
 
 
 def undecided(pair: Pair) -> str:
     """These two can't be told apart with n items, and how many would show a difference as large as the margin."""
+    if pair.entry["margin"] is None:
+        return (
+            f"{pair.task}: A and {letter(pair.model)} can't be told apart with {pair.n:,} items: the change is "
+            f"{points(pair.together)}"
+        )
     flips = pair.entry["lost"] + pair.entry["gained"]
     margin = " (the margin)" if pair.entry["margin"] else ""
     level = f", over all {pair.pairs} comparisons" if pair.pairs > 1 else ""

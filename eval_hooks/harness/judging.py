@@ -14,6 +14,7 @@ from eval_hooks.config import TaskSpec
 from eval_hooks.errors import EvalError
 from eval_hooks.harness.load import load
 from eval_hooks.harness.surroundings import seeds
+from eval_hooks.json_text import json_text
 
 LOADING = ("task", "include_path", "shots", "limit", "metric")
 """What of an entry decides which tasks are loaded."""
@@ -32,7 +33,7 @@ class Result:
 
 def judge_call(spec: TaskSpec) -> Call:
     """(number of the task, document's id, texts of its requests) -> {filter: [metrics, filtered answer]}."""
-    return Call(module=__name__, factory="judging", setup=(json.dumps({key: getattr(spec, key) for key in LOADING}),))
+    return Call(module=__name__, factory="judging", setup=(json_text({key: getattr(spec, key) for key in LOADING}),))
 
 
 def results(call: Call, number: int, task: Any, documents: Mapping[int, Sequence[Any]]) -> list[dict[str, Result]]:
@@ -100,6 +101,4 @@ def judging(entry: str) -> Callable[[int, int, list[list[str]]], dict[str, Any]]
 
 def _plain(metrics: Mapping[str, Any]) -> dict[str, Any]:
     """As JSON has it: numbers of numpy as numbers, sets as lists."""
-    return json.loads(
-        json.dumps(metrics, default=lambda value: value.item() if hasattr(value, "item") else list(value))
-    )
+    return json.loads(json_text(metrics, default=lambda value: value.item() if hasattr(value, "item") else list(value)))

@@ -1,6 +1,6 @@
 """lm-eval's requests answered by the live model, judged by its tasks, and made the per-item table."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -13,10 +13,12 @@ from eval_hooks.forward import Progress
 from eval_hooks.harness.ask import WRITTEN, Asked, gold
 from eval_hooks.harness.judging import Result, results
 from eval_hooks.harness.requests import Written, answers, log_probabilities
+from eval_hooks.harness.scores import ItemScores, directions, item_scores
 from eval_hooks.harness.surroundings import seeds
 from eval_hooks.intervals import bootstrap_mean
 from eval_hooks.items import LETTERS
-from eval_hooks.table import COPY, choice_table, scored_table, with_facts, written_table
+from eval_hooks.results.schemas import CHOICE, COPY, GENERATE, SCORE, SHARE
+from eval_hooks.table import choice_table, scored_table, with_facts, written_table
 
 if TYPE_CHECKING:
     from eval_hooks.ready import Reader
@@ -50,14 +52,17 @@ def measure(name: str, asked: Asked, model: Any, reader: "Reader", batch_tokens:
         judged = [one for number in range(len(asked.harness.tasks)) for one in _judged(asked, number)]
     chosen = asked.harness.filter or judged[0].filter
     deciding = [one for one in judged if one.filter == chosen]
-    tables = {"choice": _choices, "generate": _answers, "score": _scores}
+    scores = item_scores(asked.harness.tasks, asked.harness.metric, [_value(one, asked) for one in deciding])
     again = copies([_item_id(one) for one in deciding], [_asks(one) for one in deciding])
     facts = {
         "metrics": {key: value.as_dict() for key, value in metrics(judged, again).items()},
         "metric": _key(asked.harness.metric, chosen),
         "cut": asked.cut,
+        "directions": directions(asked.harness.tasks, {metric for one in judged for metric in one.metrics}),
     }
-    table = tables[asked.kind](name, asked, deciding, written)
+    if asked.kind != CHOICE.kind:  # of which one option is right, whatever the metric is called
+        facts |= {"unit": scores.unit, "better": scores.better}
+    table = TABLES[asked.kind](name, asked, deciding, scores, written)
     column = pa.array([again.get(item) for item in table.column("item_id").to_pylist()], COPY[1])
     place = table.column_names.index(COPY[0])
     return with_facts(table.set_column(place, pa.field(*COPY), column), facts)
@@ -135,22 +140,28 @@ def _aggregate(of_task: Mapping[Any, Sequence[tuple[str, Any, str]]], again: Map
     every = [value for found in of_task.values() for _, value, _ in found]
     ids = [item for found in of_task.values() for _, _, item in found]
     own = {task: task.aggregation().get(found[0][0], mean) for task, found in of_task.items()}
+    if any(value is None or value != value for value in every):
+        return missing("an item's value is no number", len(every))
     if all(how is mean for how in own.values()):
         return bootstrap_mean(np.array(every, dtype=float), clusters=clusters(ids, again))
     if len(of_task) > 1:
         return missing("each of the tasks aggregates it in a way of its own; name them one by one", len(every))
     how = next(iter(own.values()))
-    return Estimate(value=float(how(every)), n=len(every), reason="aggregated by lm-eval's task, without an interval")
+    try:
+        value = float(how(every))
+    except OverflowError:  # a perplexity is an exponential
+        value = float("inf")
+    if not np.isfinite(value):
+        return missing("too large to write down: no number a computer has", len(every))
+    return Estimate(value=value, n=len(every), reason="aggregated by lm-eval's task, without an interval")
 
 
 def _key(metric: str, chosen: str) -> str:
     return metric if chosen == "none" else f"{metric},{chosen}"
 
 
-def share_of(one: Judged, metric: str) -> float | None:
-    """What an item earned by a metric, 0 to 1; None where the metric says no such thing of an item."""
-    value = one.metrics.get(metric)
-    return float(value) if isinstance(value, int | float | np.number) and 0 <= value <= 1 else None
+def _value(one: Judged, asked: Asked) -> Any:
+    return one.metrics.get(asked.harness.metric)
 
 
 def _common(name: str, one: Judged) -> dict[str, Any]:
@@ -162,7 +173,9 @@ def _item_id(one: Judged) -> str:
     return f"{one.task.task_name}/{one.doc_id}"
 
 
-def _choices(name: str, asked: Asked, judged: Sequence[Judged], written: Sequence[Written]) -> "pa.Table":
+def _choices(
+    name: str, asked: Asked, judged: Sequence[Judged], scores: ItemScores, written: Sequence[Written]
+) -> "pa.Table":
     number = {id(request): i for i, request in enumerate(asked.scored)}
     rows = []
     for one in judged:
@@ -185,11 +198,13 @@ def _choices(name: str, asked: Asked, judged: Sequence[Judged], written: Sequenc
     return choice_table(rows)
 
 
-def _answers(name: str, asked: Asked, judged: Sequence[Judged], written: Sequence[Written]) -> "pa.Table":
+def _answers(
+    name: str, asked: Asked, judged: Sequence[Judged], scores: ItemScores, written: Sequence[Written]
+) -> "pa.Table":
     by_request = {id(request): one for request, one in zip(asked.written, written, strict=True)}
     rows = []
-    for one in judged:
-        request, score = one.requests[0], share_of(one, asked.harness.metric)
+    for one, parts in zip(judged, _parts(scores), strict=True):
+        request = one.requests[0]
         answer = by_request[id(request)]
         rows.append(
             {
@@ -197,8 +212,7 @@ def _answers(name: str, asked: Asked, judged: Sequence[Judged], written: Sequenc
                 "prompt": request.args[0],
                 "output": answer.text,
                 "gold": str(one.task.doc_to_target(one.document)),
-                "correct": None if score is None else score == 1,
-                "score": score,
+                **parts,
                 "reason": f"judged: {one.filtered}",
                 "n_tokens": answer.n_tokens,
                 "hit_limit": answer.hit_limit,
@@ -207,17 +221,29 @@ def _answers(name: str, asked: Asked, judged: Sequence[Judged], written: Sequenc
     return written_table(rows)
 
 
-def _scores(name: str, asked: Asked, judged: Sequence[Judged], written: Sequence[Written]) -> "pa.Table":
+def _scores(
+    name: str, asked: Asked, judged: Sequence[Judged], scores: ItemScores, written: Sequence[Written]
+) -> "pa.Table":
     rows = []
-    for one in judged:
-        score = share_of(one, asked.harness.metric)
+    for one, parts in zip(judged, _parts(scores), strict=True):
         rows.append(
             {
                 **_common(name, one),
                 "prompt": one.requests[0].args[0],
                 "gold": str(one.task.doc_to_target(one.document)),
-                "correct": None if score is None else score == 1,
-                "score": score,
+                **parts,
             }
         )
     return scored_table(rows)
+
+
+def _parts(scores: ItemScores) -> Iterator[dict[str, Any]]:
+    """Columns of each item: its score, what that counts by, and whether it is right, where it is of that sort."""
+    counted = scores.unit == SHARE and scores.better == "up"
+    for value, weight in zip(scores.values, scores.weights, strict=True):
+        yield {"score": value, "weight": weight, "correct": value == 1 if counted and value is not None else None}
+
+
+Table = Callable[[str, Asked, Sequence[Judged], ItemScores, Sequence[Written]], "pa.Table"]
+TABLES: dict[str, Table] = {CHOICE.kind: _choices, GENERATE.kind: _answers, SCORE.kind: _scores}
+"""Kind -> its table from what was judged."""

@@ -135,7 +135,8 @@ def forgetting(run: RunView) -> Iterator[Draw]:
         for colour, name in zip(COLOURS, kept, strict=False):
             found = [(s["step"], [s["tasks"].get(task, {}).get("accuracy") for task in (gone, name)])
                      for s in run.summaries if s["step"] >= base]  # fmt: skip
-            points = [(step, 100 - 100 * a["value"], 100 * b["value"]) for step, (a, b) in found if a and b]
+            points = [(step, 100 - 100 * a["value"], 100 * b["value"]) for step, (a, b) in found
+                      if a and b and a["value"] is not None and b["value"] is not None]  # fmt: skip
             axis.plot([x for _, x, _ in points], [y for _, _, y in points], "o-", color=colour, label=in_picture(name))
             for step, x, y in points:
                 axis.annotate(str(step), (x, y), fontsize=7, xytext=(3, 3), textcoords="offset points")

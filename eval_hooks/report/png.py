@@ -50,7 +50,9 @@ def _learning(axis: Any, run: RunView) -> None:
 def _accuracies(axis: Any, run: RunView) -> None:
     for colour, (name, entry) in zip((BLUE, ORANGE, GREEN, GREY), run.last["tasks"].items(), strict=False):
         rows = [
-            (s["step"], s["tasks"][name]["accuracy"]) for s in run.summaries if s["tasks"].get(name, {}).get("accuracy")
+            (s["step"], found)
+            for s in run.summaries
+            if (found := s["tasks"].get(name, {}).get("accuracy")) and found["low"] is not None
         ]
         if rows:
             steps, values = zip(
@@ -76,7 +78,7 @@ def _retention(axis: Any, run: RunView) -> None:
     for colour, (name, entry) in zip(
         (BLUE, ORANGE, GREEN), [i for i in run.last["tasks"].items() if i[1]["role"] == "retain"], strict=False
     ):
-        changes = paired_changes(run, name)
+        changes = [(step, paired) for step, paired in paired_changes(run, name) if not paired.get("unit")]
         if not changes:
             continue
         steps = [changes[0][1]["baseline_step"], *(step for step, _ in changes)]

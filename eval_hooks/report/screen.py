@@ -20,19 +20,18 @@ from eval_hooks.report.words import (
     changed,
     copied,
     debiased,
-    doubts,
+    doubts_now,
     flipped,
-    held_out,
     items,
     judged_for,
     kept,
-    percent,
     question,
     reached,
-    recalled,
     rise_over_run,
     run_said,
 )
+from eval_hooks.results.text import detectable, entry_number
+from eval_hooks.tasks.kinds import kind_of_entry
 from eval_hooks.visible import terminal
 
 COLOURS = {"dropped": "red", "gained": "green", "kept": "green", "undecided": "yellow"}
@@ -55,7 +54,7 @@ def table_over_stages(seams: StageTable) -> Table:
     for name in seams.columns:
         table.add_column(escape(name))
     for name, cells in seams.rows:
-        table.add_row(escape(name), *(percent(cell) if cell else "" for cell in cells))
+        table.add_row(escape(name), *(entry_number(cell) if cell else "" for cell in cells))
     return table
 
 
@@ -94,7 +93,7 @@ def _targets(run: RunView) -> Iterator[tuple[str, str]]:
     for name, before, after in _tasks(run, "target"):
         change, moved = (
             after["retention"],
-            f"{escape(name)} {percent(before.get('accuracy'))} -> {percent(after['accuracy'])}",
+            f"{escape(name)} {entry_number(before)} -> {entry_number(after)}",
         )
         if not change:
             yield question(after), f"one evaluation only: {moved}"
@@ -108,7 +107,8 @@ def _targets(run: RunView) -> Iterator[tuple[str, str]]:
 
 
 def _recall(before: Any, after: Any) -> str:
-    return f"\n[dim]{'; '.join(recalled(before, after))}[/dim]" if after["kind"] == "recall" else ""
+    lines = kind_of_entry(after).show(before, after)
+    return f"\n[dim]{escape('; '.join(lines))}[/dim]" if lines else ""
 
 
 def _copied(after: Any) -> str:
@@ -127,7 +127,8 @@ def _beyond_guessing(change: Any) -> str:
 def _losses(run: RunView) -> Iterator[tuple[str, str]]:
     for name, after in run.last.get("validation", {}).items():
         if before := run.held_out_before(name):
-            asked, answer = held_out(name, before, after)
+            said = kind_of_entry(after).held_out
+            asked, answer = said(name, before, after) if said else (name, "")
             yield escape(asked), escape(answer)
 
 
@@ -135,16 +136,16 @@ def _retained(run: RunView) -> Iterator[tuple[str, str]]:
     for name, before, after in _tasks(run, "retain"):
         change = after["retention"]
         if not change:
-            yield "Knowledge kept?", f"{escape(name)} {percent(after['accuracy'])}, no later evaluation"
+            yield "Knowledge kept?", f"{escape(name)} {entry_number(after)}, no later evaluation"
             continue
         colour = COLOURS[change["verdict"]]
         yield (
             "Knowledge kept?",
             (
                 f"[{colour}]{kept(change)}[/{colour}]\n"
-                f"{escape(name)} {percent(before.get('accuracy'))} -> {percent(after['accuracy'])}, {items(after)}"
+                f"{escape(name)} {entry_number(before)} -> {entry_number(after)}, {items(after)}"
                 f"{judged_for(change)}{_copied(after)}\n"
-                f"{flipped(change)}; a change of {100 * change['minimum_detectable']:.1f} points could be seen"
+                f"{flipped(change)}{detectable(change)}"
                 f"{_beyond_guessing(change)}"
                 f"{_looks(run, name)}"
                 f"{_recall(before, after)}"
@@ -168,7 +169,7 @@ def _calibration(run: RunView) -> Iterator[tuple[str, str]]:
 
 def _doubts(run: RunView) -> Iterator[tuple[str, str]]:
     for name in run.last["tasks"]:
-        for doubt in doubts(name, run.before(name)):
+        for doubt in doubts_now(name, run.before(name), run.last["tasks"][name]):
             yield "[yellow]Beware[/yellow]", f"[yellow]{escape(doubt)}[/yellow]"
 
 

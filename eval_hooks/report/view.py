@@ -138,7 +138,7 @@ class StageTable:
     columns: tuple[str, ...]
     """`base`, then `after NAME` for each run."""
     rows: tuple[tuple[str, tuple[Any, ...]], ...]
-    """(task, its accuracy at each seam, None where it was not asked)."""
+    """(task, its entry at each seam, None where it was not asked)."""
 
 
 def stage_table(run: RunView) -> StageTable | None:
@@ -148,10 +148,7 @@ def stage_table(run: RunView) -> StageTable | None:
     steps = [0, *(stage["end"] for stage in run.stages)]
     seams = [run.at(step) for step in steps]
     names = dict.fromkeys(name for summary in seams if summary for name in summary["tasks"])
-    rows = tuple(
-        (name, tuple((summary or {"tasks": {}})["tasks"].get(name, {}).get("accuracy") for summary in seams))
-        for name in names
-    )
+    rows = tuple((name, tuple((summary or {"tasks": {}})["tasks"].get(name) for summary in seams)) for name in names)
     return StageTable(columns=("base", *(f"after {stage['name']}" for stage in run.stages)), rows=rows)
 
 

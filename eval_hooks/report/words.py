@@ -4,30 +4,16 @@ from collections.abc import Mapping, Sequence
 from typing import Any, get_args
 
 from eval_hooks.config import Variant
-
-E = Mapping[str, Any]
-
-
-def percent(estimate: E | None) -> str:
-    """62.1 % (58.0 to 66.0)."""
-    if not estimate or estimate["value"] is None:
-        return "not measured" + (f" ({estimate['reason']})" if estimate and estimate.get("reason") else "")
-    interval = f" ({100 * estimate['low']:.1f} to {100 * estimate['high']:.1f})" if estimate["low"] is not None else ""
-    return f"{100 * estimate['value']:.1f} %{interval}"
-
-
-def number(estimate: E | None) -> str:
-    """0.061 (0.045 to 0.102)."""
-    if not estimate or estimate["value"] is None:
-        return "not measured" + (f" ({estimate['reason']})" if estimate and estimate.get("reason") else "")
-    return f"{estimate['value']:.3f}" + (
-        f" ({estimate['low']:.3f} to {estimate['high']:.3f})" if estimate["low"] is not None else ""
-    )
-
-
-def points(estimate: E) -> str:
-    """-0.4 points (-1.9 to +1.2)."""
-    return f"{100 * estimate['value']:+.1f} points ({100 * estimate['low']:+.1f} to {100 * estimate['high']:+.1f})"
+from eval_hooks.results.text import (
+    E,
+    ends,
+    entry_number,
+    number,
+    of_unit,
+    percent,
+    points,
+    said_in_unit,
+)
 
 
 def line(summary: Mapping[str, Any]) -> str:
@@ -42,19 +28,19 @@ def _told(task: Mapping[str, Any]) -> str:
         return f"{task['status']}: {task['error']}"
     change = task["retention"]
     paired = f", {changed(change)}: {change['verdict']}" if change and change["delta"]["value"] is not None else ""
-    return f"{percent(task['accuracy'])}{paired}"
+    return f"{entry_number(task)}{paired}"
 
 
 def over_run(retention: Mapping[str, Any]) -> E:
     """The change with the interval that its word rests on; in a folder of before there is that of one look alone."""
-    delta = retention["delta"]
+    delta = of_unit(retention, retention["delta"])
     run = retention.get("delta_run") or delta
     return {**delta, "low": run["low"], "high": run["high"]}
 
 
 def looked(retention: Mapping[str, Any]) -> str:
     """Over what the word's interval holds: over all 10 looks of the run; empty for one look at one task."""
-    if over_run(retention) == retention["delta"]:
+    if over_run(retention) == of_unit(retention, retention["delta"]):
         return ""
     looks = retention["delta_run"]["looks"]
     return {None: "over all looks of the run", 1: "over all tasks of the run"}.get(
@@ -65,32 +51,32 @@ def looked(retention: Mapping[str, Any]) -> str:
 def changed(retention: Mapping[str, Any]) -> str:
     """-12.0 points (-17.1 to -7.0 over all 10 looks of the run; this look alone, 95 %: -15.0 to -9.0)."""
     if not (over := looked(retention)):
-        return points(retention["delta"])
-    run, alone = over_run(retention), retention["delta"]
-    return f"{100 * run['value']:+.1f} points ({ends(run)} {over}; {ALONE}: {ends(alone)})"
+        return points(over_run(retention))
+    run, alone = over_run(retention), of_unit(retention, retention["delta"])
+    return f"{points(run)[:-1]} {over}; {ALONE}: {ends(alone)})"
 
 
 ALONE = "this look alone, 95 %"
 
 
-def ends(estimate: E) -> str:
-    """-15.0 to -9.0, in points."""
-    return f"{100 * estimate['low']:+.1f} to {100 * estimate['high']:+.1f}"
-
-
 def kept(retention: Mapping[str, Any] | None) -> str:
     """The verdict on a task as a sentence, and the interval of this look alone where that is another one."""
     said = headline(retention)
-    return f"{said} ({ALONE}: {ends(retention['delta'])})" if retention and looked(retention) else said
+    if not retention or not looked(retention):
+        return said
+    return f"{said} ({ALONE}: {ends(of_unit(retention, retention['delta']))})"
 
 
 def headline(retention: Mapping[str, Any] | None) -> str:
     """The verdict on a task as a sentence, over all looks of its run."""
     if not retention:
         return "no base to compare with"
-    run, margin, over = over_run(retention), 100 * retention["margin"], looked(retention)
+    run, over = over_run(retention), looked(retention)
     if run["value"] is None:
         return f"not measured ({run['reason']})"
+    if retention["margin"] is None:
+        return _of_score(retention, run, over)
+    margin = 100 * retention["margin"]
     value, low, high = (100 * run[key] for key in ("value", "low", "high"))
     if over and retention["delta_run"]["alpha"] == 0:
         return "undecided: all that the run may claim is spent on earlier looks"
@@ -109,6 +95,16 @@ def headline(retention: Mapping[str, Any] | None) -> str:
         "undecided": f"undecided: between {low:+.1f} and {high:+.1f} points {over}; up to {margin:.1f} lost would be "
         "allowed",
     }[retention["verdict"]]
+
+
+def _of_score(retention: Mapping[str, Any], run: E, over: str) -> str:
+    """The verdict on a score that is no share: which way it went, in its own unit, without a margin."""
+    word, moved, way = retention["verdict"], abs(run["value"]), "less" if retention["better"] == "down" else "more"
+    if word == "undecided":
+        return f"undecided: {points(run)}{' ' + over if over else ''}; {way} is better, and 0 is not left out"
+    amount = f"{said_in_unit(moved, run)} {retention['unit']}"
+    said = {"dropped": "worse, the loss is real", "gained": "better, the gain is real"}[word]
+    return f"{word}: {amount} {said} ({ends(run)}{' ' + over if over else ''})"
 
 
 HOLDS = {
@@ -154,9 +150,14 @@ def foreseen(entry: Mapping[str, Any]) -> str:
 
 def flipped(retention: Mapping[str, Any]) -> str:
     """Items lost, gained and otherwise wrong, and whether that could be chance; from a part of the items, estimates."""
-    p = retention["mcnemar_p"]
-    tail = "of all items, estimated" if p is None else f"McNemar p = {p:.3g}"
+    p, test = retention["mcnemar_p"], "sign test" if retention.get("unit") else "McNemar"
+    tail = "of all items, estimated" if p is None else f"{test} {p_value(p)}"
     return f"{moved(retention)}, {tail}" + (f" ({told})" if (told := noise(retention)) else "")
+
+
+def p_value(p: float) -> str:
+    """P = 0.0123; of one that a float64 rounds to 0 that it is smaller than any."""
+    return f"p = {p:.3g}" if p > 0 else "p < 1e-300"
 
 
 def noise(retention: Mapping[str, Any]) -> str:
@@ -237,24 +238,9 @@ def reached(task: Mapping[str, Any]) -> tuple[str, str]:
     return "not proven", "undecided"
 
 
-def held_out(name: str, before: Mapping[str, Any], after: Mapping[str, Any]) -> tuple[str, str]:
-    """(what was measured, before and after) of a validation set."""
-    if after.get("kind") != "pairs":
-        return "Held-out loss", f"{name} {number(before['loss'])} -> {number(after['loss'])} nats a token"
-    if after["margin"]["value"] is None:
-        return "Held-out pairs", f"{name}: one evaluation only"
-    return "Held-out pairs", (
-        f"{name}: right answer preferred in {percent(after['accuracy'])} of {after['n']}, margin "
-        f"{number(after['margin'])} nats; chosen {signed(after['chosen_change'])}, rejected "
-        f"{signed(after['rejected_change'])}; right one the likelier {percent(before['likelier'])} -> "
-        f"{percent(after['likelier'])}; KL from step 0 {number(after['kl'])} nats an answer; its answers "
-        f"{before['length']['value']:.1f} -> {after['length']['value']:.1f} tokens long"
-    )
-
-
 def doubts(name: str, task: Mapping[str, Any]) -> list[str]:
     """What makes a multiple-choice number of a base unfit to show a loss: mostly a wrong template or variant."""
-    if task.get("status", "failed") == "failed" or task.get("kind") != "choice":
+    if task.get("status", "failed") == "failed" or "chance" not in task:
         return []
     short = [f"{name}: {task['cut']} prompts are longer than the model reads: cut on the left, or shots left out, as "
              "the variant does; ask with fewer shots"] if task.get("cut") else []  # fmt: skip
@@ -264,11 +250,39 @@ def doubts(name: str, task: Mapping[str, Any]) -> list[str]:
         than = "is below" if found["high"] < chance else "cannot be told from"
         out.append(f"{name}: {percent(found)} {than} guessing ({100 * chance:.0f} %), so a loss could not be seen")
     if mass is not None and mass < 0.5:
-        out.append(f"{name}: only {100 * mass:.0f} % of the probability is on the letters; the model answers otherwise")
+        share = f"only {100 * mass:.0f} %" if mass >= 0.01 else "less than 1 %"
+        out.append(f"{name}: {share} of the probability is on the letters; the model answers otherwise")
     ours = task.get("variant") in get_args(Variant)
     other = "variant olmes_cf" if ours else "a task with its options in words"
     remedy = f"try {other}, or another chat_template setting"
-    return [*(f"{doubt}; {remedy}" for doubt in out), *short]
+    return [*(f"{doubt}; {remedy}" for doubt in out), *short, *saturated(name, task)]
+
+
+def saturated(name: str, task: Mapping[str, Any]) -> list[str]:
+    """Where confidences are 1 and the right option's probability 0 to a computer, so that calibration says little."""
+    share, clipped = task.get("saturated") or 0.0, task.get("nll_clipped") or 0
+    out = []
+    if share > 0.5:
+        out.append(
+            f"{name}: {100 * share:.0f} % of the confidences are above 0.9999: calibration, ranking and temperature "
+            "have little to go by"
+        )
+    if clipped >= 0.01 * task.get("n", 0) > 0:
+        out.append(
+            f"{name}: the right option's probability is 0 to a computer in {clipped} of {task['n']} items, where NLL "
+            "counts 1e-12: it is at least what is shown"
+        )
+    return out
+
+
+def doubts_now(name: str, before: Mapping[str, Any], after: Mapping[str, Any]) -> list[str]:
+    """Those of the base, and what has become unfit since: letters that hold no probability, saturated confidences."""
+    old, mass = doubts(name, before), after.get("letter_mass")
+    new = saturated(name, after)
+    if mass is not None and mass < 0.5 and not any("on the letters" in doubt for doubt in old):
+        share = f"only {100 * mass:.0f} %" if mass >= 0.01 else "less than 1 %"
+        new.append(f"{name}: {share} of the probability is on the letters now; its accuracy speaks of the rest alone")
+    return [*old, *(doubt for doubt in new if doubt not in old)]
 
 
 def certified(certificate: Mapping[str, Any]) -> str:
@@ -283,36 +297,6 @@ def certified(certificate: Mapping[str, Any]) -> str:
 def unshared_words(summary: Mapping[str, Any]) -> str:
     """Why an evaluation took longer than it need on another model."""
     return f"texts run more alone than they need on other models, since {summary['unshared']}: exact, but slower"
-
-
-def signed(estimate: E) -> str:
-    """+0.42 (+0.31 to +0.55)."""
-    return f"{estimate['value']:+.2f} ({estimate['low']:+.2f} to {estimate['high']:+.2f})"
-
-
-NAMES = {
-    "em_value": "value's tokens recalled",
-    "em_answer": "answer's tokens recalled",
-    "probability_value": "probability of the value",
-    "probability_answer": "probability of the answer",
-    "truth_ratio": "truth ratio",
-    "rouge_l": "ROUGE-L recall",
-}
-"""Metrics of a recall task in words."""
-
-
-def recalled(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[str]:
-    """One line a metric, before and after; those that could not be had are left out."""
-    return [
-        f"{NAMES[name]} {value(before['metrics'][name])} -> {value(entry)}"
-        for name, entry in after["metrics"].items()
-        if entry["value"] is not None and before.get("metrics")
-    ]
-
-
-def value(estimate: E) -> str:
-    """0.83, without its interval."""
-    return "not measured" if estimate["value"] is None else f"{estimate['value']:.2f}"
 
 
 def debiased(before: Mapping[str, E], after: Mapping[str, E]) -> str:

@@ -12,20 +12,25 @@ from eval_hooks.copies import clusters_of, worth
 from eval_hooks.errors import EvalError
 from eval_hooks.estimate import Estimate, missing
 from eval_hooks.intervals import bootstrap, bootstrap_mean, once, ratio, wilson
-from eval_hooks.retention.flips import e_value, e_value_drop, mcnemar_exact
+from eval_hooks.results.schemas import schema_of
+from eval_hooks.retention.flips import e_value, e_value_drop, log_e_value, log_e_value_drop, mcnemar_exact
 from eval_hooks.retention.interval import Clusters, paired_change
 from eval_hooks.retention.noise import Noise, beyond, noise_of
 from eval_hooks.retention.power import Z_POWER
+from eval_hooks.retention.scored import LIKE_THESE, of_run, score_retention
 from eval_hooks.retention.spending import ALONE, ALPHA, Look
-from eval_hooks.retention.subjects import clustered_interval, clustered_mean
+from eval_hooks.retention.subjects import clustered_mean
 from eval_hooks.retention.transitions import transitions
-from eval_hooks.table import column, kind_of, marks
+from eval_hooks.stats.clustered import clustered_interval
+from eval_hooks.table import column, marks, scale_of
 
 
 def paired(before: pa.Table, after: pa.Table) -> None:
     """Raise EvalError unless both tables hold the same items, in order, asked the same way."""
-    names = ("item_id", "gold", "variant", "shots") if kind_of(after) == "choice" else ("item_id", "gold")
-    for name in names:
+    was, now = schema_of(before), schema_of(after)
+    if was is not now:
+        raise EvalError(f"before and after are of two kinds, {was.kind} and {now.kind}; evaluate again")
+    for name in now.paired_on:
         a, b = before.column(name).to_pylist(), after.column(name).to_pylist()
         if a != b:
             first = next(((x, y) for x, y in zip(a, b, strict=False) if x != y), (len(a), len(b)))
@@ -70,11 +75,6 @@ def verdict(delta: Estimate, margin: float) -> str:
     if delta.low > 0:
         return "gained"
     return "kept" if delta.low > -margin else "undecided"
-
-
-def of_run(estimate: Estimate, look: Look) -> dict[str, object]:
-    """The interval of a look as one of its run's."""
-    return {"low": estimate.low, "high": estimate.high, "level": look.level, "looks": look.looks, "alpha": look.alpha}
 
 
 def gold_logp(table: pa.Table) -> np.ndarray:
@@ -142,7 +142,7 @@ def over_subjects(change: np.ndarray, subjects: np.ndarray, items: Estimate, alp
     )
 
 
-LIKE_THESE, NEW_SUBJECTS = "items like these", "new subjects"
+NEW_SUBJECTS = "new subjects"
 
 
 def retention(
@@ -163,6 +163,8 @@ def retention(
     `noise`, or what the table before says of it.
     """
     paired(before, after)
+    if not scale_of(after, before).share:
+        return score_retention(before, after, baseline_step, look)
     a, b, clusters = marks(before), marks(after), clusters_of(after)
     lost, gained = int((a > b).sum()), int((b > a).sum())
     flips = Clusters.of(b - a, clusters) if clusters is not None else Clusters(lost=lost, gained=gained, worth=len(a))
@@ -178,7 +180,7 @@ def retention(
     delta, over_run = (new, new_run) if wide else (items, items_run)
     logp = (
         bootstrap_mean(gold_logp(after) - gold_logp(before), clusters=clusters)
-        if kind_of(after) == "choice"
+        if schema_of(after).options
         else missing("no options to score", len(a))
     )
     return {
@@ -192,6 +194,8 @@ def retention(
         "mcnemar_p": mcnemar_exact(flips.lost, flips.gained),
         "e_value": e_value(flips.lost, flips.gained),
         "e_value_drop": e_value_drop(flips.lost, flips.gained),
+        "log_e_value": log_e_value(flips.lost, flips.gained),
+        "log_e_value_drop": log_e_value_drop(flips.lost, flips.gained),
         "chance_corrected": chance_corrected(a, b, chance, clusters).as_dict(),
         "delta_logp_gold": logp.as_dict(),
         "noise": noise.as_dict() if noise else None,

@@ -3,15 +3,15 @@
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 
-from eval_hooks.items import LETTERS, ChoiceItem
-from eval_hooks.table import kind_of
+from eval_hooks.items import ChoiceItem
+from eval_hooks.table import marks, scale_of
+from eval_hooks.tasks.kinds import kind_of
 
 MOST = 20
 """Flips shown each way."""
-TAIL = 300
-"""Characters shown of a long prompt or answer: a prompt's last ones, where the question is."""
 
 
 def flips_to_read(
@@ -21,54 +21,17 @@ def flips_to_read(
 
     `before` has every item of `after`; `asked` has the multiple-choice items by id, where their texts are known. Each
     row: flip (`lost` or `gained`), item_id, subject, question, gold, before, after, conf_before, conf_after. A free
-    answer has neither subject nor confidence; those come in the order of the items.
+    answer has neither subject nor confidence; those come in the order of the items, and scores in that of their change.
     """
-    row = _choice if kind_of(after) == "choice" else _written
-    first = {a["item_id"]: a for a in before.to_pylist()}
-    pairs = [row(a, b, asked) for b in after.to_pylist() if (a := first[b["item_id"]])["correct"] != b["correct"]]
-    surest = sorted(pairs, key=lambda pair: -(pair["conf_after"] or 0.0))
-    return [pair for flip in ("lost", "gained") for pair in [p for p in surest if p["flip"] == flip][:most]]
-
-
-Row = Mapping[str, Any]
-
-
-def _choice(a: Row, b: Row, asked: Mapping[str, ChoiceItem]) -> dict[str, Any]:
-    item = asked.get(b["item_id"])
-    return {
-        **_common(b),
-        "subject": b["subject"],
-        "question": tail(item.question) if item else "",
-        "gold": _option(item, b["gold"]),
-        "before": _option(item, a["pred"]),
-        "after": _option(item, b["pred"]),
-        "conf_before": a["conf"],
-        "conf_after": b["conf"],
-    }
-
-
-def _option(item: ChoiceItem | None, i: int) -> str:
-    return f"{LETTERS[i]}. {item.choices[i]}" if item else LETTERS[i]
-
-
-def _written(a: Row, b: Row, asked: Mapping[str, ChoiceItem]) -> dict[str, Any]:
-    said = [tail(row["output"]) if row["output"] is not None else ("wrong", "right")[row["correct"]] for row in (a, b)]
-    return {
-        **_common(b),
-        "subject": None,
-        "question": tail(b["prompt"]),
-        "gold": tail(b["gold"]),
-        "before": said[0],
-        "after": said[1],
-        "conf_before": None,
-        "conf_after": None,
-    }
-
-
-def _common(b: Row) -> dict[str, Any]:
-    return {"flip": "gained" if b["correct"] else "lost", "item_id": b["item_id"]}
-
-
-def tail(text: str, length: int = TAIL) -> str:
-    """The end of a text, with a mark where the beginning is left out."""
-    return text if len(text) <= length else "… " + text[-length:]
+    kind, scale = kind_of(after), scale_of(after, before)
+    place = {item: row for row, item in enumerate(before.column("item_id").to_pylist())}
+    first = before.take([place[item] for item in after.column("item_id").to_pylist()])
+    risen = (marks(after) - marks(first)) * (1 if scale.better == "up" else -1)
+    rows = []
+    for i in np.flatnonzero(np.nan_to_num(risen)).tolist():
+        a, b = first.slice(i, 1).to_pylist()[0], after.slice(i, 1).to_pylist()[0]
+        flip = "gained" if risen[i] > 0 else "lost"
+        rows.append({"flip": flip, "item_id": b["item_id"], **kind.flip(a, b, asked), "by": abs(risen[i])})
+    surest = sorted(rows, key=lambda row: (-(row["conf_after"] or 0.0), -row["by"]))
+    chosen = [row for flip in ("lost", "gained") for row in [one for one in surest if one["flip"] == flip][:most]]
+    return [{key: value for key, value in row.items() if key != "by"} for row in chosen]

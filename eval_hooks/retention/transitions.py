@@ -25,7 +25,8 @@ import pyarrow as pa
 
 from eval_hooks.estimate import Estimate, missing
 from eval_hooks.intervals import Z, share, wilson
-from eval_hooks.table import column, kind_of
+from eval_hooks.results.schemas import schema_of
+from eval_hooks.table import column
 
 METHOD = "chance-adjusted counts: the wider of MOVER and the delta method with half an item added"
 OPTIONS_ONLY = "no options to guess among"
@@ -114,7 +115,7 @@ def transitions(before: pa.Table, after: pa.Table) -> dict[str, Estimate]:
     """`churn`, `forgetting` and `backward_transfer` of a retention entry, as shares of all items."""
     a, b = (column(table, "correct").astype(bool) for table in (before, after))
     out = {"churn": _churn(before, after, ~a & ~b)}
-    if kind_of(after) != "choice":
+    if not schema_of(after).options:
         return out | dict.fromkeys(("forgetting", "backward_transfer"), missing(OPTIONS_ONLY, after.num_rows))
     options = column(after, "n_options").astype(int)
     return out | {"forgetting": _adjusted(a, b, options), "backward_transfer": _adjusted(b, a, options)}
@@ -122,7 +123,7 @@ def transitions(before: pa.Table, after: pa.Table) -> dict[str, Estimate]:
 
 def _churn(before: pa.Table, after: pa.Table, wrong: np.ndarray) -> Estimate:
     """Share of items wrong before and wrong after, and otherwise so."""
-    name = {"choice": "pred", "generate": "output", "recall": "output"}.get(kind_of(after))
+    name = schema_of(after).answer
     if name is None or before.column(name).null_count or after.column(name).null_count:
         return missing("the table holds no answers", len(wrong))
     answers = zip(before.column(name).to_pylist(), after.column(name).to_pylist(), strict=True)

@@ -11,10 +11,11 @@ from eval_hooks.config import MARGIN
 from eval_hooks.errors import EvalError
 from eval_hooks.evaluations import RUNS, Evaluation, find
 from eval_hooks.files import read_json
+from eval_hooks.retention import paired
 from eval_hooks.seeds.interval import FEWEST
-from eval_hooks.table import marks
+from eval_hooks.table import marks, scale_of
 from eval_hooks.variance.recipes import check_repetitions, differences, leaves
-from eval_hooks.variance.runs import same_items, same_prompts
+from eval_hooks.variance.runs import same_prompts
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,6 +38,15 @@ class Groups:
     def tasks(self) -> tuple[str, ...]:
         """Measured in every run, in the order of the first."""
         return tuple(name for name in self.a[0].tasks() if all(name in one.tasks() for one in self.all))
+
+    @property
+    def counted(self) -> tuple[str, ...]:
+        """Those whose items are right or wrong, or a part of it; all where none is."""
+        of = self.a[0].tasks()
+        return (
+            tuple(name for name in self.tasks if (of[name].get("accuracy") or {"value": 0.0})["value"] is not None)
+            or self.tasks
+        )
 
     def margin(self, task: str) -> float:
         """What may be lost and still be called kept: the smallest that a run says, or the default."""
@@ -84,6 +94,11 @@ def scores(task: str, groups: Groups) -> tuple[np.ndarray, np.ndarray]:
     """
     first = groups.a[0]
     there = first.table(task)
+    if not scale_of(there).share:
+        raise EvalError(
+            f"{task}: its items have a score in {scale_of(there).unit}, neither right nor wrong; two recipes are "
+            "compared over seeds by their accuracy: name other tasks with --task, or compare single runs"
+        )
     each = [marks(_same(task, first, there, one)) for one in groups.all]
     for one, values in zip(groups.all, each, strict=True):
         if not np.isfinite(values).all():
@@ -96,7 +111,7 @@ def _same(task: str, first: Evaluation, there: pa.Table, one: Evaluation) -> pa.
     same_prompts(task, first, one)
     table = one.table(task)
     try:
-        same_items(there, table)
+        paired(there, table)
     except EvalError as error:
         raise EvalError(f"{task}: {first.folder} and {one.folder}: {error}") from error
     return table

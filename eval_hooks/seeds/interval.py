@@ -94,8 +94,8 @@ def ends(found: Moments, level: float = 0.95) -> Ends:
     without = _of_items(found.change, np.maximum(found.squares - found.rest, 0.0), found.n, level)
     with_rest = _of_items(found.change, found.squares, found.n, level)
     return Ends(
-        low=np.minimum(with_rest[0], found.change - np.hypot(found.change - without[0], seeds)),
-        high=np.maximum(with_rest[1], found.change + np.hypot(without[1] - found.change, seeds)),
+        low=np.maximum(-1.0, np.minimum(with_rest[0], found.change - np.hypot(found.change - without[0], seeds))),
+        high=np.minimum(1.0, np.maximum(with_rest[1], found.change + np.hypot(without[1] - found.change, seeds))),
         seeds=seeds,
         items=without,
     )

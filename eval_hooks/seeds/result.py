@@ -82,7 +82,7 @@ def compared(groups: Groups, tasks: Sequence[str] = ()) -> SeedComparison:
     if unknown := [name for name in tasks if name not in groups.tasks]:
         there = ", ".join(groups.tasks) or "none"
         raise EvalError(f"{', '.join(unknown)}: not measured in every run; there is: {there}")
-    chosen = tuple(dict.fromkeys(tasks)) or groups.tasks
+    chosen = tuple(dict.fromkeys(tasks)) or groups.counted
     if not chosen:
         lists = "; ".join(f"{one.folder} has {', '.join(one.tasks()) or 'none'}" for one in groups.all)
         raise EvalError(f"no task was measured in every run: {lists}; evaluate all on one")

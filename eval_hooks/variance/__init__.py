@@ -125,7 +125,7 @@ def measured(
             spreads.append(
                 spread(task=one.task, metric=name, better=last[0].better, steps=one.steps, scores=one.scores(name),
                        half_widths=halves, n=len(last[0].values), chance=last[0].chance,
-                       grain=min(metric.grain for metric in last))
+                       grain=min(metric.grain for metric in last), unit=last[0].unit)
             )  # fmt: skip
     answered = {one.task: (one.item_ids, one.values("accuracy")) for one in cubes if "accuracy" in one.names}
     each = [item_table(task, ids, correct) for task, (ids, correct) in answered.items()]

@@ -51,7 +51,7 @@ def discrimination(correct: np.ndarray) -> np.ndarray:
 
 def analyse(correct: np.ndarray) -> Items:  # (runs, checkpoints, n) of 0 and 1
     """Every run at every checkpoint is a model; mean and spread are of the last checkpoint."""
-    models = correct.reshape(-1, correct.shape[-1])
+    models = _models(correct)
     share, found = difficulty(models), discrimination(models)
     kept = found > 0
     last = correct[:, -1][:, kept].mean(axis=1) if kept.any() else None
@@ -68,7 +68,7 @@ def analyse(correct: np.ndarray) -> Items:  # (runs, checkpoints, n) of 0 and 1
 
 def item_table(task: str, item_ids: Sequence[str], correct: np.ndarray) -> pa.Table:
     """Every item with its difficulty and discrimination (null for one that all models answer alike)."""
-    models = correct.reshape(-1, correct.shape[-1])
+    models = _models(correct)
     return pa.table(
         {
             "task": [task] * len(item_ids),
@@ -77,3 +77,8 @@ def item_table(task: str, item_ids: Sequence[str], correct: np.ndarray) -> pa.Ta
             "discrimination": pa.array(discrimination(models), from_pandas=True),
         }
     )
+
+
+def _models(correct: np.ndarray) -> np.ndarray:
+    """(..., n) as (models, n), where there are no items too: no task may be right or wrong."""
+    return correct.reshape(int(np.prod(correct.shape[:-1])), correct.shape[-1])

@@ -3,15 +3,15 @@
 Discrete scores move only when an item flips; continuous ones move with every update, so that seeds hide less of it.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 import pyarrow as pa
 
-from eval_hooks.calibration.nll import nll
 from eval_hooks.copies import clusters_of
-from eval_hooks.retention import gold_logp
-from eval_hooks.table import RECALL_METRICS, chance, column, kind_of
+from eval_hooks.results.metrics import guessed, of_items
+from eval_hooks.table import scale_of
+from eval_hooks.tasks.kinds import kind_of
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,6 +25,7 @@ class Metric:
     clusters: np.ndarray | None = None
     """(n,): of items that are copies of each other; None where none are."""
     better: str = "up"
+    unit: str = "share"
     chance: float | None = None
 
     @property
@@ -38,39 +39,21 @@ class Metric:
         return 1 / len(self.values) if self.weights is None and np.isin(self.values, (0, 1)).all() else 0.0
 
 
-def metrics(table: pa.Table) -> dict[str, Metric]:
-    """A table's metrics by name; those that some item carries nothing for are left out.
+def metrics(table: pa.Table, goal: str = "up") -> dict[str, Metric]:
+    """A table's metrics by name, as its kind has them, turned by the task's `goal`.
 
-    Choices: accuracy; p_gold, the right option's probability among the options; nll, its negative logarithm; logp_gold,
-    its raw log-probability; in cloze form bits_per_char. Recall: the columns of its table. Losses: nats a token.
+    Those that some item carries nothing for are left out.
     """
-    clusters = clusters_of(table)
-    return {name: replace(metric, clusters=clusters) for name, metric in _each(table).items()}
-
-
-def _each(table: pa.Table) -> dict[str, Metric]:
-    kind = kind_of(table)
-    if kind == "loss":
-        tokens = column(table, "n_tokens").astype(float)
-        each = column(table, "nll") / np.maximum(tokens, 1.0)
-        return {"loss": Metric(values=each, weights=tokens, better="down")} if tokens.sum() else {}
-    found = {"accuracy": Metric(values=column(table, "correct").astype(float), chance=chance(table))}
-    if kind == "recall":
-        full = [name for name in RECALL_METRICS if table.column(name).null_count == 0]
-        better = {"truth_ratio": "down"}
-        return found | {name: Metric(values=column(table, name), better=better.get(name, "up")) for name in full}
-    return found | _choices(table) if kind == "choice" else found
-
-
-def _choices(table: pa.Table) -> dict[str, Metric]:
-    p_gold, logp, options = column(table, "p_gold"), gold_logp(table), column(table, "n_options").astype(float)
-    found = {
-        "p_gold": Metric(values=p_gold, chance=chance(table)),
-        "nll": Metric(values=nll(p_gold), better="down", chance=float(np.log(options).mean())),
-        "logp_gold": Metric(values=logp),
-    }
-    if table.column("letter_mass").null_count < table.num_rows:
-        return found
-    chars = [c[gold] for c, gold in zip(*(table.column(name).to_pylist() for name in ("chars", "gold")), strict=True)]
-    bits = -logp / np.log(2.0) / np.maximum(np.array(chars, dtype=float), 1.0)
-    return found | {"bits_per_char": Metric(values=bits, better="down")}
+    clusters, scale = clusters_of(table), scale_of(table)
+    found = {}
+    for name, each in kind_of(table).numbers(table).items():
+        metric = of_items(name, scale.better).turned(goal)
+        found[name] = Metric(
+            values=each.values,
+            weights=each.weights,
+            clusters=clusters,
+            better=metric.better or "up",
+            unit=scale.unit if name == "score" else metric.unit,
+            chance=guessed(metric, table),
+        )
+    return found

@@ -8,8 +8,8 @@ import numpy as np
 from eval_hooks.report.colours import BLUE, GREEN, GREY, ORANGE
 from eval_hooks.report.parts import finish, picture
 from eval_hooks.variance import Variance
-from eval_hooks.variance.spread import Spread
-from eval_hooks.variance.words import SHARES, shown, unit
+from eval_hooks.variance.spread import BOUNDED, Spread
+from eval_hooks.variance.words import shown, unit
 from eval_hooks.visible import in_picture
 
 PREFERRED = ("p_gold", "probability_value", "loss")
@@ -36,7 +36,7 @@ def variance_png(result: Variance) -> bytes:
 
 def _curves(axis: Any, one: Spread, colour: str) -> None:
     """Thin lines for runs, their mean, and two of their standard deviations around it."""
-    scale = 100.0 if one.metric in SHARES else 1.0
+    scale = 100.0 if one.unit in BOUNDED else 1.0
     scores = scale * np.array(one.scores)
     mean, sigma = scores.mean(axis=0), scores.std(axis=0, ddof=1)
     axis.fill_between(one.steps, mean - 2 * sigma, mean + 2 * sigma, color=colour, alpha=0.15, label="mean -+ 2 sigma")
@@ -47,13 +47,15 @@ def _curves(axis: Any, one: Spread, colour: str) -> None:
         axis.axhline(scale * one.chance, color=GREY, ls=":", lw=1, label="guessing")
     if len(one.steps) == 1:
         axis.set_xticks(one.steps)
-    y = "%" if one.metric in SHARES else ""
+    y = "%" if one.unit in BOUNDED else ""
     finish(axis, f"{one.task}: {one.metric}", f"step\n{_noise(one)}", y)
 
 
 def _noise(one: Spread) -> str:
     if one.smallest is None:
         return "the runs do not differ in any item"
+    if one.unit in BOUNDED and one.smallest >= 1:
+        return "no difference can be told from the seeds of so few runs"
     return f"5 % of pairs of runs differ by over {shown(one, one.smallest)}{unit(one)}"
 
 

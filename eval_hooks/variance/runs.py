@@ -11,7 +11,7 @@ import pyarrow as pa
 from eval_hooks.errors import EvalError
 from eval_hooks.evaluations import Evaluation
 from eval_hooks.retention import paired
-from eval_hooks.table import kind_of, read_table
+from eval_hooks.table import read_table
 from eval_hooks.variance.metrics import Metric, metrics
 
 ALIGNED = 0.25
@@ -76,10 +76,10 @@ def cube(task: str, runs: Sequence[Sequence[Evaluation]], steps: Sequence[int]) 
             same_prompts(task, chosen[0][0], one)
             table = _table(task, one)
             try:
-                same_items(first, table)
+                paired(first, table)
             except EvalError as error:
                 raise EvalError(f"{task}: {chosen[0][0].folder} and {one.folder}: {error}") from error
-            found = metrics(table)
+            found = metrics(table, one.tasks().get(task, {}).get("goal") or "up")
             _numbers(task, one, table, found)
             rows.append(found)
         measured.append(tuple(rows))
@@ -115,16 +115,6 @@ def same_prompts(task: str, first: Evaluation, one: Evaluation) -> None:
             f"{task}: asked with other prompts (hash {hashes[0]} in {first.folder}, {hashes[1]} in {one.folder}); the "
             "same items are needed in every run: is their seed among those that changed?"
         )
-
-
-def same_items(first: pa.Table, table: pa.Table) -> None:
-    """Raise EvalError where two tables do not hold the same items."""
-    if kind_of(table) != "loss":
-        return paired(first, table)
-    ids, tokens = ([t.column(name).to_pylist() for t in (first, table)] for name in ("item_id", "n_tokens"))
-    if ids[0] != ids[1] or tokens[0] != tokens[1]:
-        raise EvalError("the held-out rows are not the same")
-    return None
 
 
 def _numbers(task: str, one: Evaluation, table: pa.Table, found: dict[str, Metric]) -> None:

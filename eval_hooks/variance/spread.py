@@ -14,7 +14,7 @@ share of items has h = 0.
 """
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from math import copysign, inf, isfinite, sqrt
 from typing import Any
 
@@ -23,7 +23,10 @@ from scipy.special import nctdtrinc
 from scipy.stats import chi2, kendalltau, t
 
 from eval_hooks.estimate import Estimate, missing
+from eval_hooks.results.metrics import of_items
 
+BOUNDED = ("share", "probability")
+"""Units of what lies between 0 and 1, so that no two differ by more than 1, and no spread is above 1/2."""
 FEWEST_CHECKPOINTS = 3
 """For a rank correlation."""
 
@@ -47,6 +50,8 @@ class Spread:
 
     task: str
     metric: str
+    unit: str
+    """As in the table of metrics; of a share or a probability nothing is above 1."""
     better: str
     """up or down."""
     n: int
@@ -91,10 +96,12 @@ def spread(
     n: int,
     chance: float | None = None,
     grain: float = 0.0,
+    unit: str | None = None,
 ) -> Spread:
     """All of it from scores (M, T) and the half-widths (M,) of the runs' own intervals at the last checkpoint.
 
-    `grain` is the step in which the scores move: 1 / n for a share of n items, 0 for a continuous score.
+    `grain` is the step in which the scores move: 1 / n for a share of n items, 0 for a continuous score. `unit` is that
+    of the metric, unless the items' score has another.
 
     Raises ValueError for fewer than two runs.
     """
@@ -102,12 +109,18 @@ def spread(
     if runs < 2:
         raise ValueError(f"a spread needs two runs, got {runs}")
     sigmas = (scores - scores[0]).std(axis=0, ddof=1)  # of equal scores exactly 0, which a rounded mean would hide
+    unit = unit or of_items(metric, "up").unit
     mu, sigma = float(scores[:, -1].mean()), sigma_estimate(float(sigmas[-1]), runs, grain)
+    smallest = smallest_difference(float(sigmas[-1]), runs, grain) or None
+    if unit in BOUNDED:
+        smallest = min(1.0, smallest) if smallest else None
+        sigma = replace(sigma, high=max(sigma.value or 0.0, min(0.5, sigma.high))) if sigma.high is not None else sigma
     apart = sigmas[sigmas > 0]
     signal = None if chance is None else (mu - chance if better == "up" else chance - mu)
     return Spread(
         task=task,
         metric=metric,
+        unit=unit,
         better=better,
         n=n,
         steps=tuple(steps),
@@ -122,7 +135,7 @@ def spread(
         snr_above_chance=(
             missing("chance is not known", runs) if signal is None else signal_to_noise(signal, sigma, grain)
         ),
-        smallest=smallest_difference(float(sigmas[-1]), runs, grain) or None,
+        smallest=smallest,
         two_root_two_sigma=2 * sqrt(2) * float(sigmas[-1]),
     )
 

@@ -3,29 +3,29 @@
 from collections.abc import Iterator
 
 from eval_hooks.variance import Variance
-from eval_hooks.variance.spread import Spread
+from eval_hooks.variance.spread import BOUNDED, Spread
 
 FEW_ITEMS = 30
-SHARES = ("accuracy", "em_value", "em_answer", "probability_value", "probability_answer", "rouge_l", "p_gold")
-"""Shown in percent and points."""
 
 
 def shown(one: Spread, value: float | None) -> str:
     """A value of the metric, in percent where it is a share; a dash where there is none."""
     if value is None:
         return "-"
-    return f"{100 * value:.1f}" if one.metric in SHARES else f"{value:.{3 if abs(value) < 10 else 2}f}"
+    return f"{100 * value:.1f}" if one.unit in BOUNDED else f"{value:.{3 if abs(value) < 10 else 2}f}"
 
 
 def unit(one: Spread) -> str:
     """What a difference is counted in."""
-    return " points" if one.metric in SHARES else ""
+    return " points" if one.unit in BOUNDED else f" {one.unit}" if one.metric == "score" else ""
 
 
 def between_seeds(one: Spread) -> str:
     """How far apart two more runs may be by their seeds alone, and how often they are further."""
     if one.smallest is None:
         return f"these {len(one.scores)} runs do not differ in any item, which says nothing of how far others would"
+    if one.unit in BOUNDED and one.smallest >= 1:
+        return f"with {len(one.scores)} runs that differ so much no difference of two more can be told from their seeds"
     return f"two more runs of this recipe differ by more than {shown(one, one.smallest)}{unit(one)} in 5 % of cases"
 
 

@@ -5,6 +5,7 @@ from typing import Annotated, Literal
 
 import typer
 
+from eval_hooks.json_text import json_text
 from launch.cli.app import FOUND, app
 
 
@@ -32,9 +33,7 @@ def schema(out: Annotated[Path | None, typer.Option(help="File to write; default
     from launch.schema import recipe_schema, write_schema
 
     if out is None:
-        import json
-
-        typer.echo(json.dumps(recipe_schema(), indent=1, ensure_ascii=False))
+        typer.echo(json_text(recipe_schema(), indent=1, ensure_ascii=False))
     else:
         write_schema(out)
 

@@ -1,11 +1,11 @@
 """Preflight: what would ruin a run, found in minutes. Every check is looked at, whatever the others found."""
 
 import dataclasses
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from eval_hooks.json_text import json_text
 from eval_hooks.masking import masked
 from launch.findings import Finding, bad, warn
 from launch.problems import Problem, RecipeError
@@ -117,4 +117,4 @@ def sentence(finding: Finding) -> str:
 
 def as_json(findings: Sequence[Finding]) -> str:
     """A list of {name, state, found, remedy}."""
-    return json.dumps(masked([dataclasses.asdict(finding) for finding in findings]), indent=1, ensure_ascii=False)
+    return json_text(masked([dataclasses.asdict(finding) for finding in findings]), indent=1, ensure_ascii=False)

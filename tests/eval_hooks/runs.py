@@ -9,7 +9,8 @@ import pyarrow as pa
 from eval_hooks.items import ChoiceItem
 from eval_hooks.retention.reading import flips_to_read
 from eval_hooks.summary import summarise_task
-from eval_hooks.table import kind_of, write_table
+from eval_hooks.table import write_table
+from eval_hooks.tasks.kinds import kind_of
 from tests.eval_hooks.tables import answers, random_choices
 
 NASTY = "<script>alert('x')</script>"
@@ -17,7 +18,7 @@ NASTY = "<script>alert('x')</script>"
 
 def questions(table: pa.Table) -> dict[str, ChoiceItem]:
     """Questions with four options for the items of a choice table."""
-    if kind_of(table) != "choice":
+    if not kind_of(table).schema.options:
         return {}
     words = tuple(f"option {word}" for word in ("one", "two", "three", "four"))
     return {

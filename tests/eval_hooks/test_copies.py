@@ -11,9 +11,10 @@ from eval_hooks.intervals import Z, bootstrap_mean, share, whole_clusters, wilso
 from eval_hooks.items import ChoiceItem, ChoiceSet
 from eval_hooks.ready import Reader, ready
 from eval_hooks.report.words import copied
+from eval_hooks.results.macro import macro
 from eval_hooks.retention import retention
 from eval_hooks.retention.interval import Clusters, paired_change
-from eval_hooks.summary import macro, summarise_loss, summarise_task
+from eval_hooks.summary import summarise_held_out, summarise_task
 from eval_hooks.table import loss_table
 from eval_hooks.variance import half_width
 from eval_hooks.variance.metrics import metrics
@@ -127,7 +128,7 @@ def test_losses_and_the_spread_over_seeds_count_copies_once() -> None:
         {"task": "v", "item_id": str(i), "nll": float(x), "n_tokens": 5} for i, x in enumerate(rng.uniform(1, 9, 80))
     ]
     table = loss_table(rows)
-    one, two = summarise_loss(table)["loss"], summarise_loss(twice(table))["loss"]
+    one, two = summarise_held_out(table)["loss"], summarise_held_out(twice(table))["loss"]
     assert two["value"] == pytest.approx(one["value"])
     assert two["high"] - two["low"] == pytest.approx(one["high"] - one["low"], rel=0.15)
     for how in ("normal", "bootstrap"):

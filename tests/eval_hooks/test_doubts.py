@@ -8,8 +8,9 @@ from rich.console import Console
 
 from eval_hooks.report.screen import last_screen
 from eval_hooks.report.view import read_run
-from eval_hooks.report.words import doubts, held_out
+from eval_hooks.report.words import doubts, doubts_now
 from eval_hooks.summary import summarise_task
+from eval_hooks.tasks.kinds.pairs import held_out
 from tests.eval_hooks.runs import run_folder
 from tests.eval_hooks.tables import choices
 
@@ -44,6 +45,17 @@ def test_the_screen_says_it(tmp_path: Path) -> None:
     console = Console(record=True, width=160)
     console.print(last_screen(read_run(run_folder(tmp_path / "run"))))
     assert "Beware" not in console.export_text()
+
+
+def test_saturated_confidences_and_letters_without_mass_are_said_of_the_last_evaluation_too() -> None:
+    """90 of 100 items at logits 40 against 0: confidence 1 - 3e-18, and the 10 wrong ones' right option has e^-40."""
+    sure = summarise_task(choices([[40.0, 0, 0, 0]] * 100, [0] * 90 + [1] * 10), role="retain")
+    assert (sure["saturated"], sure["nll_clipped"]) == (1.0, 10)
+    said = doubts_now("mmlu", entry(60, 100, 0.9), {**sure, "letter_mass": 0.003})
+    assert len(said) == 3 and "100 % of the confidences are above 0.9999" in said[0]
+    assert "0 to a computer in 10 of 100 items" in said[1] and "less than 1 % of the probability" in said[2]
+    assert doubts_now("mmlu", entry(60, 100, 0.9), entry(60, 100, 0.9)) == []
+    assert len(doubts_now("mmlu", entry(60, 100, 0.2), entry(60, 100, 0.2))) == 1
 
 
 def test_pairs_say_how_far_the_model_went() -> None:

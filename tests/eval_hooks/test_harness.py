@@ -1,6 +1,7 @@
 """lm-eval's tasks through the bridge: its own hf backend's numbers on the same model, as our tables."""
 
 import json
+import math
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -188,13 +189,18 @@ def test_lm_eval_alone_gives_the_same(folder: Path, tokenizer: Any, name: str, h
             assert row["output"] == sample["resps"][0][0]
             assert (row["score"], row["correct"]) == (sample[metric], sample[metric] == 1)
         else:
-            assert row["score"] == sample.get(metric) or isinstance(sample[metric], tuple)
+            assert row["score"] == due_score(sample[metric], metric)
     found = due["results"][name]
     assert len(entry["metrics"]) >= 1
     for key, value in entry["metrics"].items():
         assert value["value"] == pytest.approx(found[key if "," in key else f"{key},none"], rel=1e-5)
     if (theirs := found[entry["metric"] if "," in entry["metric"] else f"{metric},none"]) <= 1 and name != "prose":
         assert entry["accuracy"]["value"] == pytest.approx(theirs)
+
+
+def due_score(found: Any, metric: str) -> float:
+    """Of (log p, how many words) the nats a word."""
+    return -found[0] / found[1] if metric == "word_perplexity" else float(found)
 
 
 def test_answers_end_at_their_texts(tokenizer: Any) -> None:
@@ -225,8 +231,11 @@ def test_kinds_of_tables(folder: Path, tokenizer: Any) -> None:
                      "endings": "score", "prose": "score", "halves": "score"}  # fmt: skip
     assert entries["letters"]["letter_mass"] < 1 and entries["rivers"]["letter_mass"] is None
     assert entries["rivers"]["calibration"]["ece"]["value"] is not None
-    assert entries["prose"]["accuracy"]["value"] is None and entries["prose"]["retention"] is None
-    assert {entry["retention"]["lost"] for name, entry in entries.items() if name != "prose"} == {0}
+    prose = entries["prose"]
+    assert prose["accuracy"]["value"] is None and (prose["unit"], prose["better"]) == ("nats a word", "down")
+    assert prose["score"]["value"] == pytest.approx(math.log(prose["metrics"]["word_perplexity"]["value"]))
+    assert prose["directions"] == {"word_perplexity": "down", "bits_per_byte": "down"}
+    assert {entry["retention"]["lost"] for entry in entries.values()} == {0}
     assert entries["halves"]["accuracy"]["method"].startswith("paired bootstrap")
 
 
@@ -263,12 +272,15 @@ def test_the_same_requests_again_after_training_and_the_pair_in_the_summary(
 ) -> None:
     """Random examples are drawn once; the second evaluation is paired with the first, and flips are counted."""
     before, after = tiny_llama(), tiny_llama(seed=5)
-    tasks = [asked(spec(folder, name, shots=2), before, tokenizer) for name in ("rivers", "endings", "sums")]
+    shots = {"rivers": 2, "endings": 2, "sums": 2, "prose": None}
+    tasks = [asked(spec(folder, name, shots=n), before, tokenizer) for name, n in shots.items()]
     for step, model in ((0, before), (7, after)):
         run = Pass(tasks=tasks, folder=tmp_path / f"step-{step}", keep_going=False,
                    baselines={task.name: tmp_path / "step-0" for task in tasks} if step else {})  # fmt: skip
         summary = evaluate(run, model, reader_of(model, tokenizer, {}), step, None, lambda n, text: bar())
-    for task in tasks:
+    prose = summary["tasks"]["prose"]["retention"]
+    assert prose["lost"] + prose["gained"] == len(ROWS) and prose["delta"]["low"] < prose["delta"]["high"]
+    for task in tasks[:3]:
         a, b = (read_table(tmp_path / f"step-{step}" / f"{task.name}.parquet") for step in (0, 7))
         flips = [x != y for x, y in zip(a.column("correct").to_pylist(), b.column("correct").to_pylist(), strict=True)]
         kept = summary["tasks"][task.name]["retention"]

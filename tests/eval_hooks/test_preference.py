@@ -15,7 +15,7 @@ def table(values: list[tuple[float, float]], start: float = -1.0) -> pa.Table:
     rows = [{"task": "t", "item_id": str(i), "chosen_logp": c, "rejected_logp": r, "chosen_tokens": 2,
              "rejected_tokens": 4} for i, (c, r) in enumerate(values)]  # fmt: skip
     rows[0] |= {"start_answer": [5, 6], "start_logp": start, "written_tokens": 3}
-    return pa.Table.from_pylist(rows, schema=PAIRS)
+    return pa.Table.from_pylist(rows, schema=PAIRS.columns)
 
 
 def test_margins_by_hand() -> None:

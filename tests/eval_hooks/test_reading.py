@@ -1,7 +1,8 @@
 """Which items flipped, to read: the right ones, the surest wrong answer first, with the words of question and options."""
 
 from eval_hooks.items import ChoiceItem
-from eval_hooks.retention.reading import TAIL, flips_to_read, tail
+from eval_hooks.results.flips import TAIL, tail
+from eval_hooks.retention.reading import flips_to_read
 from eval_hooks.table import recall_table
 from tests.eval_hooks.tables import answers, choices
 

@@ -19,7 +19,7 @@ from eval_hooks.recall import (
     truth_ratio,
 )  # fmt: skip
 from eval_hooks.summary import summarise_task
-from eval_hooks.table import recall_table
+from eval_hooks.table import RECALL_METRICS, recall_table
 from tests.conftest import tiny_llama
 
 ITEM = RecallItem(
@@ -119,12 +119,25 @@ def test_a_metric_that_cannot_be_had_is_missing_with_its_reason() -> None:
     assert "nothing to compute truth_ratio from" in entry["metrics"]["truth_ratio"]["reason"]
 
 
+def test_the_truth_ratio_of_a_collapsed_model_is_a_number() -> None:
+    """Right nll 900, wrong 10: e^890 is cut at e^300; e^100 is not."""
+    assert truth_ratio([-900.0], [[-10.0]]) == math.exp(300)
+    assert truth_ratio([-1000.0], [[-900.0], [-900.0]]) == pytest.approx(math.exp(100))
+    assert truth_ratio([-10.0], [[-2000.0]]) == 0.0
+    ratio = truth_ratio([-900.0], [[-10.0]])
+    row = {"task": "t", "item_id": "", "prompt": "p", "output": None, "gold": "g", "value": "g", "correct": False,
+           **dict.fromkeys(RECALL_METRICS, 0.0), "truth_ratio": ratio}  # fmt: skip
+    table = recall_table([{**row, "item_id": str(i)} for i in range(9)])
+    found = summarise_task(table, role="target", baseline=table)["metrics"]["truth_ratio"]
+    assert all(math.isfinite(found[end]) for end in ("value", "low", "high"))
+
+
 def test_a_pair_counts_where_the_chosen_answer_is_the_likelier_per_token() -> None:
     from eval_hooks.catalog import TASKS
-    from eval_hooks.ready import _recall_item
+    from eval_hooks.tasks.kinds.recall import load as items_of
 
     pair = {"prompt": "Q", "chosen": [{"role": "assistant", "content": "yes"}], "rejected": "no"}
-    item = _recall_item(pair, "1")
+    (item,) = items_of([(pair, "1")])
     assert (item.answer, item.value, item.wrong) == ("yes", "yes", ("no",))
     decides = TASKS["preferred"].decides
     assert decides({"truth_ratio": 0.9}) and not decides({"truth_ratio": 1.0})

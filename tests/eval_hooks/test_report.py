@@ -16,7 +16,8 @@ from eval_hooks.errors import EvalError
 from eval_hooks.report import print_screen, write_report
 from eval_hooks.report.html import write_html
 from eval_hooks.report.view import categories, left_out, read_run
-from eval_hooks.report.words import adjusted, changed, counts, flipped, headline, kept, percent, points, run_said
+from eval_hooks.report.words import adjusted, changed, counts, flipped, headline, kept, run_said
+from eval_hooks.results.text import percent, points
 from eval_hooks.summary import summarise_task
 from eval_hooks.table import read_table
 from tests.eval_hooks.runs import NASTY, run_folder

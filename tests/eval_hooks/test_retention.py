@@ -1,5 +1,8 @@
 """Paired retention: hand-worked numbers, scipy and statsmodels, error rates under no change, verdicts."""
 
+import json
+import math
+
 import numpy as np
 import pytest
 from scipy.stats import binomtest, ttest_1samp
@@ -12,7 +15,7 @@ from eval_hooks.errors import EvalError
 from eval_hooks.estimate import Estimate
 from eval_hooks.intervals import bootstrap_mean, share, wilson
 from eval_hooks.retention import chance_corrected, delta_estimate, minimum_detectable, retention, verdict
-from eval_hooks.retention.flips import e_value, mcnemar_exact
+from eval_hooks.retention.flips import e_value, e_value_drop, log_e_value, log_e_value_drop, mcnemar_exact
 from eval_hooks.table import column
 from tests.eval_hooks.tables import answers, random_choices, right_or_wrong
 
@@ -96,6 +99,22 @@ def test_pairing_is_what_makes_the_interval_narrow() -> None:
     error = np.sqrt(lost + gained - (gained - lost) ** 2 / 2000) / 2000
     found = delta_estimate(before, after)
     assert (found.high - found.low) / (2 * 1.96 * error) == pytest.approx(1.0, abs=0.05)
+
+
+def test_e_values_of_large_benchmarks_are_numbers() -> None:
+    """Stirling: log E = log B(l + 1, g + 1) + (l + g) log 2; all of n lost is log(2^n / (n + 1)).
+
+    14,042 lost: 14042 log 2 - log 14043 = 9723.62. Against a loss all gained is E = 2 / (n + 1) of (1/2)^(n + 1), times
+    2^n: 2 / (n + 1) / 2 = 7.121e-5. What a float64 cannot hold is its largest, and is written as JSON.
+    """
+    assert log_e_value(14042, 0) == pytest.approx(14042 * math.log(2) - math.log(14043))
+    assert e_value_drop(0, 14042) == pytest.approx(1 / 14043)
+    assert log_e_value_drop(14042, 0) == pytest.approx(log_e_value(14042, 0) + math.log(2))
+    for lost, gained in ((3500, 800), (800, 3500), (1100, 0), (0, 1100), (300_000, 100_000)):
+        values = [e_value(lost, gained), e_value_drop(lost, gained), log_e_value(lost, gained)]
+        assert json.loads(json.dumps(values, allow_nan=False)) == values
+        assert (values[1] > 1) == (lost > gained)
+    assert log_e_value(3500, 800) == log_e_value(800, 3500) == pytest.approx(910.44, abs=0.01)
 
 
 def test_under_no_change_the_exact_test_and_the_e_value_keep_their_level() -> None:

@@ -7,8 +7,13 @@ import numpy as np
 import pytest
 
 from eval_hooks.errors import EvalError
-from eval_hooks.summary import failed_task, macro, summarise_loss, summarise_task
+from eval_hooks.estimate import Estimate, within
+from eval_hooks.results.macro import macro
+from eval_hooks.seeds.interval import difference
+from eval_hooks.summary import failed_task, summarise_held_out, summarise_task
 from eval_hooks.table import chance, choice_table, loss_table, option_probabilities, read_table, write_table
+from eval_hooks.variance.spread import spread
+from eval_hooks.variance.words import between_seeds
 from tests.eval_hooks.tables import answers, choices, random_choices
 
 
@@ -70,7 +75,7 @@ def test_loss_is_per_token_not_per_row() -> None:
             {"task": "v", "item_id": "1", "nll": 1.0, "n_tokens": 9},
         ]
     )
-    assert summarise_loss(table)["loss"]["value"] == pytest.approx(0.3)
+    assert summarise_held_out(table)["loss"]["value"] == pytest.approx(0.3)
 
 
 def test_retention_in_a_summary_is_against_the_table_given() -> None:
@@ -108,3 +113,26 @@ def test_what_the_table_holds_is_enough_to_make_it_again() -> None:
         {k: v for k, v in r.items() if k not in {"pred", "conf", "p_gold", "correct", "tie", "n_options"}} for r in rows
     ]
     assert choice_table(bare).equals(table)
+
+
+def test_no_interval_leaves_what_there_can_be() -> None:
+    """One of two right in each of two subjects: normal, 50 % -+ 69 points.
+
+    r = -+ .5 / (2 x 2) x sqrt(2) each, so half = 1.96 sqrt(4 x .03125) = .693: cut at 0 and 1.
+    """
+    found = macro(choices([[1, 0], [1, 0]] * 2, [0, 1] * 2, ["a", "a", "b", "b"]))
+    assert (found.value, found.low, found.high) == (0.5, 0.0, 1.0)
+    assert within(Estimate(value=-0.1, low=None, high=2.5), 0, 2) == Estimate(value=0.0, low=None, high=2.0)
+    apart = difference(np.array([[1.0, 1, 1], [0, 0, 0]]), np.array([[0.0, 0, 0], [1, 1, 1]]))[0]
+    assert (apart.low, apart.high) == (-1.0, 1.0)
+
+
+def test_a_difference_that_no_two_runs_can_have_is_not_said() -> None:
+    """Accuracies of .2 and .8: t = 12.7 of one degree of freedom makes it 7.6, of which there is at most 1."""
+    one = spread(task="t", metric="accuracy", better="up", steps=(1,), scores=np.array([[0.2], [0.8]]),
+                 half_widths=[0.1, 0.1], n=10, chance=0.25, grain=0.1)  # fmt: skip
+    assert one.smallest == 1.0 and one.sigma.high == 0.5
+    assert "no difference of two more can be told" in between_seeds(one)
+    loss = spread(task="t", metric="loss", better="down", steps=(1,), scores=np.array([[2.0], [8.0]]),
+                  half_widths=[0.1, 0.1], n=10)  # fmt: skip
+    assert loss.smallest is not None and loss.smallest > 50

@@ -10,6 +10,8 @@ import pytest
 from eval_hooks import EvalError
 from eval_hooks.config import Keep
 from eval_hooks.keep import best, condition, greater, known_keys
+from eval_hooks.summary import summarise_task
+from tests.eval_hooks.tables import random_choices
 from tests.trainers.test_actions import crossed_at
 from trainers import TrainError
 from trainers.keeping import check_rule, disk, leave_weights, point
@@ -45,6 +47,46 @@ def test_the_best_is_the_first_of_the_greatest_where_the_condition_holds() -> No
 )  # fmt: skip
 def test_losses_and_calibration_errors_are_better_small(key: str, is_better: bool) -> None:
     assert greater(Keep(by=key)) is is_better
+
+
+def test_the_goal_of_a_task_turns_what_is_best() -> None:
+    """Unlearning ships what forgot most; calibration stays as it is; nobody knows which way a temperature is better."""
+    down = {
+        "facts": {"goal": "down", "directions": {"chrf": "up"}},
+        "wiki": {"directions": {"word_perplexity": "down"}},
+    }
+    turned = (
+        "accuracy",
+        "em_value",
+        "retention/delta",
+        "calibration/coverage_at_risk_5",
+        "chrf,none",
+        "retention/gained",
+    )
+    assert not any(greater(Keep(by=f"eval/facts/{key}"), down) for key in turned)
+    assert all(greater(Keep(by=f"eval/facts/{key}"), down) for key in ("truth_ratio", "retention/lost"))
+    assert not greater(Keep(by="eval/facts/calibration/ece"), down) and not greater(Keep(by="val/facts/loss"), down)
+    assert greater(Keep(by="eval/pocket/calibration/coverage_at_risk_5")) is True
+    assert not greater(Keep(by="eval/wiki/word_perplexity"), down)
+    found = [{**summary(1, 0.9, 0.0)}, {**summary(2, 0.2, 0.0)}]
+    for one in found:
+        one["tasks"]["sql"]["goal"] = "down"
+    assert best(Keep(by="eval/sql/accuracy"), found) == 2
+    for key in ("eval/x/calibration/temperature", "eval/x/retention/e_value", "train/loss"):
+        with pytest.raises(EvalError, match="greater_is_better: true or false"):
+            greater(Keep(by=key))
+
+
+def test_every_number_of_a_summary_has_a_row_in_the_table_of_metrics() -> None:
+    from eval_hooks.results.metrics import unknown
+    from eval_hooks.track import flatten_summary
+
+    pair = [random_choices(40, skill=skill) for skill in (2.0, 0.5)]
+    entry = summarise_task(pair[1], role="retain", baseline=pair[0])
+    logged = flatten_summary({"tasks": {"pocket": {**entry, "seconds": 1.0}}})
+    assert unknown([key for key, value in logged.items() if not isinstance(value, str)]) == []
+    assert unknown(known_keys({"a": "choice", "b": "recall", "c": "generate"}, ["held"])) == []
+    assert set(logged) - {"eval/pocket/retention/verdict"} <= set(known_keys({"pocket": "choice"}, []))
 
 
 def test_a_condition_is_a_key_a_comparison_and_a_number() -> None:

@@ -12,6 +12,7 @@ from typing import Any
 from eval_hooks.bounded import Call
 from eval_hooks.bounded.plugins import row_of
 from eval_hooks.items import GenerateItem
+from eval_hooks.json_text import json_text
 from trainers import TrainError
 from trainers.rlvr.judge import VERIFIERS, judge
 from trainers.rlvr.verdict import Row, Verdict, Verifier
@@ -32,7 +33,7 @@ def check_call(name: str) -> Call:
 
 def judge_call() -> Call:
     """(output, item) -> [right, reason] of all verifiers that the item's row names, as a task's judge."""
-    places = json.dumps([_place(name) for name, verifier in VERIFIERS.items() if verifier.home])
+    places = json_text([_place(name) for name, verifier in VERIFIERS.items() if verifier.home])
     limit = max(verifier.timeout_s for verifier in VERIFIERS.values())
     return Call(module=__name__, factory="judging", setup=(places,), cpu_s=limit)
 

@@ -1,6 +1,5 @@
 """Verifiers at work: rows checked before training, answers rewarded, and what happens when a verifier breaks."""
 
-import json
 from collections import defaultdict, deque
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -9,6 +8,7 @@ from typing import Any
 
 from data_mix.bad_rows import place_of
 from eval_hooks.bounded import Outcome, run_bounded
+from eval_hooks.json_text import json_text
 from eval_hooks.masking import masked
 from eval_hooks.storage.inside import append
 from trainers import TrainError, announce
@@ -125,7 +125,7 @@ class Court:
 
     def _at_fault(self, name: str, row: Row) -> bool:
         """Whether the row's judgement is killed whatever the answer says."""
-        key = (name, json.dumps(row, sort_keys=True, default=str))
+        key = (name, json_text(row, sort_keys=True, default=str))
         if key not in self._control:
             self._control[key] = bool(_outcomes(name, [(row, "")])[0].killed)
         return self._control[key]
@@ -143,7 +143,7 @@ class Court:
 
     def _keep(self, row: Row, completion: str, error: str) -> None:
         if self.file is not None and self.broken + self.killed <= KEPT:
-            line = json.dumps(masked({"row": dict(row), "completion": completion, "error": error}), ensure_ascii=False)
+            line = json_text(masked({"row": dict(row), "completion": completion, "error": error}), ensure_ascii=False)
             append(self.file, f"{line}\n".encode("utf-8", "backslashreplace"), self.file.parent)
 
 

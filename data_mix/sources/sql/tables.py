@@ -1,7 +1,6 @@
 """Tables to ask about: seeded random ones, or the user's own CSV and JSONL files."""
 
 import hashlib
-import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,7 +8,7 @@ from random import Random
 from typing import Any
 
 from data_mix import DataError
-from data_mix.json_text import parse_json
+from data_mix.json_text import json_text, parse_json
 from data_mix.sources.files import ending_of, lines, shown
 from data_mix.sources.formats import csv_rows
 
@@ -49,7 +48,7 @@ class Table:
     @property
     def key(self) -> str:
         """Hash of the whole content: the table's id, and what its split follows from."""
-        return hashlib.sha256(json.dumps([self.columns, self.rows]).encode()).hexdigest()[:16]
+        return hashlib.sha256(json_text([self.columns, self.rows]).encode()).hexdigest()[:16]
 
     def of_kind(self, *kinds: str) -> list[str]:
         """Columns of these kinds."""

@@ -1,0 +1,1 @@
+"""Statistics of arrays: neither models nor files are known here."""
