@@ -97,10 +97,11 @@ def evaluate(run: Pass, model: Any, reader: Reader, step: int, tokens: int | Non
     begin = time.monotonic()
     earlier = from_writer(summary_of(run.folder) if run.folder else {}) if run.seam else {}
     with run.cost.measuring(run.counts):
-        found = {
-            "tasks": _tasks(run, model, reader, step, bar, earlier.get("tasks", {})),
-            "validation": _held_out(run, model, reader, step, bar),
-        }
+        tasks = _tasks(run, model, reader, step, bar, earlier.get("tasks", {}))
+        validation, failed = _held_out(run, model, reader, step, bar)
+        found: dict[str, Mapping[str, Any]] = {
+            "tasks": tasks, "validation": validation, "validation_failed": failed
+        }  # fmt: skip
     seconds = time.monotonic() - begin
     reason = unshared(model)
     summary: dict[str, Any] = {
@@ -140,16 +141,30 @@ def _tasks(
     return out
 
 
-def _held_out(run: Pass, model: Any, reader: Reader, step: int, bar: Bar) -> dict[str, dict[str, Any]]:
-    out = {}
+def _held_out(
+    run: Pass, model: Any, reader: Reader, step: int, bar: Bar
+) -> tuple[dict[str, dict[str, Any]], dict[str, str]]:
+    """(the validation sets' entries, what went wrong with those that could not be measured)."""
+    out: dict[str, dict[str, Any]] = {}
+    failed: dict[str, str] = {}
     for name, items in run.held_out.items():
-        before = _start_table(run, name)
-        with bar(len(items), f"val {name} @{step}") as progress:
-            table = held_out_table(name, model, reader, items, before, progress)
-        if run.folder:
-            write_table(table, run.folder / f"val.{name}.parquet")
-            out[name] = summarise_held_out(table, before)
-    return out
+        try:
+            before = _start_table(run, name)
+            with bar(len(items), f"val {name} @{step}") as progress:
+                table = held_out_table(name, model, reader, items, before, progress)
+            if run.folder:
+                write_table(table, run.folder / f"val.{name}.parquet")
+                out[name] = summarise_held_out(table, before)
+        except Exception as error:  # as of a task: a visible failed row
+            failed[name] = _failure(run, error)
+    return out, failed
+
+
+def _failure(run: Pass, error: Exception) -> str:
+    """What went wrong, in a line; raised again where the run is to end with it."""
+    if not run.keep_going or isinstance(error, AbandonedError):
+        raise error
+    return f"{type(error).__name__}: {error}"
 
 
 def _start_table(run: Pass, name: str) -> "pa.Table | None":
@@ -287,9 +302,7 @@ def _task_entry(run: Pass, task: Ready, model: Any, reader: Reader, step: int, b
         cut = sum(one.cut > 0 for one in task.choices)
         return {**entry, "flips": flips, "cut": cut, "seconds_saved": saved}
     except Exception as error:  # a failed evaluation is a visible failed row, whatever broke it
-        if not run.keep_going or isinstance(error, AbandonedError):
-            raise
-        return failed_task(task.role, f"{type(error).__name__}: {error}")
+        return failed_task(task.role, _failure(run, error))
 
 
 def _validation(run: Pass, task: Ready, model: Any, reader: Reader, step: int, bar: Bar) -> "pa.Table | None":

@@ -155,6 +155,7 @@ def flatten_summary(summary: Mapping[str, Any]) -> dict[str, Any]:
         out["budget/alpha_spent"] = spending["spent"]
     for name, entry in summary.get("validation", {}).items():
         out |= {f"val/{name}/{key}": value["value"] for key, value in entry.items() if isinstance(value, Mapping)}
+    out |= {f"val/{name}/failed": 1.0 for name in summary.get("validation_failed", {})}
     return {key: value for key, value in out.items() if value is not None}
 
 

@@ -130,6 +130,8 @@ def _losses(run: RunView) -> Iterator[tuple[str, str]]:
             said = kind_of_entry(after).held_out
             asked, answer = said(name, before, after) if said else (name, "")
             yield escape(asked), escape(answer)
+    for name, error in run.last.get("validation_failed", {}).items():
+        yield escape(f"val {name}"), escape(f"not measured at the last evaluation: {error}")
 
 
 def _retained(run: RunView) -> Iterator[tuple[str, str]]:

@@ -20,6 +20,7 @@ def line(summary: Mapping[str, Any]) -> str:
     """An evaluation in one line: accuracy, paired change and verdict of each task."""
     parts = [f"{name} {_told(task)}" for name, task in summary["tasks"].items()]
     parts += [f"val {name} {number(entry['loss'])}" for name, entry in summary["validation"].items() if "loss" in entry]
+    parts += [f"val {name} failed: {error}" for name, error in summary.get("validation_failed", {}).items()]
     return f"step {summary['step']:<5}{'; '.join(parts)}"
 
 

@@ -16,6 +16,7 @@ from eval_hooks.config import Budget, Lr, TaskSpec
 from eval_hooks.errors import EvalError
 from eval_hooks.items import LossItem
 from eval_hooks.ready import load_items
+from eval_hooks.report.words import line
 from eval_hooks.table import read_table, write_table
 from eval_hooks.track import Tracker
 from tests.conftest import tiny_llama
@@ -172,6 +173,28 @@ def test_a_task_that_breaks_is_a_failed_row_and_the_run_goes_on(tokenizer: Any, 
     failed = summaries(tmp_path / "run")[0]["tasks"]["pocket"]
     assert failed["status"] == "failed"
     assert "NaN" in failed["error"]
+
+
+@pytest.mark.parametrize("on_error", ["report", "stop"])
+def test_a_validation_set_that_breaks_is_said_and_the_run_goes_on(
+    tokenizer: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, on_error: Any
+) -> None:
+    def broken(*args: Any, **kwargs: Any) -> Any:
+        raise RuntimeError("too long for this machine")
+
+    monkeypatch.setattr("eval_hooks.evaluate.token_losses", broken)
+    held = {"own": [LossItem(item_id="0", input_ids=(1, 2, 3), labels=(1, 2, 3))]}
+    measure = CheckpointEval(held_out=held, out=tmp_path / "run", on_error=on_error)
+    trainer = bare(tokenizer, tmp_path, measure, steps=1)
+    if on_error == "stop":
+        with pytest.raises(RuntimeError, match="too long"):
+            trainer.train()
+        return
+    trainer.train()
+    found = summaries(tmp_path / "run")[1]
+    assert found["validation"] == {} and "too long for this machine" in found["validation_failed"]["own"]
+    assert "val own failed: RuntimeError: too long" in line(found)
+    assert '"val/own/failed": 1.0' in (tmp_path / "run" / "metrics.jsonl").read_text("utf-8")
 
 
 def test_on_error_stop_lets_it_travel(tokenizer: Any, tmp_path: Path) -> None:
