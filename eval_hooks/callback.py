@@ -122,7 +122,7 @@ class CheckpointEval(TrainerCallback):
         self.on_error, self.samples = on_error, samples
         self.template_kwargs, self.known = template_kwargs or {}, known
         self.tracker, self.on_begin, self.on_summary = tracker, on_begin, on_summary
-        self._own = tracker is None
+        self._own = False
         """Whether nobody else looks after the folder."""
         self.tasks: list[Ready] = []
         self.offset = 0
@@ -171,6 +171,7 @@ class CheckpointEval(TrainerCallback):
             for (spec, role), items in zip(self.entries, self._items, strict=True)
         ]
         check_writes(model, [task.name for task in self.tasks if task.generates])
+        self._own = self._own or self.tracker is None
         if self._own and state.is_world_process_zero:
             set_aside_earlier(self.out, state.global_step)
             self.tracker = Tracker(self.out)

@@ -126,7 +126,7 @@ def test_a_copy_is_loaded_where_something_is_compared_with_it(
 ) -> None:
     """TRL's own default counts (rloo has a KL of 0.05), a row's default too (dapo has none)."""
     monkeypatch.setattr("trainers.reference.frozen_copy", lambda recipe, tokenizer: "copy")
-    monkeypatch.setattr("trainers.reference.model_hash", lambda section: "hash")
+    monkeypatch.setattr("trainers.reference.hash_of_start", lambda recipe: "hash")
     found = reference_copy(recipe(*words), None, tiny_llama(vocab_size=300))
     assert (found.get("reference_model") == "copy") == copied
 

@@ -277,7 +277,10 @@ def test_of_several_gold_answers_any_is_right(
 
 @pytest.mark.parametrize(
     ("verifier", "message"),
-    [("maths", "verifier 'maths': no such verifier; there is: math, number"), ({"exact": 0}, "must be above 0, got 0")],
+    [
+        ("maths", "verifier 'maths': no such verifier; there is: math, number"),
+        ({"exact": 0}, "must be a number above 0, got 0"),
+    ],
 )
 def test_a_verifier_that_cannot_be_is_named(verifier: Any, message: str) -> None:
     with pytest.raises(TrainError, match=message):
