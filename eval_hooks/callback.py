@@ -5,21 +5,21 @@ pocket = {"task": "pocket", "variant": "olmes_cf", "shots": 0}
 trainer.add_callback(CheckpointEval(retain=[pocket], every=100, budget={"accuracy_drop": 0.02, "action": "stop"}))
 """
 
-from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from copy import copy
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any, Literal
 
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
 from eval_hooks.bounded import Call
 from eval_hooks.budget import ALONE, crossed, judged, plan_of
 from eval_hooks.catalog import Judge
-from eval_hooks.config import Action, Budget, Over, Role, kept_margin
+from eval_hooks.config import Action, Budget, Over, kept_margin
+from eval_hooks.control.allowance import looks_of, may_claim
 from eval_hooks.control.given import Entry, budget_of, check_options, entries_of
 from eval_hooks.control.ledger import spend
 from eval_hooks.control.rate import slow, slow_again
@@ -27,22 +27,19 @@ from eval_hooks.control.schedule import between_ends, period_of
 from eval_hooks.control.somebodys import check_sharding, loaded_step, set_aside_earlier
 from eval_hooks.cost import Cost
 from eval_hooks.errors import EvalError
-from eval_hooks.evaluate import Bar, HeldOut, Pass, autocast, evaluate, has_base, note
+from eval_hooks.evaluate import HeldOut, Pass, autocast, evaluate, has_base, note
 from eval_hooks.files import beside_checkpoint, evaluations, saved_at, summary_of
-from eval_hooks.forward import Progress
 from eval_hooks.gather import whole_weights
 from eval_hooks.generate import check_writes
 from eval_hooks.known import Known
 from eval_hooks.names import RULE, is_name
 from eval_hooks.over import check_over
-from eval_hooks.progress import progress_bar, silent_bar
+from eval_hooks.progress import breaking_off, progress_bar, silent_bar
 from eval_hooks.ranks import AbandonedError, anywhere, from_writer
 from eval_hooks.ready import Reader, Ready, load_items, reader_of, ready
 from eval_hooks.retention.reach import reach
-from eval_hooks.retention.spending import ALONE as ONE_LOOK
-from eval_hooks.retention.spending import Look, Plan
+from eval_hooks.retention.spending import Plan
 from eval_hooks.track import Tracker, show_summary
-from eval_hooks.waves import Looks
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -255,8 +252,8 @@ class CheckpointEval(TrainerCallback):
         before = {name: self.out / "evals" / f"step-{at}" for name, at in self.baselines.items()}
         between = 0 < step < state.max_steps and not at_end
         spending = self._spend(state, final=not between) if writes else None
-        may_claim = self._may_claim(spending)
-        looks = self._looks(may_claim["retain"]) if between and self.order == "waves" else None
+        claims = may_claim(spending, [role for _, role in self.entries], self.budget.confidence)
+        looks = looks_of(self.budget, self.margin, claims["retain"]) if between and self.order == "waves" else None
         self._whole = looks is None
         last = self._last(state, step - 1)
         run = Pass(
@@ -274,7 +271,7 @@ class CheckpointEval(TrainerCallback):
             counts=between,
             foreseen=self._foreseen(state) if step == 0 else {},
             baselines={**own, **before},
-            may_claim=may_claim,
+            may_claim=claims,
             spending=spending,
             margin=self.margin,
             over=self.over,
@@ -293,7 +290,7 @@ class CheckpointEval(TrainerCallback):
                 self._reader,
                 self.offset + step,
                 tokens,
-                self._bar(progress_bar if writes else silent_bar),
+                breaking_off(progress_bar if writes else silent_bar, lambda: self.abandoned),
             )
         except AbandonedError:
             return
@@ -307,22 +304,6 @@ class CheckpointEval(TrainerCallback):
             self.taken += 1
         if action == "lr":
             slow(kwargs["optimizer"], kwargs["lr_scheduler"], self.budget.lr.factor)
-
-    def _bar(self, bar: Bar) -> Bar:
-        """The same, which ends the evaluation once the run is to end."""
-
-        @contextmanager
-        def breaking_off(total: int, description: str) -> Iterator[Progress]:
-            with bar(total, description) as progress:
-
-                def unless_abandoned(done: int) -> None:
-                    progress(done)
-                    if self.abandoned:
-                        raise AbandonedError("the run is to end")
-
-                yield unless_abandoned
-
-        return breaking_off
 
     def _beside_checkpoint(self, args: TrainingArguments, state: TrainerState) -> None:
         if state.is_world_process_zero and args.output_dir:
@@ -353,23 +334,6 @@ class CheckpointEval(TrainerCallback):
             return None
         plan = self.plan(state)
         return {"alpha": plan.alpha, **spend(self.out, self.offset, plan, self.offset + step, final)}
-
-    def _may_claim(self, spending: Mapping[str, Any] | None) -> dict[str, Look]:
-        """What an evaluation may claim of a task, by role: the tasks of a role share what it may spend."""
-        if spending is None:
-            return {"target": ONE_LOOK, "retain": ONE_LOOK}
-        of_role = Counter(role for _, role in self.entries)
-        return {
-            role: Look(
-                alpha=spending["here"] / max(1, of_role[role]), level=self.budget.confidence, looks=spending["looks"]
-            )
-            for role in get_args(Role)
-        }
-
-    def _looks(self, look: Look) -> Looks:
-        """When scoring in waves may end."""
-        drop = self.budget.accuracy_drop
-        return Looks(allowed=self.margin if drop is None else drop, alpha=look.alpha)
 
     def _foreseen(self, state: TrainerState) -> dict[str, Any]:
         """What is known of the evaluations that follow step 0: how many, and what they will be able to say."""

@@ -23,6 +23,7 @@ from eval_hooks.known import Known
 from eval_hooks.losses import token_losses
 from eval_hooks.measure import measure
 from eval_hooks.preference import PairItem, drawn_at_start, pairs_table
+from eval_hooks.progress import Bar
 from eval_hooks.ranks import AbandonedError, from_writer, on_writer, other_ranks
 from eval_hooks.ready import Reader, Ready, digest
 from eval_hooks.retention.noise import measured as noise_measured
@@ -41,8 +42,6 @@ if TYPE_CHECKING:
 
 HeldOut = Sequence[LossItem] | Sequence[PairItem]
 """A validation set, tokenised."""
-Bar = Callable[[int, str], AbstractContextManager[Progress]]
-"""(total, description) -> a progress bar to enter."""
 
 
 @dataclass(frozen=True, kw_only=True)

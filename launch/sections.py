@@ -2,13 +2,15 @@
 
 import dataclasses
 from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import Any
 
 from data_mix.config import DataConfig
-from eval_hooks.bounds import COUNT
+from eval_hooks.bounds import COUNT, Bound
 from eval_hooks.config import Budget, EvalConfig, Replay
 from eval_hooks.over import IN_WAVES
 from launch import entries
+from launch.bounds import bounds_of
 from launch.fields import Field, fields_of
 from launch.habits import OWNED_ADAPTER, OWNED_TRAIN
 from launch.nodes import Node, plain
@@ -56,7 +58,12 @@ def section(tree: Node, name: str, report: Report) -> Node | None:
 
 
 def library_values(
-    nodes: Mapping[str, Node], fields: Mapping[str, Field], owned: Mapping[str, str], block: str, report: Report
+    nodes: Mapping[str, Node],
+    fields: Mapping[str, Field],
+    owned: Mapping[str, str],
+    block: str,
+    report: Report,
+    bounds: Mapping[str, Bound] = MappingProxyType({}),
 ) -> dict[str, Any]:
     """Values of a block whose keys a library's config class names; what is set elsewhere (`owned`) is refused."""
     values = {}
@@ -65,6 +72,8 @@ def library_values(
             report.add(join(block, key), node, f"not set here; {owned[key]}")
         elif key in fields:
             values[key] = convert(fields[key].hint, node, join(block, key), report)
+            if key in bounds and bounds[key].refuses(values[key]):
+                report.add(join(block, key), node, f"{values[key]}: must be {bounds[key].words}")
         else:
             report.unknown(block, key, node, [name for name in fields if name not in owned])
     return values
@@ -76,7 +85,7 @@ def train(node: Node, stage_class: type | None, report: Report) -> dict[str, Any
         return {}
     keys = {key: child for key, child in node.value.items() if key not in OWN_TRAIN}
     fields = {**fields_of(stage_class), **OWN_TRAIN}
-    return library_values(keys, fields, OWNED_TRAIN, "train", report)
+    return library_values(keys, fields, OWNED_TRAIN, "train", report, bounds_of(stage_class))
 
 
 def global_batch_size(node: Node, report: Report) -> int | None:

@@ -198,6 +198,7 @@ def carry_out(run: Run, place: Place, resume: bool, wandb_run: Any = None, unche
 def _guarded(run: Run, place: Place, resume: bool, wandb_run: Any) -> int:
     """Train; whatever happens, status.json says it."""
     main, folder = rank() == 0, place.folder
+    run.signals.at_once = lambda code: _ended(folder, main, "interrupted", code, "a second signal; --resume goes on")
     try:
         return _train(run, place, resume, wandb_run)
     except KeyboardInterrupt:

@@ -163,3 +163,92 @@ def test_a_rank_that_dies_or_hangs_ends_the_others_with_a_message(recipe_file: P
         with contextlib.suppress(ProcessLookupError):
             os.kill(int(child), signal.SIGKILL)
     assert process.wait(timeout=60) != 0
+
+
+STUCK = """
+import ctypes, os, signal, sys, time
+from types import SimpleNamespace
+from trainers import signals
+signals.ECHO_S, signals.GRACE_S = 0.3, 0.2
+stop = signals.StopOnSignal(SimpleNamespace(abandoned=False))
+stop.at_once = lambda code: print("status", code, flush=True)
+stop.on_step_begin(None, None, None)
+if "child" in sys.argv:
+    child = os.fork() or time.sleep(600)
+    for _ in range(2):
+        os.kill(child, signal.SIGTERM)
+        time.sleep(0.5)
+    os.kill(child, signal.SIGKILL)
+print("ready", flush=True)
+mutex, libc = ctypes.create_string_buffer(64), ctypes.CDLL(None)
+libc.pthread_mutex_lock(mutex)
+libc.pthread_mutex_lock(mutex)
+"""
+"""The second lock of one mutex never returns, and no signal interrupts it: Python's handlers wait for ever."""
+
+
+def stuck(*words: str) -> subprocess.Popen[str]:
+    process = subprocess.Popen([sys.executable, "-c", STUCK, *words], env=ENV, stdout=subprocess.PIPE, text=True)
+    assert process.stdout
+    while "ready" not in process.stdout.readline():
+        assert process.poll() is None
+    return process
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+def test_a_second_signal_ends_a_run_inside_a_call_that_does_not_return(number: int, code: int) -> None:
+    process = stuck()
+    process.send_signal(number)
+    process.send_signal(number)  # an echo of the first
+    with pytest.raises(subprocess.TimeoutExpired):
+        process.wait(timeout=1)
+    process.send_signal(number)
+    out, _ = process.communicate(timeout=20)
+    assert process.returncode == code and f"status {code}" in out
+
+
+def test_signals_to_a_forked_worker_are_none_to_the_run() -> None:
+    process = stuck("child")
+    with pytest.raises(subprocess.TimeoutExpired):
+        process.wait(timeout=1)
+    process.kill()
+    process.wait()
+
+
+HANGS = """
+import ctypes, os
+from dataclasses import replace
+from trainers.catalog import METHODS as known
+calls = []
+def step(ctx, batch, cfg):
+    calls.append(1)
+    if len(calls) > 12 and os.environ.get("RANK", "0") == "0":
+        mutex, libc = ctypes.create_string_buffer(64), ctypes.CDLL(None)
+        libc.pthread_mutex_lock(mutex)
+        libc.pthread_mutex_lock(mutex)
+    return known["instruction_modelling"].step(ctx, batch, cfg)
+METHODS = {"hangs": replace(known["instruction_modelling"], step=step)}
+"""
+"""Rank 0 hangs in a step, the other one in a collective that waits for it."""
+
+
+@pytest.mark.soak
+@pytest.mark.parametrize("ranks", [1, 2])
+def test_a_second_signal_ends_ranks_that_hang(recipe_file: Path, ranks: int) -> None:
+    """Alone and under `temper launch`: SIGTERM twice, status.json says so, --resume would go on."""
+    (recipe_file.parent / "hangs.py").write_text(HANGS)
+    words = [f"plugins=[{recipe_file.parent}/hangs.py]", "method.name=hangs", "eval.retain=[]", "train.max_steps=999",
+             "train.global_batch_size=4", "train.save_strategy=no"]  # fmt: skip
+    start = ["launch", str(recipe_file), *words, "--nproc", "2"] if ranks == 2 else ["train", str(recipe_file), *words]
+    process = subprocess.Popen([sys.executable, "-m", "launch", *start, "--run-dir", "run"], env=ENV)
+    metrics, deadline = Path("run/metrics.jsonl"), time.monotonic() + 240
+    while not (metrics.is_file() and metrics.read_text().count("train/loss") >= 3):
+        assert process.poll() is None and time.monotonic() < deadline
+        time.sleep(0.5)
+    time.sleep(5)
+    process.send_signal(signal.SIGTERM)
+    time.sleep(4)
+    assert process.poll() is None
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(timeout=40) == 143
+    assert (status()["state"], status()["code"]) == ("interrupted", 143)
