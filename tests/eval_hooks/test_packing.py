@@ -196,3 +196,12 @@ def test_a_long_text_with_its_answers_takes_no_wide_mask(
     with scoring_mode(model):
         alone = [sums(texts) for texts in one_by_one(model, asked)]
     assert found[0] == pytest.approx(alone[0], rel=1e-5)
+
+
+@pytest.mark.parametrize(("units", "packed"), [(0.0, True), (2.9, True), (5.0, False)])
+def test_a_first_text_that_is_equal_to_the_bit_does_not_make_rounding_a_fault(units: float, packed: bool) -> None:
+    """In bf16, unit 2^-7; the last text's logits are off by so many units of their spread at every place, up and down."""
+    alone = torch.randn(6, 4096, generator=torch.Generator().manual_seed(0))
+    off = units * 2**-7 * torch.tensor([1.0, -1.0]).repeat(2048)
+    found = packing.apart([alone, alone], [alone, alone + off], 2**-7)
+    assert (found is None) == packed
