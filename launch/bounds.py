@@ -15,6 +15,7 @@ BOUNDS: dict[type, dict[str, Bound]] = {
 }
 
 SEED = Bound(words="a whole number from 0 to 4,294,967,295", holds=lambda value: 0 <= value < 2**32)
+RATE = Bound(words="0 or more and finite", holds=lambda value: 0 <= value < float("inf"))
 UPTO_1 = Bound(words="above 0 and at most 1", holds=lambda value: 0 < value <= 1)
 DECAY = MARGIN  # of an average
 AT_LEAST_2 = Bound(words="2 or more: a group is compared with itself", holds=lambda value: value >= 2)
@@ -22,7 +23,8 @@ SMOOTHING = Bound(words="at least 0 and below 0.5: half of the labels turned say
 STEPS = Bound(words="1 or more, or -1 for num_train_epochs", holds=lambda value: value >= 1 or value == -1)
 ARGUMENTS: dict[str, dict[str, Bound]] = {
     "TrainingArguments": {
-        **dict.fromkeys(("learning_rate", "num_train_epochs", "adam_epsilon", "ddp_timeout"), ABOVE_0),
+        "learning_rate": RATE,
+        **dict.fromkeys(("num_train_epochs", "adam_epsilon", "ddp_timeout"), ABOVE_0),
         **dict.fromkeys(("logging_steps", "save_steps", "neftune_noise_alpha", "torch_empty_cache_steps"), ABOVE_0),
         **dict.fromkeys(("per_device_train_batch_size", "per_device_eval_batch_size"), COUNT),
         **dict.fromkeys(("gradient_accumulation_steps", "save_total_limit", "max_length"), COUNT),

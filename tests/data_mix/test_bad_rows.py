@@ -194,7 +194,7 @@ def test_a_parquet_files_types_are_kept_as_json_has_them(tmp_path: Path, tokeniz
     assert json.loads(mix.train[0]["row"]) == {
         "prompt": [{"role": "user", "content": "q"}], "verifier": "number", "answer": "42.50", "day": "2024-02-29",
         "who": "Zoë", "hash": "/wA=", "at": "2024-02-29T01:02:03", "score": None, "took": "0:01:00",
-        "nested": [{"when": "01:02:00"}],
+        "nested": [{"when": "01:02:00"}], "chat_template_kwargs": {},
     }  # fmt: skip
     with pytest.raises(DataError, match=r"x\.parquet row 1: .*b'\\xff' is no text"):
         pq.write_table(pa.Table.from_pylist([{"prompt": b"\xff", "completion": "b"}]), tmp_path / "x.parquet")

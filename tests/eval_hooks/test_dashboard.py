@@ -57,8 +57,12 @@ def test_nothing_that_was_logged_is_forgotten_and_nothing_else_is_shown(tmp_path
         "eval/sql/retention/verdict",
         "eval/pocket/retention/e_value",
         "eval/pocket/retention/e_value_drop",
+        "eval/pocket/retention/log_e_value",
+        "eval/pocket/retention/log_e_value_drop",
         "eval/sql/retention/e_value",
         "eval/sql/retention/e_value_drop",
+        "eval/sql/retention/log_e_value",
+        "eval/sql/retention/log_e_value_drop",
         "eval/sql/hit_limit",
     }
 

@@ -23,7 +23,7 @@ def test_rows_are_shown_with_what_is_trained_and_the_manifest_is_written(
 ) -> None:
     show(recipe(), rows=2)
     out = capsys.readouterr().out
-    assert out.count("jsonl, row") == 2
+    assert out.count("jsonl, /") == 2
     assert "Count to 1 from 0.<|im_end|>" in out
     assert "[[0<|im_end|>]]" in out
     assert "[[You are" not in out

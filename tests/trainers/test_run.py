@@ -187,16 +187,16 @@ def test_a_base_is_scored_once_for_all_runs_from_it(recipe: Load, monkeypatch: p
 
     A base that is not known is scored twice, for the noise floor; what follows the end of training once.
     """
-    import eval_hooks.measure
+    from eval_hooks.tasks.kinds import choice
 
     measured: list[int] = []
-    real = eval_hooks.measure.score
+    real = choice.score
 
     def counting(model: Any, *args: Any, **kwargs: Any) -> Any:
         measured.append(1)
         return real(model, *args, **kwargs)
 
-    monkeypatch.setattr(eval_hooks.measure, "score", counting)
+    monkeypatch.setattr(choice, "score", counting)
     lora = ("adapter.kind=lora", "adapter.r=2", "train.max_steps=1")
     for name, words, times in (
         ("first", (), 3),

@@ -158,7 +158,7 @@ def test_a_run_goes_on_though_its_secrets_were_masked(work: Path) -> None:
     assert not list(differences(recipe.resolved, recipe.resolved))
     (work / "run").mkdir()
     write_json(work / "run/recipe.resolved.json", recipe.resolved)
-    assert check_changes(work / "run", recipe) == []
+    assert check_changes(work / "run", recipe).lines == []
     with pytest.raises(TrainError, match="data.train.0.system") as caught:
         check_changes(work / "run", load("tiny.yaml", [*WORDS[1:], f"data.train.0.system=other https://u:{SECRET}@x"]))
     assert SECRET not in str(caught.value)
