@@ -17,7 +17,6 @@ BOUNDS: dict[type, dict[str, Bound]] = {
 SEED = Bound(words="a whole number from 0 to 4,294,967,295", holds=lambda value: 0 <= value < 2**32)
 RATE = Bound(words="0 or more and finite", holds=lambda value: 0 <= value < float("inf"))
 UPTO_1 = Bound(words="above 0 and at most 1", holds=lambda value: 0 < value <= 1)
-DECAY = MARGIN  # of an average
 AT_LEAST_2 = Bound(words="2 or more: a group is compared with itself", holds=lambda value: value >= 2)
 SMOOTHING = Bound(words="at least 0 and below 0.5: half of the labels turned say nothing", holds=lambda v: 0 <= v < 0.5)
 STEPS = Bound(words="1 or more, or -1 for num_train_epochs", holds=lambda value: value >= 1 or value == -1)
@@ -30,7 +29,7 @@ ARGUMENTS: dict[str, dict[str, Bound]] = {
         **dict.fromkeys(("gradient_accumulation_steps", "save_total_limit", "max_length"), COUNT),
         **dict.fromkeys(("dataloader_prefetch_factor", "dataset_num_proc"), COUNT),
         **dict.fromkeys(("weight_decay", "warmup_steps", "max_grad_norm", "dataloader_num_workers"), NOT_NEGATIVE),
-        **dict.fromkeys(("adam_beta1", "adam_beta2", "label_smoothing_factor"), DECAY),
+        **dict.fromkeys(("adam_beta1", "adam_beta2", "label_smoothing_factor"), MARGIN),
         "warmup_ratio": MARGIN,
         **dict.fromkeys(("seed", "data_seed"), SEED),
         "max_steps": STEPS,
