@@ -20,7 +20,7 @@ from eval_hooks.budget import ALONE, crossed, judged, plan_of
 from eval_hooks.catalog import Judge
 from eval_hooks.config import Action, Budget, Over, kept_margin
 from eval_hooks.control.allowance import looks_of, may_claim
-from eval_hooks.control.given import Entry, budget_of, check_options, entries_of
+from eval_hooks.control.given import Entry, budget_of, check_carried_out, check_names, check_options, entries_of
 from eval_hooks.control.ledger import spend
 from eval_hooks.control.rate import slow, slow_again
 from eval_hooks.control.schedule import between_ends, period_of
@@ -32,7 +32,6 @@ from eval_hooks.files import beside_checkpoint, evaluations, saved_at, summary_o
 from eval_hooks.gather import whole_weights
 from eval_hooks.generate import check_writes
 from eval_hooks.known import Known
-from eval_hooks.names import RULE, is_name
 from eval_hooks.over import check_over
 from eval_hooks.progress import breaking_off, progress_bar, silent_bar
 from eval_hooks.ranks import AbandonedError, anywhere, from_writer
@@ -97,21 +96,12 @@ class CheckpointEval(TrainerCallback):
         self.entries = entries_of(tasks, retain)
         self.every, self.out = every, Path(out)
         self.held_out, self.judges = held_out or {}, judges or {}
-        if wrong := [name for name in self.held_out if not is_name(name)]:
-            raise EvalError(f"held_out: {', '.join(map(repr, wrong))}: no name of a validation set; {RULE}")
+        check_names(self.held_out)
         self._items = [load_items(spec, (rows or {}).get(spec.called)) for spec, _ in self.entries]
         check_over(over, order, [(*entry, items) for entry, items in zip(self.entries, self._items, strict=True)])
         self.over, self.budget = over, budget_of(budget)
         self.margin = kept_margin(margin, self.budget)
-        if cost_limit is not None and order == "full":
-            raise EvalError(
-                f"eval.cost_limit {cost_limit:g}: only an evaluation in waves can end early; set eval.order: waves"
-            )
-        if self.budget.action not in carried_out:
-            raise EvalError(
-                f"budget.action {self.budget.action!r}: alone the callback can {', '.join(ALONE)}; run a recipe with "
-                "`temper train` for the others"
-            )
+        check_carried_out(self.budget, carried_out, order, cost_limit)
         self.order, self.cost_limit = order, cost_limit
         self.cost = Cost(cost_limit)
         self._whole = True

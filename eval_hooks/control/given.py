@@ -11,7 +11,7 @@ from eval_hooks.bounds import BOUNDS
 from eval_hooks.budget import ALONE
 from eval_hooks.config import Action, Budget, EvalConfig, Role, TaskSpec
 from eval_hooks.errors import EvalError
-from eval_hooks.names import alike
+from eval_hooks.names import RULE, alike, is_name
 
 Entry = TaskSpec | Mapping[str, Any] | str
 Settings = TypeVar("Settings", TaskSpec, Budget)
@@ -51,6 +51,25 @@ def check_options(**options: Any) -> None:
     """Raise EvalError for options of the callback that the `eval:` section of a recipe could not have, all at once."""
     if wrong := _problems(EvalConfig, options, ""):
         raise EvalError("; ".join(wrong))
+
+
+def check_names(held_out: Mapping[str, Any]) -> None:
+    """Raise EvalError for a name that no file of a validation set could have."""
+    if wrong := [name for name in held_out if not is_name(name)]:
+        raise EvalError(f"held_out: {', '.join(map(repr, wrong))}: no name of a validation set; {RULE}")
+
+
+def check_carried_out(budget: Budget, carried_out: Sequence[Action], order: str, cost_limit: float | None) -> None:
+    """Raise EvalError for what nobody would carry out: the budget's action, an end before all items are scored."""
+    if cost_limit is not None and order == "full":
+        raise EvalError(
+            f"eval.cost_limit {cost_limit:g}: only an evaluation in waves can end early; set eval.order: waves"
+        )
+    if budget.action not in carried_out:
+        raise EvalError(
+            f"budget.action {budget.action!r}: alone the callback can {', '.join(ALONE)}; run a recipe with "
+            "`temper train` for the others"
+        )
 
 
 def _settings(cls: type[Settings], given: Settings | Mapping[str, Any], place: str) -> Settings:
