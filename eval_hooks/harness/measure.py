@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, SupportsFloat
 
 import numpy as np
 import pyarrow as pa
@@ -143,6 +143,8 @@ def _aggregate(of_task: Mapping[Any, Sequence[tuple[str, Any, str]]], again: Map
     if any(value is None or value != value for value in every):
         return missing("an item's value is no number", len(every))
     if all(how is mean for how in own.values()):
+        if not all(isinstance(value, SupportsFloat) for value in every):
+            return missing("an item's value is no number", len(every))
         return bootstrap_mean(np.array(every, dtype=float), clusters=clusters(ids, again))
     if len(of_task) > 1:
         return missing("each of the tasks aggregates it in a way of its own; name them one by one", len(every))
@@ -151,6 +153,8 @@ def _aggregate(of_task: Mapping[Any, Sequence[tuple[str, Any, str]]], again: Map
         value = float(how(every))
     except OverflowError:  # a perplexity is an exponential
         value = float("inf")
+    except Exception as error:  # code of the task's author: its items are measured all the same
+        return missing(f"the task's own aggregation failed: {type(error).__name__}: {error}", len(every))
     if not np.isfinite(value):
         return missing("too large to write down: no number a computer has", len(every))
     return Estimate(value=value, n=len(every), reason="aggregated by lm-eval's task, without an interval")

@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 import yaml
@@ -17,7 +18,7 @@ from eval_hooks.forward import no_progress
 from eval_hooks.harness import load
 from eval_hooks.harness.judging import judge_call, results
 from eval_hooks.harness.load import in_turn
-from eval_hooks.harness.measure import stretched
+from eval_hooks.harness.measure import Judged, metrics, stretched
 from eval_hooks.harness.requests import Prompt, answers
 from eval_hooks.measure import measure
 from eval_hooks.ready import Ready, load_items, reader_of, ready
@@ -418,6 +419,25 @@ def test_in_turn_by_hand() -> None:
     assert in_turn([3, 1, 5], None) == [3, 1, 5]
     assert in_turn([3, 1, 5], 6) == [3, 1, 2]
     assert in_turn([3, 1, 5], 1) == [1, 0, 0]
+
+
+def test_a_metric_beside_the_deciding_one_that_fails_is_missing_with_its_reason() -> None:
+    """Two items, .5 and 1, under four metrics: a mean of .75; no numbers; an aggregation that raises; one that is nan."""
+
+    def raises(values: list[float]) -> float:
+        raise LookupError("punkt is not downloaded")
+
+    of = {"acc": None, "words": None, "bleu": raises, "none": lambda values: math.nan}
+    task = Mock(task_name="t", aggregation=lambda: {name: how for name, how in of.items() if how})
+    found = metrics([
+        Judged(task=task, doc_id=doc_id, document={}, filter="none", requests=(), filtered="",
+               metrics={"acc": value, "words": ["a"], "bleu": value, "none": value})
+        for doc_id, value in enumerate((0.5, 1.0))
+    ], {})  # fmt: skip
+    assert found["acc"].value == 0.75 and found["acc"].low is not None
+    assert found["words"].value is None and "no number" in str(found["words"].reason)
+    assert found["bleu"].value is None and "LookupError: punkt is not downloaded" in str(found["bleu"].reason)
+    assert found["none"].value is None
 
 
 def test_progress_adds_up_whatever_it_is_told_of() -> None:
