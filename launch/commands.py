@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from launch.hosts import host_and_port
+from launch.itself import ITSELF
 from launch.network import Route, route
 from launch.problems import RecipeError
 from trainers.world import free_port
@@ -56,7 +57,7 @@ class Command:
 def command(launcher: str, shape: Shape, words: Sequence[str]) -> Command:
     """The command of a launcher for `temper train` with these words. Raises RecipeError for what it cannot start."""
     argv = LAUNCHERS[launcher](shape, words)
-    return Command(argv=(sys.executable, "-m", *argv), env=environment(shape))
+    return Command(argv=(sys.executable, "-P", "-m", *argv), env={**environment(shape), **OWN_ENV.get(launcher, {})})
 
 
 def environment(shape: Shape) -> dict[str, str]:
@@ -87,12 +88,15 @@ def torchrun(shape: Shape, words: Sequence[str]) -> list[str]:
         where = [f"--nnodes={shape.nnodes}", "--rdzv_backend=c10d", f"--rdzv_endpoint={shape.master}"]
         # who hosts the rendezvous is guessed from host names otherwise, and where they mislead all wait for all
         where += ["--rdzv_id=temper", f"--rdzv_conf=is_host={int(way.arrived)}", f"--local_addr={way.address}"]
-    return [*start, *where, "-m", "launch", "train", *words]
+    return [*start, *where, "--no-python", *ITSELF, "train", *words]
 
 
 def deepspeed(shape: Shape, words: Sequence[str]) -> list[str]:
-    """Its launcher; with a hostfile over ssh from one machine, or started on each one by its number."""
-    start = ["deepspeed.launcher.runner"]
+    """Its launcher; with a hostfile over ssh from one machine, or started on each one by its number.
+
+    It gives --local_rank to the program before the program's own words: not wanted, the environment says it too.
+    """
+    start = ["deepspeed.launcher.runner", "--no_local_rank"]
     if shape.hostfile is not None:
         start += [f"--hostfile={shape.hostfile}", f"--num_nodes={shape.nnodes}", f"--num_gpus={shape.nproc}"]
         if shape.node_rank is not None:
@@ -104,7 +108,14 @@ def deepspeed(shape: Shape, words: Sequence[str]) -> list[str]:
         raise RecipeError("--with deepspeed over several nodes: add --hostfile FILE, with a line HOST slots=N for each")
     else:
         start += [*_devices(shape), f"--master_port={free_port()}", f"--hostfile={os.devnull}"]  # not /job/hostfile
-    return [*start, "--module", "launch", "train", *words]
+    return [*start, "--no_python", *_env_as_here(), *ITSELF, "train", *words]
+
+
+def _env_as_here() -> list[str]:
+    """What its launchers, and over ssh PYTHONPATH=. as well, would leave in the ranks' environment taken back."""
+    found = {name: os.environ.get(name) for name in ("PYTHONPATH", *OWN_ENV["deepspeed"])}
+    unset = [word for name, value in found.items() if value is None for word in ("-u", name)]
+    return ["env", *unset, *(f"{name}={value}" for name, value in found.items() if value is not None)]
 
 
 def _devices(shape: Shape) -> list[str]:
@@ -133,7 +144,7 @@ def accelerate(shape: Shape, words: Sequence[str]) -> list[str]:
     else:
         host, port = shape.address
         start += [f"--machine_rank={shape.node_rank}", f"--main_process_ip={host}", f"--main_process_port={port}"]
-    return [*start, "--module", "launch", "train", *words]
+    return [*start, "--no_python", *ITSELF, "train", *words]
 
 
 LAUNCHERS: dict[str, Callable[[Shape, Sequence[str]], list[str]]] = {
@@ -142,3 +153,5 @@ LAUNCHERS: dict[str, Callable[[Shape, Sequence[str]], list[str]]] = {
     "accelerate": accelerate,
 }
 """What starts ranks on this machine; Slurm starts one of them on each of its own."""
+OWN_ENV = {"deepspeed": {"PYTHONSAFEPATH": "1"}}
+"""deepspeed starts one more launcher of its own, with `python -m`, on every machine."""

@@ -1,8 +1,8 @@
 """`plugins: [./mine.py]`: files that add rows to the tables.
 
 A plugin is a Python file that may define METHODS, SOURCES, TASKS and VERIFIERS, each a dict of rows as the packages'
-own tables hold them. Every rank reads the recipe, so every rank has them. It is code: nothing of it runs before the
-rest of the recipe has been checked, and its path is said first.
+own tables hold them, and import what stands beside it. Every rank reads the recipe, so every rank has them. It is code:
+nothing of it runs before the rest of the recipe has been checked, and its path is said first.
 """
 
 import importlib.util
@@ -88,6 +88,8 @@ def _load(entry: Node) -> ModuleType:
         announce(f"plugin    {path}")
     module = importlib.util.module_from_spec(spec)
     sys.modules[name] = module
+    if str(path.parent) not in sys.path:
+        sys.path.append(str(path.parent))  # for what it imports from beside it; last, so that it hides nothing
     try:
         spec.loader.exec_module(module)
     except Exception as error:

@@ -4,11 +4,11 @@ import re
 import shlex
 import shutil
 import subprocess
-import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from launch.commands import Shape
+from launch.itself import ITSELF
 from launch.problems import Problem, RecipeError, shown
 
 DEFAULTS: dict[str, Any] = {
@@ -67,7 +67,7 @@ def sbatch_file(
     fixed = {"job-name": name, "nodes": shape.nnodes, "ntasks-per-node": 1, **gpus}
     lines = [f"#SBATCH --{key}{_value(value)}" for key, value in {**fixed, **DEFAULTS, **options}.items() if _on(value)]
     folder = shlex.quote(run_dir) if run_dir else f"{shlex.quote(f'runs/{name}')}-$SLURM_JOB_ID"
-    start = shlex.join([sys.executable, "-m", "launch", "launch", recipe, *words, "--nproc", str(shape.nproc)])
+    start = shlex.join([*ITSELF, "launch", recipe, *words, "--nproc", str(shape.nproc)])
     several = '--nnodes $SLURM_NNODES --node-rank $SLURM_NODEID --master "$MASTER_ADDR:$MASTER_PORT" '
     task = f"exec {start} {several if shape.nnodes > 1 else ''}--with torchrun --run-dir {folder} --resume"
     return "\n".join(["#!/bin/bash", *lines, "", BODY.format(task=shlex.quote(task))])

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from launch.commands import LAUNCHERS, Shape, command
+from launch.commands import LAUNCHERS, Command, Shape, command
 from launch.hosts import RULE, host_and_port, hostfile_problems
 from launch.load import load_any
 from launch.problems import Problem, RecipeError
@@ -61,14 +61,14 @@ def launch(name: str, words: Sequence[str], options: Options, show: bool = False
         folder = next_folder(recipe)
     passed += ["--run-dir", str(folder)] if folder else []
     passed += [f"--resume={options.resume}"] if options.resume else []
-    if over_ssh:
-        check_for_pdsh([sys.executable, str(Path.cwd()), *passed])
     made = command(launcher, shape, passed)
+    if over_ssh:
+        check_for_pdsh([sys.executable, str(Path.cwd()), *made.argv[made.argv.index("--no_python") :]])
     if show:
         return str(made)
     if over_ssh:
         assert folder is not None
-        return _over_ssh(made.argv, folder)
+        return _over_ssh(made, folder)
     from launch.supervise import supervise
 
     return supervise(made)
@@ -148,12 +148,13 @@ def check_for_pdsh(words: Sequence[str]) -> None:
         )
 
 
-def _over_ssh(argv: Sequence[str], folder: Path) -> int:
+def _over_ssh(made: Command, folder: Path) -> int:
     """Started on other machines there is no roll: deepspeed's output is shown, status.json has the code."""
+    import os
     import subprocess
 
     from trainers.rundir import read_status
 
-    code = subprocess.run(argv, check=False).returncode
+    code = subprocess.run(made.argv, env={**os.environ, **made.env}, check=False).returncode
     found = read_status(folder).get("code")
     return code if found is None else int(found)

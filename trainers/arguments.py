@@ -133,7 +133,8 @@ def take_one_gpu(recipe: Recipe) -> None:
     visible = os.environ.get("CUDA_VISIBLE_DEVICES") or "0"
     os.environ["CUDA_VISIBLE_DEVICES"] = visible.split(",")[0]
     announce(
-        f"gpu       one of {n} is used; all: torchrun --nproc_per_node {n} -m launch train {quote(str(recipe.file))}"
+        f"gpu       one of {n} is used; all: torchrun --nproc_per_node {n} --no-python temper train "
+        f"{quote(str(recipe.file))}"
     )
 
 

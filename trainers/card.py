@@ -24,7 +24,7 @@ def card(subject: "Subject", certificate: Mapping[str, Any] | None, doubt: str, 
 
     recipe, folder = subject.recipe, subject.place.folder
     summary = summary_of(subject.evaluation)
-    before = summary_of(subject.place.root / "evals" / f"step-{subject.start[1]}")
+    before = summary_of(subject.place.root / "evals" / f"step-{subject.start_step}")
     text = impersonal_recipe((folder / "recipe.yaml").read_text("utf-8").strip())
     environment = Environment(trim_blocks=True, finalize=lambda value: "" if value is None else value)
     environment.filters["inline"] = inline
@@ -35,13 +35,13 @@ def card(subject: "Subject", certificate: Mapping[str, Any] | None, doubt: str, 
         method=recipe.method.name,
         step=subject.step,
         adapter="all weights trained" if recipe.adapter.kind == "none" else f"a {recipe.adapter.kind}, merged",
-        first=subject.start[1],
+        first=subject.start_step,
         measured=list(measured_rows(summary, before)),
         losses=list(_losses(summary, before)),
         has_temperature=has_temperature,
         rows=[(form(row), *measured(row)) for row in (certificate or {}).get("rows", ()) if "retention" in row],
-        items=len(subject.ids),
-        arithmetic=subject.arithmetic,
+        items=len((certificate or {}).get("items", ())),
+        arithmetic=(certificate or {}).get("arithmetic"),
         doubt=impersonal(doubt),
         recipe=text,
         fence=fence(text),
@@ -74,7 +74,7 @@ def data_of(subject: "Subject", summary: Mapping[str, Any]) -> Any:
             dataset_name=one_line(name),
             metric_type="accuracy", metric_value=round(task["accuracy"]["value"], 4),
         )
-        for name, task in summary["tasks"].items()
+        for name, task in summary.get("tasks", {}).items()
         if (task.get("accuracy") or {}).get("value") is not None
     ]  # fmt: skip
     return ModelCardData(
@@ -94,7 +94,7 @@ def one_line(text: object) -> str:
 
 def measured_rows(summary: Mapping[str, Any], before: Mapping[str, Any]) -> Iterator[tuple[str, ...]]:
     """One row a task: role, accuracy before and after, paired change, verdict, calibration before and after."""
-    for name, task in summary["tasks"].items():
+    for name, task in summary.get("tasks", {}).items():
         if task["status"] == "failed":
             yield name, task["role"], "", "not measured", impersonal(str(task["error"])), "", ""
             continue
@@ -117,7 +117,10 @@ def _plain(ece: Mapping[str, Any] | None) -> str:
     return "not measured" if ece is None or ece["value"] is None else f"{ece['value']:.3f}"
 
 
-def _losses(summary: Mapping[str, Any], before: Mapping[str, Any]) -> Iterator[tuple[str, str, str]]:
+def _losses(summary: Mapping[str, Any], before: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     for name, entry in summary.get("validation", {}).items():
         if "loss" in entry:
-            yield name, number(before.get("validation", {}).get(name, {}).get("loss")), number(entry["loss"])
+            old = number(before.get("validation", {}).get(name, {}).get("loss"))
+            yield name, f"{old} -> {number(entry['loss'])} nats a token"
+    for name, error in summary.get("validation_failed", {}).items():
+        yield name, f"not measured: {impersonal(str(error))}"

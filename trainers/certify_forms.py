@@ -50,7 +50,8 @@ def loaded(subject: Subject) -> Any:
     dtype: Any = subject.arithmetic.partition(",")[0]
     recipe = replace(subject.recipe, model=replace(subject.recipe.model, dtype=dtype))
     model = of_checkpoint(recipe, subject.folder, subject.tokenizer)
-    return model.to(getattr(torch, dtype)) if subject.arguments.deepspeed else model  # the engine casts a LoRA too
+    casts = subject.arguments.deepspeed and dtype != "auto"  # the engine casts a LoRA too
+    return model.to(getattr(torch, dtype)) if casts else model
 
 
 def merged(subject: Subject) -> Any:

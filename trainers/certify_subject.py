@@ -86,15 +86,23 @@ class Subject:
         return self.measured.column("item_id").to_pylist()
 
     @cached_property
-    def start(self) -> "tuple[pa.Table, int]":
-        """The table that the task is paired with, and its step."""
-        step = (self.entry.get("retention") or {"baseline_step": self.place.offset})["baseline_step"]
-        return read_table(self.place.root / "evals" / f"step-{step}" / f"{self.spec.called}.parquet"), step
+    def start(self) -> "pa.Table":
+        """The table that the task is paired with."""
+        return read_table(self.place.root / "evals" / f"step-{self.start_step}" / f"{self.spec.called}.parquet")
+
+    @property
+    def start_step(self) -> int:
+        """The step that the task is paired with, or, where none is certified, the first one that is paired."""
+        tasks = summary_of(self.evaluation).get("tasks", {})
+        spec = certified_task(self.recipe)
+        entries = [tasks.get(spec.called, {})] if spec else tasks.values()
+        found = [entry["retention"]["baseline_step"] for entry in entries if entry.get("retention")]
+        return next(iter(found), self.place.offset)
 
     @property
     def arithmetic(self) -> str:
-        """That of the trainer's numbers, as `float32, bfloat16 autocast`."""
-        return str(summary_of(self.evaluation)["precision"])
+        """That of the trainer's numbers, as `float32, bfloat16 autocast`; without any, the recipe's type."""
+        return str(summary_of(self.evaluation).get("precision", self.recipe.model.dtype))
 
     @property
     def whole(self) -> bool:
@@ -112,7 +120,7 @@ class Subject:
     def against(self, table: "pa.Table") -> Row:
         """Accuracy of a table of the items, and its retention against the start."""
         margin = kept_margin(self.recipe.eval.margin, self.recipe.eval.budget)
-        return against_start(self.start[0], table, margin, self.start[1], self.judged)
+        return against_start(self.start, table, margin, self.start_step, self.judged)
 
 
 def certified_task(recipe: Recipe) -> TaskSpec | None:
@@ -137,18 +145,28 @@ def _check_task(recipe: Recipe) -> None:
 
 
 def open_subject(recipe: Recipe, place: Place, step: int) -> Subject:
-    """A checkpoint of a run, before its weights are loaded. Raises TrainError for one that is not there."""
+    """A checkpoint that can be certified, before its weights are loaded.
+
+    Raises TrainError for one that is not there, and where nothing of it was measured that could be compared with.
+    """
+    subject = open_checkpoint(recipe, place, step)
+    _check_task(recipe)
+    subject.entry, subject.start, subject.measured  # noqa: B018 - read before anything costs time
+    return subject
+
+
+def open_checkpoint(recipe: Recipe, place: Place, step: int) -> Subject:
+    """A checkpoint of a run, measured or not. Raises TrainError for one that is not there."""
     from trainers.eval_tokenizer import eval_tokenizer
     from trainers.models import load_tokenizer, starting_point
 
     if step not in checkpoints(place.folder):
         there = ", ".join(map(str, checkpoints(place.folder))) or "none"
         raise TrainError(f"certify: {place.folder} has no checkpoint at step {step}; there is: {there}")
-    _check_task(recipe)
     keep_date(place.root)
     recipe = replace(recipe, model=starting_point(recipe.model))
     tokenizer = load_tokenizer(recipe.model)
-    subject = Subject(
+    return Subject(
         recipe=recipe,
         place=place,
         step=step,
@@ -156,5 +174,3 @@ def open_subject(recipe: Recipe, place: Place, step: int) -> Subject:
         reader=eval_tokenizer(place.root, tokenizer, recipe.model, main=True),
         arguments=SimpleNamespace(**read_json(place.folder / "recipe.resolved.json")["arguments"]),
     )
-    subject.start, subject.measured  # noqa: B018 - read before anything costs time
-    return subject

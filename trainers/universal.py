@@ -49,7 +49,7 @@ def convert(checkpoint: Path) -> Path:
     own = checkpoint / (checkpoint / "latest").read_text("utf-8").strip()
     to = own.with_name(f"{own.name}_universal")
     forget(checkpoint)
-    command = [sys.executable, "-m", "deepspeed.checkpoint.ds_to_universal", "--input_folder", str(own),
+    command = [sys.executable, "-P", "-m", "deepspeed.checkpoint.ds_to_universal", "--input_folder", str(own),
                "--output_folder", str(to), "--num_extract_workers", "1", "--num_merge_workers", "1",
                *([] if any(own.glob("zero_pp_rank_*_model_states.pt")) else ["--inject_missing_state"])]  # fmt: skip
     done = subprocess.run(command, capture_output=True, text=True, check=False)

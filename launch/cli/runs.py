@@ -44,7 +44,7 @@ def train(
 
     temper train quickstart train.max_steps=20
 
-    torchrun --nproc_per_node 2 -m launch train quickstart deepspeed=zero2
+    torchrun --nproc_per_node 2 --no-python temper train quickstart deepspeed=zero2
     """
     from launch.load import load_any
     from trainers.recipe import Pipeline

@@ -2,7 +2,6 @@
 
 import os
 import subprocess
-import sys
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -14,11 +13,10 @@ from eval_hooks.files import write_json
 from launch.commands import Command, Shape, command
 from launch.drill.compare import findings
 from launch.drill.kills import MOMENTS, Kill, kill_at
+from launch.itself import ITSELF
 from launch.problems import RecipeError
 from trainers import announce
 from trainers.rundir import read_status
-
-ROOT = Path(__file__).parents[2]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -94,10 +92,9 @@ def started(asked: Drill, run: Path, nproc: int) -> Iterator[subprocess.Popen[by
     """A start of the run in a process group of its own, its output in a log beside the run folder."""
     passed = [asked.recipe, *asked.words, "--run-dir", str(run), "--resume"]
     passed += [] if asked.plugins else ["--no-plugins"]
-    alone = Command(argv=(sys.executable, "-m", "launch", "train", *passed))
+    alone = Command(argv=(*ITSELF, "train", *passed))
     made = command("torchrun", Shape(nproc=nproc), passed) if nproc > 1 else alone
-    path = os.pathsep.join([str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])])
-    env = {**os.environ, **made.env, "WANDB_MODE": os.environ.get("WANDB_MODE", "offline"), "PYTHONPATH": path}
+    env = {**os.environ, **made.env, "WANDB_MODE": os.environ.get("WANDB_MODE", "offline")}
     env.pop("WANDB_SERVICE", None)  # a W&B process that this one has would outlive the kill, and hold the run
     with log_of(run).open("ab") as log:
         process = subprocess.Popen(made.argv, stdout=log, stderr=log, env=env, start_new_session=True)

@@ -12,6 +12,8 @@ from typing import Any
 from launch.problems import RecipeError
 
 WRONG_REQUEST = 2
+START = "import sys; sys.path[:] = {path!r}; from launch.foresight.child import main; main()"
+"""With this process's own path, so that it is this very package, whatever folder it is started in."""
 
 
 def measure(name: str, words: Sequence[str], *, plugins: bool = True) -> Mapping[str, Any]:
@@ -20,7 +22,8 @@ def measure(name: str, words: Sequence[str], *, plugins: bool = True) -> Mapping
     Raises RecipeError with the process's own words where it refused the recipe or failed.
     """
     with tempfile.TemporaryDirectory(prefix="temper-plan-") as scratch:
-        command = [sys.executable, "-m", "launch.foresight.child", scratch, "plugins" if plugins else "", name, *words]
+        start = START.format(path=sys.path)
+        command = [sys.executable, "-P", "-c", start, scratch, "plugins" if plugins else "", name, *words]
         env = {**os.environ, "WANDB_MODE": "disabled"}
         done = subprocess.run(command, env=env, capture_output=True, text=True, errors="replace", check=False)
         file = Path(scratch) / "measured.json"
@@ -45,7 +48,3 @@ def main() -> None:
     except people_errors() as error:
         print(masked_message(" ".join(str(error).splitlines())), file=sys.stderr)
         raise SystemExit(WRONG_REQUEST) from None
-
-
-if __name__ == "__main__":
-    main()

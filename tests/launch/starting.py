@@ -15,6 +15,7 @@ ENV = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT), "DS_ACCELE
 SHORT = ("train.max_steps=3", "train.save_strategy=no", "eval.retain=[]")
 LONG = ("train.max_steps=100000", "train.save_strategy=no", "eval.retain=[]")
 PYTHON = [sys.executable, "-m"]
+TEMPER = str(Path(sys.executable).with_name("temper"))
 
 
 def temper_launch(launcher: str) -> Callable[[int], list[str]]:
@@ -24,6 +25,9 @@ def temper_launch(launcher: str) -> Callable[[int], list[str]]:
 FORMS: dict[str, Callable[[int], list[str]]] = {
     "temper train": lambda ranks: [*PYTHON, "launch", "train"],
     "torchrun": lambda ranks: [
+        *PYTHON, "torch.distributed.run", "--standalone", "--nproc_per_node", str(ranks), "--no-python", TEMPER, "train",
+    ],
+    "torchrun -m": lambda ranks: [
         *PYTHON, "torch.distributed.run", "--standalone", "--nproc_per_node", str(ranks), "-m", "launch", "train",
     ],
     "deepspeed": lambda ranks: [
@@ -78,7 +82,7 @@ def ranks_of(folder: Path) -> dict[int, int]:
             and "train" in line
             and str(folder) in line
             and "RANK" in env
-            and line[1:3] in (["-u", "-m"], ["-m", "launch"])
+            and (line[1:3] in (["-u", "-m"], ["-u", "-P"], ["-m", "launch"]) or TEMPER in line[:2])
         ):
             found[int(env["RANK"])] = process.pid
     return found

@@ -1,11 +1,13 @@
 """Each launcher's command: what a person would type, read back by the launcher's own parser."""
 
+import sys
 from pathlib import Path
 
 import pytest
 
 from launch import RecipeError
 from launch.commands import LAUNCHERS, Command, Shape, command, environment
+from launch.itself import ITSELF
 from launch.network import route
 from trainers.world import free_port
 
@@ -13,18 +15,19 @@ WORDS = ["quickstart", "train.max_steps=2", "--run-dir", "r"]
 
 
 @pytest.mark.parametrize("launcher", LAUNCHERS)
-def test_every_launcher_starts_the_module_with_the_words(launcher: str) -> None:
+def test_every_launcher_starts_this_package_with_the_words(launcher: str) -> None:
     made = command(launcher, Shape(nproc=2), WORDS)
-    assert list(made.argv[-6:]) == ["launch", "train", *WORDS]
-    assert made.argv[-7] in ("-m", "--module")
+    assert made.argv[-9:] == (*ITSELF, "train", *WORDS)
+    assert {"--no-python", "--no_python"} & set(made.argv)
+    assert made.argv[:3] == (sys.executable, "-P", "-m")
 
 
 def test_torchrun_on_one_machine_takes_a_free_port_of_its_own() -> None:
     from torch.distributed.run import parse_args
 
     args = parse_args(LAUNCHERS["torchrun"](Shape(nproc=3), WORDS)[1:])
-    assert (args.nproc_per_node, args.standalone, args.training_script) == ("3", True, "launch")
-    assert args.training_script_args == ["train", *WORDS]
+    assert (args.nproc_per_node, args.standalone, args.training_script) == ("3", True, sys.executable)
+    assert args.no_python and args.training_script_args == [*ITSELF[1:], "train", *WORDS]
 
 
 def test_torchrun_is_static_where_each_machine_has_its_number() -> None:
@@ -69,7 +72,8 @@ def test_deepspeeds_own_reader_finds_the_machines_of_its_hostfile(tmp_path: Path
     hosts.write_text("node-0 slots=8\nnode-1 slots=8\nnode-2 slots=8\n")
     over_ssh = Shape(nproc=4, nnodes=2, hostfile=hosts, master="10.0.0.1:29511")
     args = parse_args(LAUNCHERS["deepspeed"](over_ssh, WORDS)[1:])
-    assert args.module and args.user_script == "launch" and args.user_args == ["train", *WORDS]
+    assert args.no_python and args.no_local_rank
+    assert args.user_script == "env" and args.user_args[-8:] == [*ITSELF, "train", *WORDS][1:]
     assert (args.master_addr, args.master_port, args.no_ssh) == ("10.0.0.1", 29511, False)
     pool = parse_inclusion_exclusion(fetch_hostfile(args.hostfile), args.include, args.exclude)
     taken = apply_num_nodes_and_gpus(pool, args.num_nodes, args.num_gpus)
@@ -86,8 +90,8 @@ def test_accelerate_is_told_everything_that_its_own_config_file_could_change() -
 
     parser = launch_command_parser()
     args = parser.parse_args(LAUNCHERS["accelerate"](Shape(nproc=2), WORDS)[1:])
-    assert (args.num_processes, args.num_machines, args.multi_gpu, args.module) == (2, 1, True, True)
-    assert args.training_script_args == ["train", *WORDS] and args.main_process_port
+    assert (args.num_processes, args.num_machines, args.multi_gpu, args.no_python) == (2, 1, True, True)
+    assert args.training_script_args == [*ITSELF[1:], "train", *WORDS] and args.main_process_port
     shape = Shape(nproc=2, nnodes=2, node_rank=1, master="127.0.0.1:29511")
     args = parser.parse_args(LAUNCHERS["accelerate"](shape, WORDS)[1:])
     assert (args.num_processes, args.machine_rank, args.main_process_ip, args.main_process_port) == (

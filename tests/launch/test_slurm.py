@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from launch.commands import Shape
+from launch.itself import ITSELF
 from launch.slurm import DEFAULTS, sbatch_file
 
 SRUN = """\
@@ -91,7 +92,7 @@ def test_each_machine_starts_its_ranks_with_its_own_number_and_the_first_ones_ad
     assert process.returncode == 0
     assert [word[word.index("--node-rank") + 1] for word in words] == ["0", "1"]
     for word in words:
-        assert word[:5] == ["-m", "launch", "launch", "quickstart", "a.b=[1, 2]"]
+        assert word[:6] == [*ITSELF[1:], "launch", "quickstart", "a.b=[1, 2]"]
         assert word[word.index("--master") + 1] == "node-0:24711"
         assert word[word.index("--nnodes") + 1] == "2"
         assert word[word.index("--run-dir") + 1] == "runs/quick-4711" and word[-1] == "--resume"

@@ -91,7 +91,7 @@ def test_an_unlaunched_process_takes_one_of_several_gpus_and_says_how_all_are_us
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "2,3,5,7")
     take_one_gpu(recipe("train.use_cpu=false"))
     assert os.environ["CUDA_VISIBLE_DEVICES"] == "2"
-    assert "one of 4 is used; all: torchrun --nproc_per_node 4 -m launch train" in capsys.readouterr().err
+    assert "one of 4 is used; all: torchrun --nproc_per_node 4 --no-python temper train" in capsys.readouterr().err
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "2,3")
     for name in ("launched", "cpu"):
         if name == "launched":

@@ -77,7 +77,7 @@ def subject(tmp_path: Path, somebody: None) -> Any:
     recipe = SimpleNamespace(name=EVIL, stage="sft", method=SimpleNamespace(name="nll"), adapter=adapter)
     return SimpleNamespace(
         recipe=recipe, place=SimpleNamespace(folder=run, root=run), evaluation=run / "evals/step-2", step=2,
-        start=(None, 0), ids=["a"], arithmetic="float32",
+        start_step=0,
     )  # fmt: skip
 
 
@@ -111,6 +111,20 @@ def test_the_reason_for_no_certificate_has_no_path(subject: Any) -> None:
     doubt = "it has no certificate; temper certify /home/kaninchen/runs/evil/checkpoints/checkpoint-2 makes one"
     text = card(subject, None, doubt, has_temperature=False)
     assert "temper certify checkpoint-2 makes one" in text and "kaninchen" not in text
+
+
+def test_a_card_says_what_was_not_measured(subject: Any) -> None:
+    """A validation set that failed, and a step that has no evaluation at all."""
+    summary = json.loads((subject.evaluation / "summary.json").read_text())
+    summary["validation_failed"] = {"apart": "out of memory in /home/kaninchen/a/b.jsonl"}
+    (subject.evaluation / "summary.json").write_text(json.dumps(summary))
+    text = card(subject, None, "none", has_temperature=False)
+    assert "Held-out loss, held: " in text and " -&gt; " in text
+    assert "Held-out loss, apart: not measured: out of memory in b.jsonl." in text
+    subject.evaluation = subject.evaluation.with_name("step-1")
+    text = card(subject, None, "none", has_temperature=False)
+    assert "Nothing: the run has no numbers of step 2." in text and "By the trainer" not in text
+    assert "| task |" not in text and "model-index" not in text
 
 
 def test_a_fence_is_longer_than_any_inside() -> None:

@@ -257,6 +257,40 @@ def test_without_a_certificate_export_refuses_unless_forced(copy: Callable[..., 
     assert code == 2 and "not empty" in said
 
 
+@pytest.mark.parametrize("case", ["no choice task", "step without numbers"])
+def test_what_can_have_no_certificate_is_exported_when_forced(
+    runs: Callable[..., Path], tmp_path: Path, case: str
+) -> None:
+    """And is not told that `temper certify` would make one."""
+    if case == "no choice task":
+        folder = runs("eval.retain=[]", "train.max_steps=2") / "checkpoints/checkpoint-2"
+        why = "eval.retain and eval.target have none"
+    else:
+        shutil.copytree(runs(*COMMON), tmp_path / "run")
+        shutil.rmtree(tmp_path / "run/evals/step-2")
+        folder, why = tmp_path / "run/checkpoints/checkpoint-2", "has no numbers of pocket to compare with"
+    out = tmp_path / "out"
+    code, said = temper("export", folder, "--to", out)
+    assert code == 2 and "it has no certificate, and can have none: certify: " in said and why in said
+    assert "makes one" not in said and not out.exists()
+    code, said = temper("export", folder, "--to", out, "--force")
+    assert code == 0 and "written all the same (--force)" in said, said
+    card = (out / "README.md").read_text()
+    assert "**None: it has no certificate, and can have none" in card and not (out / "certificate.json").exists()
+    assert "Nothing: the run has no numbers of step 2." in card
+    stored = load_file(folder / "model.safetensors")
+    assert all(torch.equal(stored[name], value) for name, value in load_file(out / "model.safetensors").items())
+
+
+def test_a_forced_export_that_breaks_does_not_say_that_it_was_written(
+    copy: Callable[..., Path], tmp_path: Path
+) -> None:
+    folder = copy(*COMMON)
+    (folder / "model.safetensors").write_bytes(b"no weights")
+    code, said = temper("export", folder, "--to", tmp_path / "out", "--force")
+    assert code == 2 and "its weights cannot be loaded" in said and "written all the same" not in said
+
+
 def test_an_export_that_breaks_leaves_nothing(copy: Callable[..., Path], tmp_path: Path, monkeypatch) -> None:
     folder = copy(*COMMON)
 

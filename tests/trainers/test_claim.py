@@ -11,8 +11,10 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 
 from data_mix import DataError
+from launch.cli import app
 from launch.load import load_any
 from trainers import TrainError
 from trainers.pipeline import train_pipeline
@@ -24,6 +26,8 @@ from trainers.show_data import show
 Load = Callable[..., Recipe]
 REFUSED = ("adapter={kind: none}", "model.dtype=bfloat16")
 """Found out when the weights are loaded: after the folder was taken."""
+SET = ("adapter={kind: none}", "model={dtype: bfloat16}")
+"""The same as a pipeline's words."""
 
 
 def test_a_start_that_fails_leaves_the_users_own_files(recipe: Load) -> None:
@@ -132,6 +136,24 @@ def test_temper_data_leaves_its_manifest_where_the_next_run_will_be(recipe: Load
     assert [file.name for file in Path("runs").iterdir()] == ["tiny"]
     show(recipe(), rows=0)
     assert sorted(file.name for file in Path("runs").iterdir()) == ["tiny", "tiny-2"]
+
+
+def test_after_every_look_and_a_refusal_the_folder_that_is_named_is_free(recipe_file: Path) -> None:
+    """`temper data` says where its manifest is, and that folder is what the next start is told to use."""
+    file, folder = str(recipe_file), Path("runs/tiny")
+    Path("both.yaml").write_text(f"pipeline: [{{name: one, recipe: {file}}}]\n")
+    named = ("eval.retain=[]", "--run-dir", str(folder))
+    looks = (
+        (0, "data", file, "--show", "0"),
+        (0, "train", file, *named, "--dry-run"),
+        (0, "check", file, *named),
+        (2, "train", file, *named, *REFUSED, "--unchecked"),
+        (0, "launch", file, *named, "--nproc", "2", "--print"),
+        (2, "train", "both.yaml", "--run-dir", str(folder), "--unchecked", *(f"pipeline.0.set.{w}" for w in SET)),
+    )
+    for code, *words in looks:
+        assert CliRunner().invoke(app, words).exit_code == code, words
+        assert is_free(folder) and [entry.name for entry in folder.iterdir()] == ["data.manifest.json"], words
 
 
 def test_a_pipeline_that_fails_at_its_start_leaves_the_users_own_files(recipe_file: Path) -> None:
