@@ -168,7 +168,7 @@ def _check_left(config: DataConfig, parts: Sequence[Part]) -> None:
 
 
 def _whole(config: DataConfig, train: Sequence[Part], how: Rendering) -> tuple["Dataset", dict[str, Any], int]:
-    """The mix of sources that are read whole: (rows in training order, facts by source, tokens)."""
+    """The mix of sources that are read whole: (rows as they lie in the mix, facts by source, tokens)."""
     from datasets import Dataset
 
     order = _order(config, train)

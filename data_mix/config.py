@@ -58,6 +58,8 @@ class DataConfig:
 
     train: tuple[SourceSpec, ...]
     weight_by: Literal["rows", "tokens"] = "rows"
+    """Unit of the weights. They hold within one row all along the mix, which training shuffles anew each epoch;
+    train.train_sampling_strategy: sequential (rlvr: train.shuffle_dataset: false) trains it as it lies."""
     validation: tuple[SourceSpec, ...] = ()
     until_tokens: int | None = None
     """Stream the sources, by weight in tokens, until the mix has this many; one epoch over it is the run."""

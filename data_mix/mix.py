@@ -1,4 +1,10 @@
-"""In which order rows of several sources are trained on: pure numbers."""
+"""Which rows of several sources are trained on, and how they lie in the mix: pure numbers.
+
+A trainer takes the mix in an order of its own: as a rule each epoch shuffles it anew, by the run's seed, so that shares
+hold over the whole mix and on average over a batch, but not within one row throughout. With
+`train.train_sampling_strategy: sequential` (rlvr: `train.shuffle_dataset: false`) rows are trained as they lie here,
+every epoch alike.
+"""
 
 from collections.abc import Sequence
 from random import Random
@@ -13,7 +19,7 @@ def draw_order(
     rng: Random,
     tokens_per_row: Sequence[float] | None = None,
 ) -> list[tuple[int, int]]:
-    """(source, row) in training order.
+    """(source, row) as they lie in the mix.
 
     Without weights every source is used whole, all shuffled together. With weights the next row comes from the source
     that is furthest behind its share (so shares hold within one row throughout); within a source rows are shuffled, and

@@ -22,13 +22,14 @@ class Packing:
     """wrapped, bfd or bfd_split."""
     across: bool = False
     """Documents of a row see each other."""
-    seed: int = 0
-    """Rows are shuffled before they are packed."""
+    seed: int | None = 0
+    """Rows are shuffled before they are packed; None: they are packed as they lie in the mix, which only `wrapped`
+    keeps (the others put rows together by their lengths)."""
 
 
 def pack(dataset: "Dataset", packing: Packing) -> "Dataset":
     """The packed rows; every token once, in order, but for what `bfd` cuts off."""
-    dataset = dataset.shuffle(seed=packing.seed)
+    dataset = dataset if packing.seed is None else dataset.shuffle(seed=packing.seed)
     if packing.strategy == "wrapped":
         from datasets import Dataset
 

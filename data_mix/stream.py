@@ -1,7 +1,8 @@
 """A mix of sources that are read only as far as it needs them: drawn by weight in tokens, until it has enough.
 
 For sources too large to be read whole. The next row comes from the source that is furthest behind its share of the
-tokens so far; within a source rows keep their order. The same settings give the same rows, so a later run may go on
+tokens so far; within a source rows keep their order. So they lie in the mix; training takes them in the order that
+`mix.py` tells of. The same settings give the same rows, so a later run may go on
 behind an earlier one (`skip_tokens`).
 """
 

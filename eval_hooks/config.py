@@ -47,7 +47,8 @@ class TaskSpec:
     path: str | None = None
     """Folder or file with the items; without it the hub copy or the embedded bank."""
     gold_base: Literal[0, 1] | None = None
-    """Number of the first option where a file's answers are numbers; default 0, and a file without a 0 is refused."""
+    """Number of the first option where answers are numbers; default 0, and a file without a 0 is refused, as are a
+    plugin's task and a YAML file of yours for lm-eval, where 0 says that they count so."""
     subjects: tuple[str, ...] = ()
     """Only these subjects, in this order; empty means all."""
     limit: int | None = None

@@ -1,6 +1,6 @@
 """What a task hands to a scorer: items, independent of where they came from."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -18,7 +18,14 @@ class ChoiceItem:
     question: str
     choices: tuple[str, ...]
     gold: int
-    """Index of the right option."""
+    """Index of the right option, from 0."""
+
+    def __post_init__(self) -> None:
+        """Refuse an option that there is not, as the last one is where options are counted from one."""
+        if not 0 <= self.gold < len(self.choices):
+            raise EvalError(
+                f"{self.item_id}: gold {self.gold} is none of the {len(self.choices)} options, which count from 0"
+            )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,6 +75,59 @@ class LossItem:
 
 
 LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
+
+
+NAMED = 20
+"""Bad rows that a message names."""
+
+
+def refuse(problems: Sequence[str]) -> None:
+    """Raise EvalError with all that is wrong, where anything is."""
+    if problems:
+        more = len(problems) - NAMED
+        raise EvalError("\n".join([*problems[:NAMED], *([f"and {more:,} more"] if more > 0 else [])]))
+
+
+def choice_items(
+    files: Sequence[Iterable[tuple[str, Mapping[str, Any]] | EvalError]], gold_base: int | None
+) -> list[list[ChoiceItem]]:
+    """The items of several files, (file:line, row) each, or what is wrong with a line; all count their answers alike.
+
+    Raises EvalError with all bad rows of all files, and where answers are numbers, none is 0 and nothing is said
+    (`counted_from_one`).
+    """
+    made: list[list[ChoiceItem]] = []
+    problems, numbers = [], []
+    for file in files:
+        made.append([])
+        for order, one in enumerate(file):
+            if isinstance(one, EvalError):
+                problems.append(str(one))
+                continue
+            where, row = one
+            try:
+                made[-1].append(choice_item(row, where, order, gold_base or 0))
+            except EvalError as error:
+                problems.append(str(error))
+            if isinstance(row, Mapping) and (number := gold_number(row.get("answer"))) is not None:
+                numbers.append((where, number))
+    doubt = counted_from_one(numbers) if gold_base is None else ""
+    refuse([*([doubt] if doubt else []), *problems])
+    return made
+
+
+def counted_from_one(numbers: Sequence[tuple[str, int]]) -> str:
+    """Why answers may not count from 0, (place, number) each; "" where one is 0, or there is none.
+
+    1 to n, read from 0 on, would all be one option too high, and score as if the model were wrong.
+    """
+    if not numbers or not all(number for _, number in numbers):
+        return ""
+    where, number = numbers[0]
+    return (
+        f"{where}: answer {number}: {len(numbers):,} answers are numbers and none is 0, so they may count from 1; "
+        "write gold_base: 1, or gold_base: 0 if they count from 0"
+    )
 
 
 def choice_item(row: Mapping[str, Any], where: str, order: int, gold_base: int = 0) -> ChoiceItem:

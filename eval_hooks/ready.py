@@ -9,6 +9,7 @@ from eval_hooks.config import Role, TaskSpec
 from eval_hooks.errors import EvalError
 from eval_hooks.harness.ask import ask
 from eval_hooks.harness.load import Harness
+from eval_hooks.items import ChoiceSet, counted_from_one
 from eval_hooks.tasks.kinds import KINDS
 from eval_hooks.tasks.prepared import Items, Prepare, Reader, Ready, digest, reader_of, rows_of
 from eval_hooks.validation import with_validation
@@ -23,7 +24,7 @@ def load_items(spec: TaskSpec, rows: Sequence[Mapping[str, Any]] | None = None) 
     """
     task = row_of(spec.task)
     if task.load is not None:
-        return with_validation(spec, task.load)
+        return with_base(spec, task.home, with_validation(spec, task.load))
     if spec.temperature_split:
         raise EvalError(f"task {spec.task!r}: temperature_split: it scores no options, so nothing is to be fitted")
     if not rows:
@@ -32,6 +33,22 @@ def load_items(spec: TaskSpec, rows: Sequence[Mapping[str, Any]] | None = None) 
     if of_rows is None:
         raise EvalError(f"task {spec.task!r}: a task of kind {task.kind} needs a `load` of its own")
     return of_rows(rows_of(rows, spec))
+
+
+MANY = 20
+"""Items of which, by chance, one at least would have its first option right."""
+
+
+def with_base(spec: TaskSpec, home: str, items: Items) -> Items:
+    """The items of a task's own loader; a plugin's numbers are told apart as a file's are, where there are enough.
+
+    Raises EvalError where no right option is the first and the entry does not say `gold_base`.
+    """
+    if home and spec.gold_base is None and isinstance(items, ChoiceSet) and len(items.items) >= MANY:
+        doubt = counted_from_one([(f"{spec.called}: {item.item_id}", item.gold) for item in items.items])
+        if doubt:
+            raise EvalError(f"{doubt} ({home})")
+    return items
 
 
 def ready(spec: TaskSpec, role: Role, reader: Reader, items: Items, judge: Judge | Call | None = None) -> Ready:

@@ -21,7 +21,7 @@ SOURCE_READING = ("columns", "role_key", "content_key", "roles", "system", "tool
 UNWEIGHED = ("weight", "repeat")
 """Keys of SourceSpec that only a mix reads."""
 HARNESS_KEYS = ("task", "name", "goal", "shots", "limit", "chat_template", "fewshot_as_multiturn", "include_path",
-                "metric", "batch_tokens")  # fmt: skip
+                "metric", "batch_tokens", "gold_base")  # fmt: skip
 """Keys of TaskSpec in an entry that names one of many tasks, lm-eval's."""
 CHOICE_UNREAD = ("rows", "max_new_tokens", "include_path", "metric")
 """Fields of TaskSpec that a multiple-choice task does not read."""

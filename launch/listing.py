@@ -1,6 +1,10 @@
 """The catalogs in words, for `temper list`."""
 
-from typing import Literal
+from typing import Any, Literal
+
+from launch.fields import fields_of
+from launch.resolved import plain
+from trainers.method import Method
 
 Kind = Literal["recipes", "methods", "tasks", "sources", "verifiers"]
 
@@ -26,13 +30,22 @@ def listing(kind: Kind) -> list[tuple[str, str]]:
     from trainers.catalog import METHODS
 
     return [
-        (name, f"{', '.join(method.stages)}: {method.about}{_paper(method.source.arxiv)}")
+        (name, f"{', '.join(method.stages)}: {method.about}{_paper(method.source.arxiv)}{_sets(method)}")
         for name, method in METHODS.items()
     ]
 
 
 def _paper(arxiv: str | None) -> str:
     return f" (arXiv:{arxiv})" if arxiv else ""
+
+
+def _sets(method: Method[Any, Any]) -> str:
+    """What the row sets where a recipe says nothing: the method's own keys, and arguments of `train:`."""
+    config: type = method.config
+    own = {field.name: field.default for field in fields_of(config).values() if not field.required}
+    said = {"method": own, "train": method.defaults}
+    words = [f"{block}.{key} {plain(value)}" for block, keys in said.items() for key, value in keys.items()]
+    return f"; sets {', '.join(words)}" if words else ""
 
 
 def table(rows: list[tuple[str, str]]) -> str:

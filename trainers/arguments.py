@@ -67,6 +67,7 @@ def training_arguments(recipe: Recipe) -> Any:
         if clash := {"max_steps", "num_train_epochs"} & recipe.train.keys():
             raise TrainError(f"train.{clash.pop()}: data.until_tokens says how long the run is; remove one of the two")
         values["num_train_epochs"] = 1
+    check_sampling(recipe)
     if values.get("fsdp"):
         raise TrainError("train.fsdp: not supported, since measuring under it is untested; write deepspeed: zero3")
     values |= filled(recipe, world_size(), setting(recipe, "max_length"), on_gpu)
@@ -79,6 +80,14 @@ def training_arguments(recipe: Recipe) -> Any:
         return arguments_class(recipe)(**values)
     except (ValueError, TypeError) as error:
         raise TrainError(f"train: {str(error).strip().splitlines()[0]}") from error
+
+
+def check_sampling(recipe: Recipe) -> None:
+    """Raise TrainError for an order of rows that there is not or the stage cannot give: libraries pass over it."""
+    known, asked = STAGES[recipe.stage].samplings, setting(recipe, "train_sampling_strategy")
+    if asked is not None and asked not in known:
+        there_is = "; ".join(f"{name} ({order})" for name, order in known.items())
+        raise TrainError(f"train.train_sampling_strategy {asked!r}: stage {recipe.stage} has {there_is}")
 
 
 def accumulation(global_batch_size: int, per_device: int | None = None, ranks: int | None = None) -> dict[str, int]:

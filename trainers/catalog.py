@@ -14,6 +14,15 @@ from trainers.rlvr import trl_losses as rlvr_losses
 from trainers.sft import instruction_modelling
 from trainers.unlearn import grad_ascent, grad_diff, npo, rmu, simnpo
 
+SAMPLINGS = {
+    "random": "each epoch shuffles them anew, by the run's seed",
+    "sequential": "as they lie in the mix, every epoch alike",
+    "group_by_length": "shuffled, rows of a like length together",
+    "batch_rebalance": "shuffled, lengths even over ranks",
+}
+PLAIN = {name: SAMPLINGS[name] for name in ("random", "sequential")}
+"""Of a stage whose rows are not one text each, so that no length can be looked at."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Stage:
@@ -35,6 +44,8 @@ class Stage:
     """Whether it can keep the reference's log-probabilities for a method's own step."""
     fixed: Mapping[str, Any] = field(default_factory=dict)
     """Arguments that the suite sets itself."""
+    samplings: Mapping[str, str] = field(default_factory=lambda: SAMPLINGS)
+    """What `train.train_sampling_strategy` may be: value -> in which order rows of the mix are trained then."""
     splits_rows: bool = False
     """Whether ranks can share the tokens of a row (trainers/sequence.py)."""
     texts: int = 1
@@ -148,6 +159,7 @@ STAGES: dict[str, Stage] = {
         arguments=_dpo_arguments,
         trainer=_dpo_trainer,
         form=FORMS["pairs"],
+        samplings=PLAIN,
         texts=2,
         default_method="sigmoid",
         serves=STEP | ROWS | {"trl"},
@@ -158,6 +170,7 @@ STAGES: dict[str, Stage] = {
         arguments=_rlvr_arguments,
         trainer=_rlvr_trainer,
         form=replace(FORMS["prompts"], unusable=_without_gold),
+        samplings={"random": SAMPLINGS["random"] + "; train.shuffle_dataset: false keeps the mix's order"},
         epoch=lambda rows, arguments: len(rows) * arguments.num_generations,
         anchor="beta",
         default_method="grpo",
@@ -169,6 +182,7 @@ STAGES: dict[str, Stage] = {
         arguments=_unlearn_arguments,
         trainer=_unlearn_trainer,
         form=FORMS["sides"],
+        samplings=PLAIN,
         texts=2,
         check=_unlearn_check,
         epoch=_forgotten,

@@ -78,7 +78,7 @@ def packing_of(recipe: Recipe) -> Packing | None:
         length=setting(recipe, "max_length"),
         strategy=strategy,
         across=across if across is not None else strategy == "wrapped",
-        seed=setting(recipe, "seed"),
+        seed=None if setting(recipe, "train_sampling_strategy") == "sequential" else setting(recipe, "seed"),
     )
 
 

@@ -97,7 +97,7 @@ class Method(Generic[Batch, Config]):
     stage: InitVar[str | None] = None
     """A single one, as `stages=(stage,)`."""
     config: type[Config]
-    """Frozen, keyword-only dataclass; its defaults are the paper's setting."""
+    """Frozen, keyword-only dataclass; its defaults are the paper's setting, or that of the benchmark it names."""
     batch: type[Batch] | None = None
     """What `step` takes; None where TRL computes the loss."""
     about: str = ""
@@ -106,7 +106,7 @@ class Method(Generic[Batch, Config]):
     trl: Mapping[str, Any] = field(default_factory=dict)
     """Arguments of TRL's config class that make TRL's own trainer compute this loss."""
     defaults: Mapping[str, Any] = field(default_factory=dict)
-    """Arguments of the config class where the recipe leaves them open."""
+    """Arguments of the config class where the recipe leaves them open: what the paper says of the loss."""
     trainer: Callable[[], Any] | None = None
     """Imports and returns the trainer, where the row needs another one than its stage's."""
     arguments: Callable[[], type] | None = None

@@ -13,12 +13,15 @@ from eval_hooks.harness.judging import judge_call
 from eval_hooks.harness.load import Harness, members
 from eval_hooks.harness.requests import Prompt, Scored, Words, prompts, scored
 from eval_hooks.harness.surroundings import no_bars, seeds
+from eval_hooks.items import counted_from_one, refuse
 
 if TYPE_CHECKING:
     from eval_hooks.ready import Reader
 
 SCORED = ("loglikelihood", "loglikelihood_rolling")
 WRITTEN = "generate_until"
+FROM_ONE = 'write doc_to_target: "{{answer - 1}}" in its YAML file'
+"""Where options are counted from one."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,6 +63,7 @@ def ask(harness: Harness, spec: TaskSpec, reader: "Reader") -> Asked:
     unknown = {request.request_type for request in requests} - {*SCORED, WRITTEN}
     if unknown:
         raise EvalError(f"task {spec.task}: asks for {', '.join(sorted(unknown))}, which is not known here")
+    refuse([text for task in harness.tasks if (text := _doubted(task, spec))])
     kinds = {_kind(task, harness.metric) for task in harness.tasks}
     if len(kinds) > 1:
         raise EvalError(
@@ -117,6 +121,24 @@ def _kind(task: Any, metric: str) -> Literal["choice", "generate", "score"]:
         return "score"
     documents = {request.doc_id: request.doc for request in task.instances}.values()
     return "score" if any(gold(task, document) is None for document in documents) else "choice"
+
+
+def _doubted(task: Any, spec: TaskSpec) -> str:
+    """Why the right options that a person's own YAML file names may not count from 0; "" where they do."""
+    if spec.gold_base == 1:
+        return f"task {spec.task}: gold_base 1: lm-eval reads the number itself; {FROM_ONE}"
+    if spec.include_path is None or spec.gold_base == 0 or task.OUTPUT_TYPE != "multiple_choice":
+        return ""
+    named = [(f"task {spec.task} ({spec.include_path}), document {i}", _named(task, document))
+             for i, document in enumerate(task.eval_docs)]  # fmt: skip
+    doubt = counted_from_one([(where, number) for where, number in named if isinstance(number, int)])
+    return doubt.replace("write gold_base: 1", FROM_ONE)
+
+
+def _named(task: Any, document: Any) -> Any:
+    """The right option as a document names it: by its words among the options, or by number."""
+    named = task.doc_to_text(document) if task.multiple_input else task.doc_to_target(document)
+    return None if named in task.doc_to_choice(document) else named
 
 
 def gold(task: Any, document: Any) -> int | None:

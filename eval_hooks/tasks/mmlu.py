@@ -7,13 +7,14 @@ or one such file. Read with the csv module, so that an option `None` stays text 
 import csv
 import gzip
 import zlib
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from eval_hooks.config import TaskSpec
 from eval_hooks.errors import EvalError
-from eval_hooks.items import ChoiceItem, ChoiceSet, choice_item, gold_number, limited
+from eval_hooks.items import ChoiceItem, ChoiceSet, choice_item, choice_items, limited, refuse
 from eval_hooks.json_text import encodes, parse_json
 
 HUB_ID = "cais/mmlu"
@@ -57,11 +58,14 @@ def select(spec: TaskSpec, items: list[ChoiceItem], dev: list[ChoiceItem]) -> Ch
     chosen = limited(items, spec.limit)
     if not chosen:
         raise EvalError(f"{spec.task}: no items in split {spec.split!r}")
-    seen: set[str] = set()
-    for item in chosen:
-        if item.item_id in seen:
-            raise EvalError(f"{spec.task}: two items are called {item.item_id}; idx must be unique within a subject")
-        seen.add(item.item_id)
+    times = Counter(item.item_id for item in chosen)
+    refuse(
+        [
+            f"{spec.task}: {'two' if n == 2 else n} items are called {name}; idx must be unique within a subject"
+            for name, n in times.items()
+            if n > 1
+        ]
+    )
     solved: dict[str, tuple[ChoiceItem, ...]] = {}
     for subject in dict.fromkeys(item.subject for item in chosen):
         rows = tuple(row for row in dev if row.subject == subject)[: spec.n_shots]
@@ -77,18 +81,9 @@ def select(spec: TaskSpec, items: list[ChoiceItem], dev: list[ChoiceItem]) -> Ch
 def read_files(items: Path, dev: Path | None, gold_base: int | None) -> tuple[list[ChoiceItem], list[ChoiceItem]]:
     """All items of a file and of the one with the dev rows, if there is one; both count their answers alike.
 
-    Raises EvalError where no answer is 0 and nothing is said: 1 to n, read from 0 on, would be off by one.
+    Raises EvalError with all bad lines of both, and where no answer is 0 and nothing is said.
     """
-    made, counted = [], []
-    for path in (items, dev):
-        rows = list(_rows(path)) if path else []
-        made.append([choice_item(row, where, order, gold_base or 0) for order, (where, row) in enumerate(rows)])
-        counted += [(where, n) for where, row in rows if (n := gold_number(row.get("answer"))) is not None]
-    if gold_base is None and counted and all(n for _, n in counted):
-        raise EvalError(
-            f"{counted[0][0]}: answer {counted[0][1]}: {len(counted):,} answers are numbers and none is 0, so they may "
-            "count from 1; write gold_base: 1, or gold_base: 0 if they count from 0"
-        )
+    made = choice_items([_rows(path) if path else () for path in (items, dev)], gold_base)
     return made[0], made[1]
 
 
@@ -97,10 +92,9 @@ def read_file(path: Path) -> list[ChoiceItem]:
     return read_files(path, None, 0)[0]
 
 
-def _rows(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
-    """(file:line, row)."""
-    rows = _jsonl_rows if ".jsonl" in path.name.lower() else _csv_rows
-    return ((f"{path}:{line}", row) for line, row in rows(path))
+def _rows(path: Path) -> Iterator[tuple[str, dict[str, Any]] | EvalError]:
+    """(file:line, row), or what is wrong with a line, those after it being read all the same."""
+    return _jsonl_rows(path) if ".jsonl" in path.name.lower() else _csv_rows(path)
 
 
 def _lines(path: Path) -> Iterator[str]:
@@ -117,7 +111,7 @@ def _lines(path: Path) -> Iterator[str]:
         raise EvalError(f"{path}: not readable as UTF-8 text{' in gzip' if packed else ''}: {error}") from error
 
 
-def _csv_rows(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
+def _csv_rows(path: Path) -> Iterator[tuple[str, dict[str, Any]] | EvalError]:
     csv.field_size_limit(LONGEST)  # of the whole process; its default refuses a text of 131,072 characters
     reader = csv.DictReader(_lines(path), restkey="", restval=None)
     try:
@@ -125,22 +119,27 @@ def _csv_rows(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
         if twice := [name for name in header if header.count(name) > 1]:
             raise EvalError(f"{path}:1: column {twice[0]!r} is there twice; every column needs a name of its own")
         for row in reader:
-            if "" in row:
-                raise EvalError(
-                    f"{path}:{reader.line_num}: more fields than the header has columns ({', '.join(header)})"
-                )
-            yield reader.line_num, row
-    except csv.Error as error:
-        raise EvalError(f"{path}:{reader.line_num}: not CSV: {error}; is a quote open?") from error
+            where = f"{path}:{reader.line_num}"
+            more = f"{where}: more fields than the header has columns ({', '.join(header)})"
+            yield EvalError(more) if "" in row else (where, row)
+    except csv.Error as error:  # nothing after it can be told into rows
+        yield EvalError(f"{path}:{reader.line_num}: not CSV: {error}; is a quote open?")
 
 
-def _jsonl_rows(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
+def _jsonl_rows(path: Path) -> Iterator[tuple[str, dict[str, Any]] | EvalError]:
     for line, text in enumerate(_lines(path), 1):
         if text.strip():
-            row = parse_json(text.rstrip("\r\n"), f"{path}:{line}")
-            if "\\ud" in text.lower() and not encodes(row):
-                raise EvalError(f"{path}:{line}: half of a character (\\ud800 to \\udfff); write both halves, or none")
-            yield line, row
+            yield _json_row(text, f"{path}:{line}")
+
+
+def _json_row(text: str, where: str) -> tuple[str, dict[str, Any]] | EvalError:
+    try:
+        row = parse_json(text.rstrip("\r\n"), where)
+    except EvalError as error:
+        return error
+    if "\\ud" in text.lower() and not encodes(row):
+        return EvalError(f"{where}: half of a character (\\ud800 to \\udfff); write both halves, or none")
+    return where, row
 
 
 def _split_file(folder: Path, split: str) -> Path | None:

@@ -84,7 +84,8 @@ def easy(rlvr: Load, tmp_path: Path) -> Iterator[Load]:
 
 def test_rewards_move_the_weights_and_equal_rewards_do_not(easy: Load, rlvr: Load) -> None:
     """A sum that a random model never gets: all advantages are 0, no KL, so nothing moves. Another reward moves it."""
-    words = ("train.optim=sgd", "train.learning_rate=1.0", "train.save_strategy=steps", "train.save_steps=1")
+    words = ("train.optim=sgd", "train.learning_rate=1.0", "train.save_strategy=steps", "train.save_steps=1",
+             "train.beta=0")  # fmt: skip
     still, moved = trained(rlvr(*words), "still"), trained(easy(*words), "moved")
     assert logged(still, "train/frac_reward_zero_std") == [1.0, 1.0]
     assert 0 < logged(moved, "train/reward")[0] < 1 and logged(moved, "train/frac_reward_zero_std")[0] < 1

@@ -1,6 +1,17 @@
 """TRL's policy-gradient losses: rows that only name its arguments, and its trainer where that is another one.
 
 Their settings are trl.GRPOConfig's own (RLOOConfig's for rloo), under `train:` (num_generations, beta, epsilon, ...).
+`defaults` are what the cited paper says of the loss, where TRL's default is another or could become one: where the
+paper is silent nothing is set. How much is sampled, for how long and at which rate is the recipe's to say.
+
+grpo      DeepSeekMath, section 4.2 and equation 3: beta 0.04, advantages divided by the group's standard deviation,
+          one update on each sample; its KL is equation 4's estimator, which TRL multiplies by the ratio to the sampling
+          policy where use_bias_correction_kl is left true (DeepSeek-V3.2). No epsilon is given; TRL's is PPO's 0.2.
+dr_grpo   section 3: beta 0 throughout the paper, no division by the spread; by length TRL divides with
+          max_completion_length, a constant, as the authors' code does.
+dapo      sections 2.3 (no KL), 3.1 and 4.1 (clips 0.2 and 0.28), 3.4 (answers that were cut off are left out); the
+          group's spread as in GRPO. Not in TRL: dynamic sampling, and the soft punishment of long answers.
+rloo      appendix C: beta 0.03 (TL;DR; 0.1 on HH), inside the reward, on the whole sequence; nothing is normalised.
 """
 
 from typing import Any
@@ -25,31 +36,38 @@ ROWS: dict[str, Method[Any, Any]] = {
         stages=("rlvr",),
         config=NoOptions,
         about="group-relative policy optimisation: a mean over sequences, advantages divided by the group's spread",
-        source=Source(arxiv="2402.03300", note="trl.GRPOConfig loss_type: grpo"),
+        source=Source(arxiv="2402.03300", note="equation 3, section 4.2; trl.GRPOConfig loss_type: grpo"),
         trl={"loss_type": "grpo"},
-        defaults={"scale_rewards": "group"},
+        defaults={"beta": 0.04, "use_bias_correction_kl": False, "scale_rewards": "group", "num_iterations": 1},
     ),
     "dr_grpo": Method(
         stages=("rlvr",),
         config=NoOptions,
         about="GRPO without its biases: no division by length, none by the group's spread",
-        source=Source(arxiv="2503.20783", note="trl.GRPOConfig loss_type: dr_grpo"),
+        source=Source(arxiv="2503.20783", note="section 3; trl.GRPOConfig loss_type: dr_grpo"),
         trl={"loss_type": "dr_grpo"},
-        defaults={"scale_rewards": "none"},
+        defaults={"beta": 0.0, "scale_rewards": "none"},
     ),
     "dapo": Method(
         stages=("rlvr",),
         config=NoOptions,
         about="GRPO with a mean over tokens, a higher upper clip, and no KL",
-        source=Source(arxiv="2503.14476", note="trl.GRPOConfig loss_type: dapo"),
+        source=Source(arxiv="2503.14476", note="sections 2.3, 3 and 4.1; trl.GRPOConfig loss_type: dapo"),
         trl={"loss_type": "dapo"},
-        defaults={"epsilon_high": 0.28, "beta": 0.0, "mask_truncated_completions": True},
+        defaults={
+            "beta": 0.0,
+            "epsilon": 0.2,
+            "epsilon_high": 0.28,
+            "scale_rewards": "group",
+            "mask_truncated_completions": True,
+        },
     ),
     "rloo": Method(
         stages=("rlvr",),
         config=NoOptions,
         about="REINFORCE with the mean of the other answers as baseline",
-        source=Source(arxiv="2402.14740", note="trl.RLOOTrainer"),
+        source=Source(arxiv="2402.14740", note="appendix C; trl.RLOOTrainer"),
+        defaults={"beta": 0.03, "num_iterations": 1, "normalize_advantages": False},
         trainer=_rloo_trainer,
         arguments=_rloo_arguments,
     ),
