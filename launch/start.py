@@ -53,8 +53,9 @@ def launch(name: str, words: Sequence[str], options: Options, show: bool = False
     folder = options.run_dir
     if launcher not in LAUNCHERS:
         text = sbatch_file(
-            recipe.name, name, [*words, *switches], shape, section.sbatch, str(folder) if folder else None
-        )
+            recipe.name, name, [*words, *switches], shape, section.sbatch, str(folder) if folder else None,
+            max(run.train.get("dataloader_num_workers", 0) for run in runs_of(recipe)),
+        )  # fmt: skip
         return text if show else submit(text)
     over_ssh = shape.hostfile is not None and shape.node_rank is None
     if over_ssh and folder is None:
