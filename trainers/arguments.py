@@ -46,7 +46,7 @@ def training_arguments(recipe: Recipe) -> Any:
     on_gpu = torch.cuda.is_available() and not values.get("use_cpu", False)
     defaults = {
         "use_cpu": not on_gpu,
-        "bf16": on_gpu and torch.cuda.is_bf16_supported(),
+        "bf16": on_gpu and not values.get("fp16") and torch.cuda.is_bf16_supported(),
         "activation_checkpointing": on_gpu,  # on a CPU it costs time and saves nothing worth having (measured)
         **saving(recipe),
         "ddp_timeout": DDP_TIMEOUT_S,
@@ -66,6 +66,8 @@ def training_arguments(recipe: Recipe) -> Any:
         if clash := {"max_steps", "num_train_epochs"} & recipe.train.keys():
             raise TrainError(f"train.{clash.pop()}: data.until_tokens says how long the run is; remove one of the two")
         values["num_train_epochs"] = 1
+    if values.get("fp16") and not on_gpu:
+        raise TrainError("train.fp16: on a CPU all would be in 32 bits; write train.bf16: true, or remove it")
     if values.get("fsdp"):
         raise TrainError("train.fsdp: not supported, since measuring under it is untested; write deepspeed: zero3")
     values |= filled(recipe, world_size(), setting(recipe, "max_length"), on_gpu)

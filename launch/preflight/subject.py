@@ -188,6 +188,8 @@ class Subject:
 
         With `train`, for rows of a check's own. Raises TrainError where the global batch does not divide.
         """
+        import torch
+
         from trainers.arguments import batch_on, training_arguments
         from trainers.sequence import groups
 
@@ -196,6 +198,8 @@ class Subject:
         given = {key: value for key, value in self.recipe.train.items() if key != "parallelism_config"}
         if given.get("steps_per_generation"):  # counts micro-batches
             given["steps_per_generation"] *= times
+        if not torch.cuda.is_available() and not given.get("use_cpu"):
+            given.pop("fp16", None)  # of the machine that trains, where this one has no GPU
         recipe = replace(self.recipe, deepspeed=None, global_batch_size=None, train={**given, **batch, **train})
         made = training_arguments(recipe)
         made.output_dir = str(self.scratch / "checkpoints")
