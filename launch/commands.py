@@ -30,6 +30,11 @@ class Shape:
     on_gpu: bool = False
 
     @property
+    def ranks(self) -> int:
+        """On all machines together."""
+        return self.nproc * self.nnodes
+
+    @property
     def address(self) -> tuple[str, int]:
         """Host and port of the first machine."""
         found = host_and_port(self.master or "")
@@ -134,9 +139,9 @@ def accelerate(shape: Shape, words: Sequence[str]) -> list[str]:
 
     `--multi_gpu` means several processes: without it there is one whatever `--num_processes` says. On a CPU too.
     """
-    total = shape.nproc * shape.nnodes
-    start = ["accelerate.commands.launch", f"--num_processes={total}", f"--num_machines={shape.nnodes}"]
-    start += ["--mixed_precision=no", "--dynamo_backend=no", "--gpu_ids=all", *(["--multi_gpu"] if total > 1 else [])]
+    start = ["accelerate.commands.launch", f"--num_processes={shape.ranks}", f"--num_machines={shape.nnodes}"]
+    start += ["--mixed_precision=no", "--dynamo_backend=no", "--gpu_ids=all"]
+    start += ["--multi_gpu"] if shape.ranks > 1 else []
     if shape.nnodes == 1:
         start += [f"--main_process_port={free_port()}"]
     elif shape.node_rank is None:

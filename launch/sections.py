@@ -85,7 +85,10 @@ def train(node: Node, stage_class: type | None, report: Report) -> dict[str, Any
         return {}
     keys = {key: child for key, child in node.value.items() if key not in OWN_TRAIN}
     fields = {**fields_of(stage_class), **OWN_TRAIN}
-    return library_values(keys, fields, OWNED_TRAIN, "train", report, bounds_of(stage_class))
+    found = library_values(keys, fields, OWNED_TRAIN, "train", report, bounds_of(stage_class))
+    if found.get("fp16") is True and found.get("bf16") is True:
+        report.add("train.fp16", keys["fp16"], "true, and train.bf16 too: a run computes in one of them; remove one")
+    return found
 
 
 def global_batch_size(node: Node, report: Report) -> int | None:

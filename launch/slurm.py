@@ -24,12 +24,29 @@ Preempted: back into the queue, and the output goes on in the same file. Five mi
 hears of it, and the run saves.
 """
 
+CPUS = 4
+"""Cores of a rank that computes on a GPU, data loader's processes apart: what the smallest cloud machines have for a
+GPU, so that no cluster refuses it. Slurm's own default is one for all ranks of a machine."""
+INSTEAD: dict[str, tuple[str, ...]] = {
+    "cpus-per-task": ("cpus-per-gpu",),
+    "gpus-per-node": ("gpus", "gpus-per-task", "gpus-per-socket", "gres"),
+}
+"""Option of ours -> those that ask for the same in another way: sbatch refuses both, or adds them up."""
+SHAPE = {
+    "nodes": "write launch.nnodes",
+    "ntasks": "write launch.nproc and launch.nnodes; one task a machine starts its ranks",
+    "ntasks-per-node": "write launch.nproc; one task a machine starts its ranks",
+}
+"""Options that would start other ranks than the command inside the file knows of."""
+
 CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
 
 BODY = """\
 set -u
 export MASTER_ADDR=$(scontrol show hostnames "$SLURM_JOB_NODELIST" | head -n 1)
 export MASTER_PORT=$((20000 + SLURM_JOB_ID % 20000))
+# since Slurm 22.05 srun does not take it over from sbatch
+[ -z "${{SLURM_CPUS_PER_TASK:-}}" ] || export SRUN_CPUS_PER_TASK="$SLURM_CPUS_PER_TASK"
 
 # Started first it begins, started again (requeued, or by hand) it goes on. Machines end together, or within --wait.
 srun --kill-on-bad-exit=0 --wait=60 bash -c {task} &
@@ -52,19 +69,30 @@ exit "$code"
 
 
 def sbatch_file(
-    name: str, recipe: str, words: Sequence[str], shape: Shape, options: Mapping[str, Any], run_dir: str | None
+    name: str,
+    recipe: str,
+    words: Sequence[str],
+    shape: Shape,
+    options: Mapping[str, Any],
+    run_dir: str | None,
+    workers: int = 0,
 ) -> str:
     """The file's text. `words` are the recipe's key=value words; `options` are sbatch's own, laid over DEFAULTS.
 
-    Raises RecipeError for options that sbatch could not be given.
+    `workers` are the data loader's processes of a rank. Memory is left to the cluster's own rule, mostly so much a
+    core. Raises RecipeError for options that sbatch could not be given.
     """
     wrong = [
-        (key, text) for key, value in {"job-name": name, **options}.items() if (text := option_problem(key, value))
+        (key, text)
+        for key, value in {"job-name": name, **options}.items()
+        if (text := option_problem(key, value) or _gpus_problem(key, value, shape))
     ]
     if wrong:
         raise RecipeError([Problem(path=f"launch.sbatch.{key}", text=text) for key, text in wrong])
-    gpus = {"gpus-per-node": shape.nproc} if shape.on_gpu else {"cpus-per-task": shape.nproc}
-    fixed = {"job-name": name, "nodes": shape.nnodes, "ntasks-per-node": 1, **gpus}
+    each = (CPUS if shape.on_gpu else 1) + workers
+    asked = {"cpus-per-task": shape.nproc * each, **({"gpus-per-node": shape.nproc} if shape.on_gpu else {})}
+    ours = {key: value for key, value in asked.items() if not _asked_otherwise(key, options)}
+    fixed = {"job-name": name, "nodes": shape.nnodes, "ntasks-per-node": 1, **ours}
     lines = [f"#SBATCH --{key}{_value(value)}" for key, value in {**fixed, **DEFAULTS, **options}.items() if _on(value)]
     folder = shlex.quote(run_dir) if run_dir else f"{shlex.quote(f'runs/{name}')}-$SLURM_JOB_ID"
     start = shlex.join([*ITSELF, "launch", recipe, *words, "--nproc", str(shape.nproc)])
@@ -79,11 +107,35 @@ def option_problem(key: str, value: Any) -> str | None:
         return "an option of sbatch is written a-z, 0-9 and -, as `gpus-per-node`"
     if key == "wrap":
         return "the file is the program already; remove it"
+    if key in SHAPE:
+        return f"{shown(value)}: not set here; {SHAPE[key]}"
     if value is not None and not isinstance(value, bool | int | float | str):
         return f"{shown(value)}: text, a number, true or false is due"
     if isinstance(value, str) and CONTROL.search(value):
         return f"{ascii(value)[:60]}: a line break or a control character, which would end the option; remove it"
     return None
+
+
+def _gpus_problem(key: str, value: Any, shape: Shape) -> str | None:
+    """Each rank takes a GPU of its own: another number of them on a machine leaves some idle, or ranks without."""
+    n = _gpus_a_machine(key, str(value)) if shape.on_gpu else None
+    if n is None or n == shape.nproc:
+        return None
+    return f"{value}: {n} for {shape.nproc} ranks; write {shape.nproc}, or --nproc {n}"
+
+
+def _gpus_a_machine(key: str, value: str) -> int | None:
+    """Of `gpus-per-node: [type:]N` and `gres: gpu[:type][:N]`; None of anything else, as of lists."""
+    if key == "gres" and not value.startswith("gpu"):
+        return None
+    if key not in ("gpus-per-node", "gres") or "," in value:
+        return None
+    last = value.split(":")[-1]
+    return int(last) if last.isdecimal() else 1 if key == "gres" else None
+
+
+def _asked_otherwise(key: str, options: Mapping[str, Any]) -> bool:
+    return any(_on(value := options.get(other)) and (other != "gres" or "gpu" in str(value)) for other in INSTEAD[key])
 
 
 def _on(value: Any) -> bool:

@@ -1,5 +1,6 @@
 """`temper launch`: from a recipe and a few options to ranks that run, or to the command that starts them."""
 
+import os
 import re
 import sys
 from collections.abc import Sequence
@@ -13,6 +14,7 @@ from launch.problems import Problem, RecipeError
 from launch.secrets import check_words
 from launch.slurm import sbatch_file, submit
 from trainers.recipe import LaunchSection, Pipeline, Recipe, runs_of
+from trainers.world import world_size
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,7 +44,7 @@ def launch(name: str, words: Sequence[str], options: Options, show: bool = False
     section = runs_of(recipe)[0].launch
     launcher = options.launcher or section.launcher
     shape = shape_of(recipe, section, options, launcher)
-    check_batch(recipe, shape.nproc * shape.nnodes)
+    check_batch(recipe, shape)
     asked = {"--no-plugins": not options.plugins, "--trust": options.trust, "--unchecked": options.unchecked}
     switches = [switch for switch, on in asked.items() if on]
     passed = [name, *words, *switches]
@@ -51,8 +53,9 @@ def launch(name: str, words: Sequence[str], options: Options, show: bool = False
     folder = options.run_dir
     if launcher not in LAUNCHERS:
         text = sbatch_file(
-            recipe.name, name, [*words, *switches], shape, section.sbatch, str(folder) if folder else None
-        )
+            recipe.name, name, [*words, *switches], shape, section.sbatch, str(folder) if folder else None,
+            max(run.train.get("dataloader_num_workers", 0) for run in runs_of(recipe)),
+        )  # fmt: skip
         return text if show else submit(text)
     over_ssh = shape.hostfile is not None and shape.node_rank is None
     if over_ssh and folder is None:
@@ -79,7 +82,7 @@ def shape_of(recipe: Recipe | Pipeline, section: LaunchSection, options: Options
     problems: list[str] = []
     nproc = options.nproc or str(section.nproc)
     nnodes = options.nnodes or section.nnodes
-    on_gpu = not any(run.train.get("use_cpu", False) for run in runs_of(recipe))
+    on_gpu = wants_gpu(recipe)
     here = launcher in LAUNCHERS
     if nproc == "auto" and not here:
         problems.append("--nproc auto: the machine that submits is not the one that runs; give a number")
@@ -102,6 +105,20 @@ def shape_of(recipe: Recipe | Pipeline, section: LaunchSection, options: Options
     )
 
 
+def wants_gpu(recipe: Recipe | Pipeline) -> bool:
+    """Whether no run of it asks for the CPU."""
+    return not any(run.train.get("use_cpu", False) for run in runs_of(recipe))
+
+
+def ranks_of(recipe: Recipe | Pipeline) -> int:
+    """Ranks on all machines: the launcher's, where one has started this, else what the launch section asks for."""
+    if "WORLD_SIZE" in os.environ:
+        return world_size()
+    section = runs_of(recipe)[0].launch
+    nproc = section.nproc if isinstance(section.nproc, int) else visible_gpus() if wants_gpu(recipe) else 1
+    return nproc * section.nnodes
+
+
 def _places(nnodes: int, options: Options) -> list[str]:
     """What is wrong with the options that say where the machines are."""
     problems = []
@@ -122,13 +139,14 @@ def visible_gpus(or_one: bool = True) -> int:
     return torch.cuda.device_count() or int(or_one)
 
 
-def check_batch(recipe: Recipe | Pipeline, ranks: int) -> None:
-    """Raise TrainError where a run's global batch does not divide over the ranks, with the nearest that do."""
-    from trainers.arguments import accumulation
+def check_batch(recipe: Recipe | Pipeline, shape: Shape) -> None:
+    """Raise TrainError where ranks cannot share rows as a run says, or its global batch does not divide over them."""
+    from trainers.arguments import batch_on, setting
+    from trainers.sequence import check_shared
 
     for run in runs_of(recipe):
-        if run.global_batch_size is not None:
-            accumulation(run.global_batch_size, run.train.get("per_device_train_batch_size"), ranks)
+        check_shared(run, shape.ranks, setting(run, "max_length"), shape.on_gpu)
+        batch_on(run, shape.ranks)
 
 
 def check_for_pdsh(words: Sequence[str]) -> None:

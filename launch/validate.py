@@ -8,7 +8,7 @@ from data_mix.config import DataConfig
 from eval_hooks.config import Budget, EvalConfig
 from eval_hooks.masking import masked_words
 from eval_hooks.names import as_name
-from launch import deepspeed, entries, secrets, sections
+from launch import deepspeed, entries, secrets, sections, unread
 from launch.bounds import BOUNDS
 from launch.fields import Field, fields_of
 from launch.habits import HABITS, OWNED_TRAIN
@@ -64,6 +64,9 @@ def validate(tree: Node, file: Path, text: str, overrides: Sequence[str] = (), t
     deepspeed.check(
         made["deepspeed"], tree.value.get("deepspeed"), made["train"], made["global_batch_size"], stage_class, report
     )
+    if maps["train"] is not None and stage is not None:
+        row = tables.methods.get(made["method"].name) if method else None
+        unread.check(maps["train"], made["train"], stage, row, stage_class, report)
     secrets.check(tree, report)
     if report.problems:
         raise RecipeError(sorted(report.problems, key=_by_place))

@@ -9,7 +9,7 @@ from typing import Any
 from trainers import TrainError, announce
 from trainers.catalog import METHODS, STAGES
 from trainers.recipe import Recipe
-from trainers.sequence import filled, ranks_of_a_row
+from trainers.sequence import filled, groups, ranks_of_a_row
 from trainers.world import free_port, world_size
 
 MICRO_BATCH = 8
@@ -46,12 +46,11 @@ def training_arguments(recipe: Recipe) -> Any:
     on_gpu = torch.cuda.is_available() and not values.get("use_cpu", False)
     defaults = {
         "use_cpu": not on_gpu,
-        "bf16": on_gpu and torch.cuda.is_bf16_supported(),
+        "bf16": on_gpu and not values.get("fp16") and torch.cuda.is_bf16_supported(),
         "activation_checkpointing": on_gpu,  # on a CPU it costs time and saves nothing worth having (measured)
         **saving(recipe),
         "ddp_timeout": DDP_TIMEOUT_S,
         "logging_steps": 1,
-        "per_device_train_batch_size": MICRO_BATCH,
         "dataloader_pin_memory": on_gpu,
     }
     if "gradient_checkpointing" in values:
@@ -68,14 +67,14 @@ def training_arguments(recipe: Recipe) -> Any:
             raise TrainError(f"train.{clash.pop()}: data.until_tokens says how long the run is; remove one of the two")
         values["num_train_epochs"] = 1
     check_sampling(recipe)
+    if values.get("fp16") and not on_gpu:
+        raise TrainError("train.fp16: on a CPU all would be in 32 bits; write train.bf16: true, or remove it")
     if values.get("fsdp"):
         raise TrainError("train.fsdp: not supported, since measuring under it is untested; write deepspeed: zero3")
     values |= filled(recipe, world_size(), setting(recipe, "max_length"), on_gpu)
     if recipe.deepspeed:
         values["deepspeed"] = str(recipe.deepspeed)
-    if recipe.global_batch_size is not None:
-        per_device = recipe.train.get("per_device_train_batch_size")
-        values |= accumulation(recipe.global_batch_size, per_device, world_size() // ranks_of_a_row(recipe))
+    values |= batch_on(recipe, world_size())
     try:
         return arguments_class(recipe)(**values)
     except (ValueError, TypeError) as error:
@@ -90,16 +89,30 @@ def check_sampling(recipe: Recipe) -> None:
         raise TrainError(f"train.train_sampling_strategy {asked!r}: stage {recipe.stage} has {there_is}")
 
 
-def accumulation(global_batch_size: int, per_device: int | None = None, ranks: int | None = None) -> dict[str, int]:
+def batch_on(recipe: Recipe, ranks: int) -> dict[str, int]:
+    """Micro-batch and accumulation steps of a recipe on so many ranks."""
+    per_device = recipe.train.get("per_device_train_batch_size")
+    if recipe.global_batch_size is None:
+        names = {"per_device_train_batch_size": MICRO_BATCH, "gradient_accumulation_steps": 1}
+        given = {**METHODS[recipe.method.name].defaults, **recipe.train}
+        return {name: given.get(name, default) for name, default in names.items()}
+    return accumulation(recipe.global_batch_size, per_device, groups(recipe, ranks), ranks_of_a_row(recipe))
+
+
+def accumulation(
+    global_batch_size: int, per_device: int | None = None, ranks: int | None = None, shared: int = 1
+) -> dict[str, int]:
     """Micro-batch and accumulation steps that make a global batch: per device x accumulation x ranks.
 
-    Where nobody chose a micro-batch it is the largest up to 8 that divides. A global batch smaller than one micro-batch
-    a rank shrinks it. Raises TrainError naming the nearest sizes that divide.
+    `ranks` are those that take rows of their own, each of them `shared` processes. Where nobody chose a micro-batch it
+    is the largest up to 8 that divides. A global batch smaller than one micro-batch a rank shrinks it. Raises
+    TrainError naming the nearest sizes that divide.
     """
     ranks = ranks or world_size()
     if global_batch_size % ranks:
+        of = f"{ranks * shared} ranks, of which {shared} share a row" if shared > 1 else f"{ranks} ranks"
         raise TrainError(
-            f"train.global_batch_size {global_batch_size}: does not divide over {ranks} ranks; "
+            f"train.global_batch_size {global_batch_size}: does not divide over {of}; "
             f"nearest: {_nearest(global_batch_size, ranks)}"
         )
     share = global_batch_size // ranks

@@ -107,7 +107,7 @@ class LogLine(TrainerCallback):
         """Tokens a second over all ranks, and what that is of the cards' peak; rows where nobody counts tokens."""
         seconds, steps = max(self._busy_s, 1e-9), state.global_step - self._last_step
         self._busy_s, self._last_step = 0.0, state.global_step
-        rows = steps * args.per_device_train_batch_size * args.gradient_accumulation_steps * world_size()
+        rows = steps * rows_a_step(args)
         seen = float(logs.get("num_tokens") or state.num_input_tokens_seen or 0)
         tokens, self._last_tokens = seen - self._last_tokens, seen
         if tokens <= 0 or tokens == seen and self._first:  # a resumed run's count may begin anywhere
@@ -118,6 +118,12 @@ class LogLine(TrainerCallback):
             share = utilisation(tokens / seconds, self.trained, self.total, peak, world_size())
             parts.append(f"MFU {share:.1%}")
         return parts
+
+
+def rows_a_step(args: TrainingArguments) -> int:
+    """Of all ranks together; those that share a row (`parallelism_config.sp_size`) have it between them."""
+    shared = getattr(args.parallelism_config, "sp_size", 1)
+    return args.per_device_train_batch_size * args.gradient_accumulation_steps * world_size() // shared
 
 
 def card_peak(args: TrainingArguments) -> float | None:

@@ -25,26 +25,37 @@ def ranks_of_a_row(recipe: Recipe) -> int:
     return getattr(recipe.train.get("parallelism_config"), "sp_size", 1)
 
 
+def groups(recipe: Recipe, ranks: int) -> int:
+    """Ranks that take rows of their own, those that share theirs counted once: what a global batch is divided by."""
+    return max(1, ranks // ranks_of_a_row(recipe))
+
+
+def check_shared(recipe: Recipe, world_size: int, longest: int | None, on_gpu: bool) -> None:
+    """Raise TrainError with all that does not go together on so many ranks; `longest` is train.max_length."""
+    config = recipe.train.get("parallelism_config")
+    if config is None:
+        return
+    problems = _problems(recipe, config, world_size)
+    if config.sp_size > 1 and not on_gpu and longest is None:
+        problems.append(f"sp_size {config.sp_size}: without GPUs rows are padded to one length; write train.max_length")
+    if problems:
+        raise TrainError("\n".join(f"train.parallelism_config: {problem}" for problem in problems))
+
+
 def filled(recipe: Recipe, world_size: int, longest: int | None, on_gpu: bool) -> dict[str, Any]:
     """Arguments that follow from it: ranks left for data, the kind of attention, rows padded to whole shares.
 
     Without GPUs all rows are padded to `longest`, train.max_length: gloo gathers batches of one length only (measured:
     `invalid tensor size`), NCCL of any. Raises TrainError with all that does not go together.
     """
+    check_shared(recipe, world_size, longest, on_gpu)
     config = recipe.train.get("parallelism_config")
-    if config is None:
-        return {}
-    problems = _problems(recipe, config, world_size)
-    if config.sp_size > 1 and not on_gpu and longest is None:
-        problems.append(f"sp_size {config.sp_size}: without GPUs rows are padded to one length; write train.max_length")
-    if problems:
-        raise TrainError("\n".join(f"train.parallelism_config: {problem}" for problem in problems))
-    if config.sp_size == 1:
+    if config is None or config.sp_size == 1:
         return {}
     from accelerate.utils import DeepSpeedSequenceParallelConfig
 
     attention = DeepSpeedSequenceParallelConfig(sp_attn_implementation=recipe.model.attn_implementation or DEFAULT)
-    full = replace(config, dp_replicate_size=world_size // config.sp_size, sp_handler=attention)
+    full = replace(config, dp_replicate_size=groups(recipe, world_size), sp_handler=attention)
     share = 1 if on_gpu or longest is None else -(-longest // config.sp_size)
     return {"parallelism_config": full, "pad_to_multiple_of": share * config.sp_size}
 

@@ -40,12 +40,14 @@ def sources(foresight: Foresight, rows: Sequence[Row]) -> Iterator[str]:
         f"counted   {counts.total / 1e6:,.1f}M parameters of the model, {counts.trained / 1e6:,.2f}M trained, from its "
         "configuration alone"
     )
+    shared = f" {foresight.shared} that share them" if foresight.shared > 1 else ""
     texts = f", {batch.rows // micro} texts each" if batch.rows > micro else ""
     prompts = f"; prompts taken to have {PROMPT} tokens" if rows[0].rollouts else ""
-    yield (
-        f"batch     {micro} x {parts} rows a step on each, of at most {batch.length} tokens{texts}{prompts}; "
+    how = (
         f"{'bf16' if foresight.bf16 else '32 bits'}, activation checkpointing {'on' if batch.checkpointing else 'off'}"
     )
+    longest = f"{foresight.length} tokens{texts}{prompts}"
+    yield f"batch     {micro} x {parts} rows a step on each{shared}, of at most {longest}; {how}"
     by_source: dict[str, list[str]] = {}
     for row in rows[: len(SETUPS)]:
         by_source.setdefault(row.states.source, []).append(row.setup.name)

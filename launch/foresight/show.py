@@ -8,6 +8,7 @@ from launch.foresight import against, memory, time
 from launch.foresight.child import measure
 from launch.plan import plan
 from trainers import TrainError
+from trainers.arguments import setting
 from trainers.keeping import disk
 from trainers.memory.baseline import baseline
 from trainers.memory.foresee import CUDA, Foresight, advise
@@ -15,6 +16,7 @@ from trainers.memory.pace import Speed
 from trainers.memory.states import Machines
 from trainers.models import load_tokenizer
 from trainers.recipe import Recipe
+from trainers.sequence import check_shared
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,6 +41,7 @@ def lines(recipe: Recipe, request: Request) -> Iterator[str]:
     tokenizer = load_tokenizer(recipe.model)
     yield plan(recipe)
     on_gpu = not recipe.train.get("use_cpu", False)
+    check_shared(recipe, request.machines.ranks, setting(recipe, "max_length"), on_gpu)
     foresight = Foresight(recipe, request.machines, tokenizer, CUDA if on_gpu else baseline(recipe))
     rows = list(foresight.rows())
     yield from memory.table(foresight, rows, request.room)

@@ -33,7 +33,7 @@ def foreseen(foresight: Foresight, speed: Speed, tokenizer: Any) -> Iterator[str
 def step_seconds(foresight: Foresight, speed: Speed) -> float:
     """Of one optimizer step."""
     batch, (_, parts) = foresight.batch(), foresight.steps
-    each = training_flops(foresight.counts, batch.length, batch.checkpointing, foresight.compares)
+    each = training_flops(foresight.counts, foresight.length, batch.checkpointing, foresight.compares)
     return batch.rows * batch.length * parts * each / (speed.tflops * 1e12 * speed.mfu)
 
 

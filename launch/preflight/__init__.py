@@ -28,14 +28,16 @@ def preflight(
     """All findings of all checks, in the table's order; of a pipeline those of each run. Says which check runs."""
     from launch.preflight.catalog import CHECKS
     from launch.preflight.subject import Subject
+    from launch.start import ranks_of
     from trainers.arguments import take_one_gpu
     from trainers.pipeline import judged
 
     checks, found = checks or CHECKS, []
     share = judged(recipe) if isinstance(recipe, Pipeline) else 1
+    ranks = ranks_of(recipe)  # before one GPU of several is taken
     for prefix, run in runs_from(recipe):
         take_one_gpu(run)
-        subject = Subject(run, run_dir=run_dir, runs=runs, share=share)
+        subject = Subject(run, run_dir=run_dir, runs=runs, share=share, ranks=ranks)
         try:
             for number, (name, row) in enumerate(checks.items(), 1):
                 announce(f"check     {number}/{len(checks)} {prefix}{name}")
@@ -94,11 +96,11 @@ def before_training(recipe: Recipe | Pipeline, checks: "Mapping[str, Check] | No
     """
     from launch.preflight.catalog import CHECKS
     from launch.preflight.subject import Subject
-    from trainers.world import rank
+    from trainers.world import rank, world_size
 
     found = []
     for prefix, run in runs_from(recipe):
-        subject = Subject(run)
+        subject = Subject(run, ranks=world_size())
         for name, row in (checks or CHECKS).items():
             if row.quick:
                 found += [dataclasses.replace(one, name=f"{prefix}{name}") for one in looked(row, subject, quick=True)]

@@ -58,11 +58,16 @@ def length(subject: Subject) -> Length | None:
     if "mix" not in subject.made:
         return None
     arguments = subject.arguments()
-    batch = arguments.per_device_train_batch_size * arguments.gradient_accumulation_steps
+    batch = rows_a_step(arguments)
     rows = subject.stage.epoch(subject.mix.train, arguments)
     epochs = arguments.num_train_epochs
     steps = ceil(ceil(rows / batch) * epochs)
     return Length(steps, f"{steps} steps ({epochs:g} epochs of {rows:,} rows, {batch} a step)")
+
+
+def rows_a_step(arguments: Any) -> int:
+    """Of `Subject.arguments`, whose one process does what all ranks do."""
+    return int(arguments.per_device_train_batch_size * arguments.gradient_accumulation_steps)
 
 
 def every(subject: Subject, steps: int) -> list[Finding]:

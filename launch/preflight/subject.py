@@ -60,10 +60,14 @@ def once(make: Callable[["Subject"], Any]) -> Any:
 class Subject:
     """A recipe under check. One process, no DeepSpeed: what is trained is the same."""
 
-    def __init__(self, recipe: Recipe, *, run_dir: Path | None = None, runs: Path = RUNS, share: int = 1) -> None:
+    def __init__(
+        self, recipe: Recipe, *, run_dir: Path | None = None, runs: Path = RUNS, share: int = 1, ranks: int = 1
+    ) -> None:
         self.recipe, self.run_dir, self.runs = recipe, run_dir, runs
         self.share = share
         """Runs of its pipeline that measure something, itself included."""
+        self.ranks = ranks
+        """Of the run that is meant, on all machines together."""
         self.made: dict[str, Any] = {}
         self.failed: set[str] = set()
 
@@ -180,13 +184,23 @@ class Subject:
         return [(spec, load_items(spec, source_rows(spec) if spec.rows else None)) for spec in tasks]
 
     def arguments(self, **train: Any) -> Any:
-        """The stage's config for one process; with `train`, for rows of a check's own."""
-        from trainers.arguments import training_arguments
+        """The stage's config for one process that does what all ranks do, in more micro-batches of the same size.
 
-        batch = None if "gradient_accumulation_steps" in train else self.recipe.global_batch_size
-        recipe = replace(
-            self.recipe, deepspeed=None, global_batch_size=batch, train={**self.recipe.train, **train}
-        )  # fmt: skip
+        With `train`, for rows of a check's own. Raises TrainError where the global batch does not divide.
+        """
+        import torch
+
+        from trainers.arguments import batch_on, training_arguments
+        from trainers.sequence import groups
+
+        batch, times = batch_on(self.recipe, self.ranks), groups(self.recipe, self.ranks)
+        batch["gradient_accumulation_steps"] *= times
+        given = {key: value for key, value in self.recipe.train.items() if key != "parallelism_config"}
+        if given.get("steps_per_generation"):  # counts micro-batches
+            given["steps_per_generation"] *= times
+        if not torch.cuda.is_available() and not given.get("use_cpu"):
+            given.pop("fp16", None)  # of the machine that trains, where this one has no GPU
+        recipe = replace(self.recipe, deepspeed=None, global_batch_size=None, train={**given, **batch, **train})
         made = training_arguments(recipe)
         made.output_dir = str(self.scratch / "checkpoints")
         return made

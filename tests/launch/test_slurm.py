@@ -10,6 +10,7 @@ import pytest
 
 from launch.commands import Shape
 from launch.itself import ITSELF
+from launch.problems import RecipeError
 from launch.slurm import DEFAULTS, sbatch_file
 
 SRUN = """\
@@ -46,6 +47,60 @@ def test_the_options_are_sbatchs_and_the_recipe_overrides_them() -> None:
     assert "requeue" not in options and f"signal={DEFAULTS['signal']}" in options
     assert "requeue" in text(Shape(nproc=1)) and "cpus-per-task=1" in text(Shape(nproc=1))
     assert made.splitlines()[0] == "#!/bin/bash"
+
+
+def options_of(shape: Shape, **options: object) -> set[str]:
+    made = sbatch_file("quick", "quickstart", (), shape, {k.replace("_", "-"): v for k, v in options.items()}, None, 2)
+    return {line.removeprefix("#SBATCH --") for line in made.splitlines() if line.startswith("#SBATCH")}
+
+
+def test_ranks_have_cores() -> None:
+    """8 ranks with a GPU, 4 cores and 2 data loaders each: 48. Slurm's default is one core for all of them."""
+    eight = Shape(nproc=8, on_gpu=True)
+    assert {"cpus-per-task=48", "gpus-per-node=8"} <= options_of(eight)
+    assert "cpus-per-task=6" in options_of(Shape(nproc=2))
+    assert "cpus-per-task=96" in options_of(eight, cpus_per_task=96) and "cpus-per-task=48" not in options_of(
+        eight, cpus_per_task=96
+    )
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "left_out"),
+    [("cpus_per_gpu", 12, "cpus-per-task"), ("gres", "gpu:h100:8", "gpus-per-node"), ("gpus", 8, "gpus-per-node"),
+     ("gpus_per_task", "a100:8", "gpus-per-node")],
+)  # fmt: skip
+def test_what_is_asked_for_in_another_way_is_not_asked_for_twice(option: str, value: object, left_out: str) -> None:
+    found = options_of(Shape(nproc=8, on_gpu=True), **{option: value})
+    assert any(line.startswith(option.replace("_", "-")) for line in found)
+    assert not any(line.startswith(left_out) for line in found)
+    assert "gpus-per-node=8" in options_of(Shape(nproc=8, on_gpu=True), gres="nvme:1")
+
+
+def test_steps_take_the_cores_over(cluster: Path) -> None:
+    """Alone srun would give each task one core (Slurm 22.05 and later)."""
+    (cluster / "bin" / "srun").write_text('#!/bin/bash\necho "cores $SRUN_CPUS_PER_TASK"\n')
+    (cluster / "run.sbatch").write_text(text(Shape(nproc=2)))
+    for given, due in (({"SLURM_CPUS_PER_TASK": "6"}, "cores 6"), ({}, "cores")):
+        done = subprocess.run(
+            ["bash", "run.sbatch"], env={**os.environ, **given}, text=True, capture_output=True, check=True
+        )
+        assert done.stdout.strip() == due, done.stderr
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "said"),
+    [
+        ("nodes", 4, "launch.sbatch.nodes: 4: not set here; write launch.nnodes"),
+        ("ntasks_per_node", 8, "ntasks-per-node: 8: not set here; write launch.nproc; one task a machine"),
+        ("gpus_per_node", "a100:4", "gpus-per-node: a100:4: 4 for 8 ranks; write 8, or --nproc 4"),
+        ("gres", "gpu:2", "gres: gpu:2: 2 for 8 ranks"),
+        ("gres", "gpu", "gres: gpu: 1 for 8 ranks"),
+        ("gres", "gpu:h100:4", "gres: gpu:h100:4: 4 for 8 ranks"),
+    ],
+)
+def test_options_that_start_other_ranks_are_refused(option: str, value: object, said: str) -> None:
+    with pytest.raises(RecipeError, match=said):
+        options_of(Shape(nproc=8, on_gpu=True), **{option: value})
 
 
 @pytest.mark.parametrize("words", [(), ("data.train=[{source: sql, n: 4}]", "model.eos_token='<|im end|>'")])

@@ -5,6 +5,7 @@ from collections.abc import Callable
 
 import pytest
 
+from launch import RecipeError
 from trainers import TrainError
 from trainers.arguments import accumulation, saving, training_arguments
 from trainers.recipe import Recipe
@@ -79,7 +80,40 @@ def test_ranks_wait_for_each_other_long_enough_and_deepspeeds_do_too(
 
 def test_what_the_config_class_refuses_is_a_request_error(recipe: Load) -> None:
     with pytest.raises(TrainError, match="^train: "):
-        training_arguments(recipe("train.bf16=true", "train.fp16=true"))
+        training_arguments(recipe("train.dataloader_prefetch_factor=2"))
+
+
+@pytest.mark.parametrize(
+    ("words", "supported", "due"),
+    [
+        ((), True, (True, False)),
+        (("train.fp16=true",), True, (False, True)),
+        (("train.fp16=true",), False, (False, True)),
+        (("train.fp16=false",), True, (True, False)),
+        (("train.fp16=true", "train.bf16=false"), True, (False, True)),
+        ((), False, (False, False)),
+    ],
+)
+def test_fp16_that_is_asked_for_wins_over_bf16_that_is_not(
+    recipe: Load,
+    monkeypatch: pytest.MonkeyPatch,
+    words: tuple[str, ...],
+    supported: bool,
+    due: tuple[bool, bool],
+) -> None:
+    """(bf16, fp16) on a GPU; its config is made without asking for the device."""
+    monkeypatch.setattr("torch.cuda.is_available", lambda: True)
+    monkeypatch.setattr("torch.cuda.is_bf16_supported", lambda: supported)
+    monkeypatch.setattr("trl.SFTConfig.__post_init__", lambda self: None)
+    found = training_arguments(recipe("train.use_cpu=false", *words))
+    assert (found.bf16, found.fp16) == due
+
+
+def test_fp16_is_refused_where_it_would_change_nothing_and_beside_bf16(recipe: Load) -> None:
+    with pytest.raises(TrainError, match="train.fp16: on a CPU all would be in 32 bits; write train.bf16: true"):
+        training_arguments(recipe("train.fp16=true"))
+    with pytest.raises(RecipeError, match="train.fp16: true, and train.bf16 too: a run computes in one of them"):
+        recipe("train.bf16=true", "train.fp16=true")
 
 
 def test_an_unlaunched_process_takes_one_of_several_gpus_and_says_how_all_are_used(

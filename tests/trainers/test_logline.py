@@ -2,17 +2,17 @@
 
 from collections.abc import Callable
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
-from trainers.logline import LogLine, clock, peak_of, utilisation
+from trainers.logline import LogLine, clock, peak_of, rows_a_step, utilisation
 from trainers.recipe import Recipe
 from trainers.run import train
 
 ARGS: Any = SimpleNamespace(
     device=SimpleNamespace(type="cpu"), bf16=True, fp16=False, per_device_train_batch_size=2,
-    gradient_accumulation_steps=3,
+    gradient_accumulation_steps=3, parallelism_config=None,
 )  # fmt: skip
 
 
@@ -82,6 +82,13 @@ def test_where_nobody_counts_tokens_it_is_rows(lines: list[str], monkeypatch: py
     """2 rows x 3 accumulated x 1 rank in 4 s."""
     run_of(LogLine(1, 1), monkeypatch, [(4.0, 0.0, {"loss": 2.0}), (4.0, 0.0, {"train_runtime": 9.0})])
     assert lines == ["step 1/10  loss 2.0000  1.50 rows/s  1.2 GiB  left 0:00:36"]
+
+
+def test_ranks_that_share_a_row_have_it_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """2 rows x 3 micro-batches on 4 ranks are 24 rows; where pairs of them share rows, 12."""
+    monkeypatch.setenv("WORLD_SIZE", "4")
+    shared = SimpleNamespace(**{**vars(ARGS), "parallelism_config": SimpleNamespace(sp_size=2)})
+    assert (rows_a_step(ARGS), rows_a_step(cast(Any, shared))) == (24, 12)
 
 
 def test_with_a_known_peak_the_share_of_it_is_said(lines: list[str], monkeypatch: pytest.MonkeyPatch) -> None:

@@ -10,7 +10,7 @@ import torch
 from eval_hooks.catalog import row_of
 from eval_hooks.config import BATCH_TOKENS
 from eval_hooks.forward import LOGIT_BYTES
-from trainers.arguments import MICRO_BATCH, accumulation, setting
+from trainers.arguments import batch_on, setting
 from trainers.catalog import STAGES
 from trainers.memory.asked import DECODING_TOKENS
 from trainers.memory.live import Peak
@@ -18,6 +18,7 @@ from trainers.memory.outline import Batch, Counts, Outline
 from trainers.memory.states import OPTIMIZERS, SETUPS, Machines, Precision, Setup, States, states
 from trainers.recipe import AdapterSection, Recipe
 from trainers.reference import compared
+from trainers.sequence import ranks_of_a_row
 
 PROMPT = 512
 """Tokens that a prompt is taken to have where the model writes the answers it is trained on."""
@@ -45,7 +46,7 @@ class Row:
     gives_back: bool = True
     """Whether what was freed can be used for something else: by torch's allocator on a GPU."""
     refused: bool = False
-    """A run would be refused: 16-bit weights that no fp32 copy stands behind (models.check_precision)."""
+    """A run would be refused without DeepSpeed: 16-bit weights that no fp32 copy stands behind, or shared rows."""
 
     @property
     def total(self) -> float:
@@ -96,10 +97,7 @@ class Foresight:
     @cached_property
     def steps(self) -> tuple[int, int]:
         """(rows of a micro-batch, micro-batches of a step). Raises TrainError where they do not divide."""
-        per_device = self.recipe.train.get("per_device_train_batch_size")
-        if self.recipe.global_batch_size is None:
-            return per_device or MICRO_BATCH, setting(self.recipe, "gradient_accumulation_steps") or 1
-        found = accumulation(self.recipe.global_batch_size, per_device, self.machines.ranks)
+        found = batch_on(self.recipe, self.machines.ranks)
         return found["per_device_train_batch_size"], found["gradient_accumulation_steps"]
 
     @property
@@ -120,12 +118,20 @@ class Foresight:
         train = self.recipe.train
         return bool(train.get("activation_checkpointing", train.get("gradient_checkpointing", self.on_gpu)))
 
+    @property
+    def shared(self) -> int:
+        """Ranks that share a row."""
+        return ranks_of_a_row(self.recipe)
+
     def batch(self, rows: int | None = None, length: int | None = None) -> Batch:
-        """What a rank runs at once; `rows` as the recipe counts them, texts of each beside each other."""
+        """What a rank runs at once; `rows` as the recipe counts them, texts of each beside each other.
+
+        Of rows that ranks share each has its part, in attention of the heads.
+        """
         texts = STAGES[self.recipe.stage].texts
         return Batch(
             rows=(rows or self.steps[0]) * texts,
-            length=length or self.length,
+            length=length or -(-self.length // self.shared),
             checkpointing=self.checkpointing,
             autocast=self.bf16,
             on_gpu=self.on_gpu,
@@ -165,7 +171,8 @@ class Foresight:
             rollouts=self._rollouts(setup, outline, dtype),
             spare=self.spare,
             gives_back=self.on_gpu,
-            refused=setup.stage == 0 and precision.trained == 2 and not self.recipe.model.force_bf16_weights,
+            refused=setup.stage == 0
+            and (self.shared > 1 or precision.trained == 2 and not self.recipe.model.force_bf16_weights),
         )
 
     def activations(self, setup: Setup, outline: Outline, batch: Batch, dtype: torch.dtype) -> float:
