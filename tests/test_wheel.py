@@ -31,7 +31,7 @@ def test_an_installed_wheel_lists_and_finds_its_recipes(tmp_path: Path) -> None:
     assert "eval_hooks/report/report.html.j2" in names and "eval_hooks/tasks/pocket/test.jsonl" in names
     assert not [name for name in names if name.startswith("tests/")]
     env = {**os.environ, "PYTHONPATH": str(tmp_path / "site")}
-    for words, due in ((["list", "recipes"], "sft/forgetful"), (["train", "quickstart", "--dry-run"], "60 steps")):
+    for words, due in ((["list", "recipes"], "sft/forgetful"), (["train", "quickstart", "--dry-run"], "40 steps")):
         command = [sys.executable, "-P", "-m", "launch", *words]
         done = subprocess.run(command, cwd=tmp_path, env=env, capture_output=True, text=True, check=False)
         assert due in done.stdout, done.stderr

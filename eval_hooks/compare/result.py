@@ -37,7 +37,7 @@ class Comparison:
         return tuple(pair for pair in self.pairs if pair.task == task)
 
     def named(self, model: int) -> str:
-        """A quickstart:60."""
+        """A quickstart:40."""
         return f"{letter(model)} {self.models[model].label}"
 
     def as_dict(self) -> dict[str, Any]:

@@ -75,7 +75,7 @@ def certify(
     weights. certificate.json, with the hashes of all files, goes beside the weights. Exit code 1 where one fails. Of an
     exported folder the hashes are compared.
 
-    temper certify quickstart:60
+    temper certify quickstart:40
     """
     from eval_hooks.storage.reading import reading
     from launch.certified import bits_asked, checkpoint_of, is_exported
@@ -101,7 +101,7 @@ def export(
     Merged weights as safetensors, tokenizer, template, generation config, calibration, certificate, and a model card
     with what was measured. Needs a passing certificate whose files are unchanged (`temper certify`).
 
-    temper export quickstart:60 --to publish/quickstart
+    temper export quickstart:40 --to publish/quickstart
     """
     from eval_hooks.storage.reading import reading
     from launch.certified import checkpoint_of
