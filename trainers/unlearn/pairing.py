@@ -7,7 +7,6 @@ from typing import Any
 
 from torch import Tensor
 from torch.utils.data import Dataset
-from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
 from trainers import TrainError
 from trainers.batches import extra_of
@@ -69,19 +68,6 @@ def check_sides(rows: Any, needed: Sequence[str]) -> None:
         raise TrainError(
             f"data.train: {len(both)} rows stand on both sides, to forget and to retain; take them out of one"
         )
-
-
-class DrawAnew(TrainerCallback):
-    """Each epoch draws other rows to retain; accelerate tells a data set its epoch only where the sampler has none."""
-
-    def __init__(self, pairs: Pairs) -> None:
-        self.pairs = pairs
-
-    def on_epoch_begin(
-        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
-    ) -> None:
-        """The epoch that a run, resumed or not, is in."""
-        self.pairs.epoch = int((state.epoch or 0.0) + 1e-6)
 
 
 class PairsCollator:

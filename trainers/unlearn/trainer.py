@@ -4,13 +4,14 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from transformers import Trainer as TransformersTrainer
+from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
 from trainers.adapters import with_adapter
 from trainers.logprobs import ready
 from trainers.moments import Bound
 from trainers.reference import cached_logps
 from trainers.stepping import Stepping
-from trainers.unlearn.pairing import DrawAnew, ForgetBatch, Pairs, PairsCollator, batch_of
+from trainers.unlearn.pairing import ForgetBatch, Pairs, PairsCollator, batch_of
 
 
 class Trainer(Stepping, TransformersTrainer):
@@ -58,3 +59,16 @@ class Trainer(Stepping, TransformersTrainer):
             "forget": sum(float(batch.forget.lengths.sum()) for batch in batches),
             "retain": sum(float(batch.retain.lengths.sum()) for batch in batches if batch.retain),
         }
+
+
+class DrawAnew(TrainerCallback):
+    """Each epoch draws other rows to retain; accelerate tells a data set its epoch only where the sampler has none."""
+
+    def __init__(self, pairs: Pairs) -> None:
+        self.pairs = pairs
+
+    def on_epoch_begin(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        """The epoch that a run, resumed or not, is in."""
+        self.pairs.epoch = int((state.epoch or 0.0) + 1e-6)
