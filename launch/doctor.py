@@ -3,7 +3,7 @@
 import os
 import shutil
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from importlib.metadata import PackageNotFoundError, requires, version
 from pathlib import Path
 
@@ -71,22 +71,50 @@ def packages(distribution: str = "tempering") -> Iterator[Finding]:
 
 
 OPTIONAL = {
-    "lm_eval": ("eval", "tasks of lm-evaluation-harness"),
+    "lm-eval": ("eval", "tasks of lm-evaluation-harness"),
     "torchao": ("quantise", "8- and 4-bit weights in certificates"),
     "tensorboard": ("tensorboard", "TensorBoard's event files"),
-    "wandb_workspaces": ("dashboard", "saved views in W&B"),
+    "wandb-workspaces": ("dashboard", "saved views in W&B"),
 }
-"""Module -> (extra that installs it, what it is for)."""
+"""Package -> (extra that installs it, what it is for)."""
+ON_GPU = {
+    "vllm": ("gpu", "answers written by vLLM (train.use_vllm)"),
+    "bitsandbytes": ("gpu", "training on 4-bit weights (adapter.kind: qlora), 8-bit optimizers"),
+    "liger-kernel": ("gpu", "Liger's kernels (train.use_liger_kernel)"),
+    "flash-attn": ("", "attention by flash_attention_2 (sdpa is there)"),
+}
+"""The same of what only a machine with a GPU can use; no extra: a package that pip builds for an hour."""
 
 
 def optional() -> Iterator[Finding]:
-    """Which extras are not there: all works without them, but for what they are for."""
-    from importlib.util import find_spec
+    """Which extras are not there: all works without them, but for what they are for.
 
-    for module, (extra, purpose) in OPTIONAL.items():
-        if find_spec(module) is None:
-            remedy = f"pip install 'tempering[{extra}]', to have it"
-            yield Finding(name=module, state="ok", found=f"not installed, so no {purpose}", remedy=remedy)
+    Where there is a GPU also what is there of those for it, with the version.
+    """
+    yield from _extras(OPTIONAL, shown=False)
+    if has_gpu():
+        yield from _extras(ON_GPU, shown=True)
+
+
+def has_gpu() -> bool:
+    """Whether torch sees one."""
+    try:
+        import torch
+    except ImportError:
+        return False
+    return torch.cuda.is_available()
+
+
+def _extras(table: Mapping[str, tuple[str, str]], shown: bool) -> Iterator[Finding]:
+    for name, (extra, purpose) in table.items():
+        try:
+            there = version(name)
+        except PackageNotFoundError:
+            remedy = f"pip install 'tempering[{extra}]', to have it" if extra else f"pip install {name}, to have it"
+            yield Finding(name=name, state="ok", found=f"not installed, so no {purpose}", remedy=remedy)
+        else:
+            if shown:
+                yield Finding(name=name, state="ok", found=there)
 
 
 def two_ranks(timeout_s: float = 60.0) -> Iterator[Finding]:

@@ -11,14 +11,20 @@ from trainers.screen import attempt
 from trainers.world import world_size
 
 PEAKS: dict[str, float] = {
+    "GB300": 2500e12,
     "GB200": 2500e12,
+    "B300": 2250e12,
     "B200": 2250e12,
     "B100": 1750e12,
+    "GH200": 989e12,
+    "H200 NVL": 835e12,
     "H200": 989e12,
     "H100 PCIe": 756e12,
     "H100 NVL": 835e12,
     "H100": 989e12,
+    "H800 PCIe": 756e12,
     "H800": 989e12,
+    "H20": 148e12,
     "A100": 312e12,
     "A800": 312e12,
     "A40": 149.7e12,
@@ -27,22 +33,43 @@ PEAKS: dict[str, float] = {
     "A10": 125e12,
     "L40S": 362e12,
     "L40": 181e12,
+    "L20": 119.5e12,
     "L4": 121e12,
     "RTX 6000 Ada": 364e12,
     "RTX A6000": 154.8e12,
+    "RTX 5090": 209.5e12,
+    "RTX 5080": 112.6e12,
     "RTX 4090": 165.2e12,
+    "RTX 3090 Ti": 80e12,
     "RTX 3090": 71e12,
+    "MI355X": 2517e12,
+    "MI350X": 2307e12,
+    "MI325X": 1307e12,
     "MI300X": 1307e12,
-    "MI250X": 383e12,
+    "MI300A": 981e12,
+    "MI250X": 191.5e12,
+    "MI250": 181e12,
+    "MI210": 181e12,
 }
-"""Dense bf16 operations a second, from the makers' data sheets, by a part of the name that torch gives the card."""
+"""Dense bf16 operations a second with fp32 sums, by a part of the name that torch gives the card.
+
+From the makers' data sheets. NVIDIA's for data centres give twice as much, with sparsity (H100: 1,979 TFLOPS), and some
+for 8 or 72 cards together (HGX B200 and B300: 36 PFLOPS; GB200 and GB300 NVL72: 360); for GeForce its architecture
+white papers have it. AMD's are Instinct's; an MI250X or MI250 is two devices, each half of the card's 383 or 362.
+"""
+OTHERS = ("Laptop", "MIG", "D", "Ti", "SUPER", "Max")
+"""Words after a name that make it a smaller card, or a slice of one, whose peak is not the name's."""
 GIB = 2**30
 
 
 def peak_of(name: str) -> float | None:
     """A card's peak, by the longest name in the table that is part of its own; None for an unknown one."""
     words = f" {name.replace('-', ' ')} "
-    return next((PEAKS[key] for key in sorted(PEAKS, key=len, reverse=True) if f" {key} " in words), None)
+    for key in sorted(PEAKS, key=len, reverse=True):
+        _, found, after = words.partition(f" {key} ")
+        if found:
+            return None if set(after.split()) & set(OTHERS) else PEAKS[key]
+    return None
 
 
 def utilisation(tokens_s: float, trained: int, total: int, peak: float, ranks: int) -> float:

@@ -1,10 +1,13 @@
 """What the doctor sees."""
 
+import importlib.metadata
 import os
 import sys
+from importlib.metadata import PackageNotFoundError
 from pathlib import Path
 
 import pytest
+from packaging.requirements import Requirement
 from typer.testing import CliRunner
 
 from launch import doctor
@@ -106,9 +109,37 @@ def test_a_wrong_sum_is_no_success() -> None:
 
 
 def test_an_extra_that_is_not_there_is_named_with_its_command(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    def missing(name: str) -> str:
+        raise PackageNotFoundError(name)
+
+    monkeypatch.setattr(doctor, "version", missing)
     found = {finding.name: finding for finding in doctor.optional()}
     assert found["torchao"].state == "ok" and "tempering[quantise]" in found["torchao"].remedy
+
+
+def test_with_a_gpu_the_doctor_says_what_of_the_extra_for_it_is_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    def installed(name: str) -> str:
+        if name != "vllm":
+            raise PackageNotFoundError(name)
+        return "0.30.0"
+
+    monkeypatch.setattr(doctor, "version", installed)
+    monkeypatch.setattr(doctor, "has_gpu", lambda: True)
+    found = {finding.name: finding for finding in doctor.optional()}
+    assert (found["vllm"].found, found["vllm"].remedy) == ("0.30.0", "")
+    assert found["liger-kernel"].remedy == "pip install 'tempering[gpu]', to have it"
+    assert found["bitsandbytes"].found.startswith("not installed, so no training on 4-bit weights")
+    assert found["flash-attn"].remedy == "pip install flash-attn, to have it"
+    assert {finding.state for finding in found.values()} == {"ok"}
+    monkeypatch.setattr(doctor, "has_gpu", lambda: False)
+    assert {finding.name for finding in doctor.optional()} == set(doctor.OPTIONAL)
+
+
+def test_every_package_of_an_extra_is_one_that_the_doctor_looks_for() -> None:
+    """But `dev`, which is for those who change the code."""
+    lines = [Requirement(line) for line in importlib.metadata.requires("tempering") or []]
+    named = {line.name for line in lines if line.marker and not line.marker.evaluate({"extra": "dev"})}
+    assert named == {name for name, (extra, _) in {**doctor.OPTIONAL, **doctor.ON_GPU}.items() if extra}
 
 
 def test_a_cache_that_is_not_the_users_own_is_bad_and_ends_nothing(

@@ -1,0 +1,1 @@
+"""Parts of `python -m tests.benchmarks.gpu`, a file each."""
