@@ -26,13 +26,14 @@ from eval_hooks.preference import PairItem, drawn_at_start, pairs_table
 from eval_hooks.progress import Bar
 from eval_hooks.ranks import AbandonedError, from_writer, on_writer, other_ranks
 from eval_hooks.ready import Reader, Ready, digest
+from eval_hooks.results.prompts import difference, of_entry
 from eval_hooks.retention.noise import measured as noise_measured
 from eval_hooks.retention.reading import flips_to_read
 from eval_hooks.retention.spending import ALONE, Look
 from eval_hooks.retention.strata import FEWEST
 from eval_hooks.scoring.packing import unshared
 from eval_hooks.summary import failed_task, summarise_held_out, summarise_task
-from eval_hooks.table import choice_table, loss_table, read_table, seconds_of, stamped, write_table
+from eval_hooks.table import choice_table, loss_table, read_table, readable, seconds_of, stamped, write_table
 from eval_hooks.tasks.kinds.choice import choice_rows
 from eval_hooks.vllm import engine
 from eval_hooks.waves import Drawn, Looks, in_waves
@@ -211,14 +212,6 @@ def precision(run: Pass, model: Any) -> str:
     return ", ".join([weights_dtype(model), *([f"{run.autocast} autocast"] if run.autocast else [])])
 
 
-def _readable(file: Path) -> "pa.Table | None":
-    """A table that is there and whole."""
-    try:
-        return read_table(file) if file.is_file() else None
-    except EvalError:
-        return None
-
-
 def _drawn(run: Pass, task: Ready) -> Drawn | None:
     """How the task is drawn, on the writing rank, where it is scored in waves."""
     fits = run.looks is not None and task.role == "retain" and len(task.choices) >= FEWEST
@@ -240,7 +233,7 @@ def _table(run: Pass, task: Ready, model: Any, reader: Reader, progress: Progres
         golds = [[one.item.item_id, one.item.gold, task.copies.get(one.item.item_id)] for one in task.choices]
         asked = f"{task.name} {task.prompt_hash} {digest(golds)}"
         file = run.known.file(model, precision(run, model), asked, task.spec.batch_tokens)
-    found = from_writer(_readable(file) if file else None)
+    found = from_writer(readable(file) if file else None)
     if found is not None:
         progress(len(task))
         return found, seconds_of(found)
@@ -326,11 +319,15 @@ def _baseline(run: Pass, task: Ready) -> "tuple[pa.Table, int] | None":
     if before is None or before["status"] != "ok":
         return None
     if before["prompt_hash"] != task.prompt_hash:
-        raise EvalError(
-            f"{task.name}: {folder} was scored with other prompts (hash {before['prompt_hash']}, now "
-            f"{task.prompt_hash}); a pair needs the same"
-        )
+        raise EvalError(f"{task.name}: {other_prompts(folder, before, task)}; a pair needs the same")
     return read_table(folder / f"{task.name}.parquet"), int(folder.name.removeprefix("step-"))
+
+
+def other_prompts(folder: Path, before: Mapping[str, Any], task: Ready) -> str:
+    """That the evaluation in a folder, whose entry of the task is `before`, was asked otherwise than now, and where."""
+    then = of_entry(str(folder), before, readable(folder / f"{task.name}.parquet"))
+    hashes = f"hash {before['prompt_hash']}, now {task.prompt_hash}"
+    return f"{folder} was asked with other prompts ({hashes}): {difference(then, task.asked('what is asked now'))}"
 
 
 def has_base(folder: Path, name: str) -> bool:

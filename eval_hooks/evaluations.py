@@ -9,8 +9,9 @@ import pyarrow as pa
 
 from eval_hooks.errors import EvalError
 from eval_hooks.files import evaluations, summary_of
+from eval_hooks.results.prompts import Prompts, difference, of_entry
 from eval_hooks.storage.inside import check_folder
-from eval_hooks.table import read_table
+from eval_hooks.table import read_table, readable
 
 RUNS = Path("runs")
 """Where a bare run name is looked for, after the working folder."""
@@ -38,6 +39,11 @@ class Evaluation:
         """Those, and the ones scored in waves, whose few items are weighted to stand for all."""
         statuses = ("ok", "stopped_early")
         return {name: task for name, task in self.summary["tasks"].items() if task["status"] in statuses}
+
+    def asked(self, task: str) -> Prompts:
+        """A task's prompts, as far as they are kept."""
+        file = self.folder / f"{task}.parquet"
+        return of_entry(str(self.folder), self.summary["tasks"].get(task, {}), readable(file))
 
     def table(self, task: str) -> pa.Table:
         """A task's per-item table. Raises EvalError where it is missing or broken."""
@@ -80,3 +86,13 @@ def _folder(name: str, runs: Path) -> Path:
 
 def _read(folder: Path) -> Evaluation:
     return Evaluation(folder=folder, summary=summary_of(folder))
+
+
+def same_prompts(task: str, first: Evaluation, one: Evaluation, remedy: str) -> None:
+    """Raise EvalError where a task was not asked with the same prompts, with the first place where they differ."""
+    hashes: list[Any] = [side.tasks().get(task, {}).get("prompt_hash") for side in (first, one)]
+    if hashes[0] != hashes[1]:
+        raise EvalError(
+            f"{task}: asked with other prompts (hash {hashes[0]} in {first.folder}, {hashes[1]} in {one.folder}): "
+            f"{difference(first.asked(task), one.asked(task))}; {remedy}"
+        )

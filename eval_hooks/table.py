@@ -222,6 +222,14 @@ def write_table(table: pa.Table, path: Path) -> None:
     write_atomic(path, buffer.getvalue())
 
 
+def readable(path: Path) -> pa.Table | None:
+    """A table that is there and whole."""
+    try:
+        return read_table(path) if path.is_file() else None
+    except EvalError:
+        return None
+
+
 def read_table(path: Path) -> pa.Table:
     """A table from disk. Raises EvalError for a missing or broken file."""
     try:

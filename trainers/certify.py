@@ -9,12 +9,15 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
+from os.path import commonprefix
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from eval_hooks.certificate import FILE, SEED, apart, numbers, read
+from eval_hooks.evaluate import other_prompts
 from eval_hooks.files import read_json, write_json
-from eval_hooks.ready import Reader, reader_of
+from eval_hooks.ready import Reader, Ready, reader_of
+from eval_hooks.results.prompts import difference
 from eval_hooks.table import choice_table
 from eval_hooks.tasks.kinds.choice import choice_rows
 from trainers import TrainError, announce
@@ -90,10 +93,27 @@ def _tokenizer_row(subject: Subject) -> Row:
     except Exception as error:
         return {**row, "reason": f"cannot be loaded: {_said(error)}"}
     settings = subject.reader[1]
-    asked = [subject.asked(Reader(tokenizer=t, template_kwargs=settings)).prompt_hash for t in (subject.tokenizer, own)]
-    if asked[0] != asked[1]:
-        return {**row, "reason": "reads the items as other tokens than the run's did"}
+    asked = [subject.asked(Reader(tokenizer=t, template_kwargs=settings)) for t in (subject.tokenizer, own)]
+    if asked[0].prompt_hash != asked[1].prompt_hash:
+        at = tokens_apart(asked[0], asked[1])
+        return {**row, "reason": f"reads the items as other tokens than the run's did: {at}"}
     return {**row, "passed": True, "reason": ""}
+
+
+def tokens_apart(run: Ready, own: Ready) -> str:
+    """The first item that two tokenizers read otherwise, and the first token."""
+    for ours, theirs in zip(run.choices, own.choices, strict=True):
+        if ours.prompt != theirs.prompt:
+            return difference(run.asked("the run"), own.asked("the checkpoint"))
+        for option in range(len(ours.branches)):
+            ids = [[*one.shared, *one.branches[option]] for one in (ours, theirs)]
+            at = len(commonprefix(ids))
+            if ids[0] != ids[1]:
+                a, b = (str(one[at : at + 5]) for one in ids)
+                return (
+                    f"item {ours.item.item_id}, from token {at + 1} on: ids {a} by the run's, {b} by the checkpoint's"
+                )
+    return "other options are scored"
 
 
 def _form_rows(subject: Subject, bits: Sequence[int]) -> Iterator[Row]:
@@ -123,8 +143,8 @@ def _compared(subject: Subject, form: str, model: Any) -> Row:
     task = subject.asked(reader_of(model, tokenizer, settings))
     if task.prompt_hash != subject.entry["prompt_hash"]:
         raise TrainError(
-            f"certify: the prompts of {task.name} are not those of {subject.evaluation} (hash {task.prompt_hash}, "
-            f"there {subject.entry['prompt_hash']}); its items or the tokenizer in {subject.place.root} have changed"
+            f"certify: {task.name}: {other_prompts(subject.evaluation, subject.entry, task)}; its items or the "
+            f"tokenizer in {subject.place.root} have changed"
         )
     place = {one.item.item_id: number for number, one in enumerate(task.choices)}
     rows = choice_rows(task, model, lambda n: None, only=[place[i] for i in subject.ids], intact=True)

@@ -13,7 +13,7 @@ from typing import Any
 from data_mix import DataError
 from eval_hooks import CheckpointEval, EvalError
 from eval_hooks.control.schedule import period_of
-from eval_hooks.evaluate import autocast, half_precision, known_entry
+from eval_hooks.evaluate import autocast, half_precision, known_entry, other_prompts
 from eval_hooks.files import read_json, summary_of, whole_checkpoints
 from trainers import TrainError, announce
 from trainers.recipe import Recipe
@@ -112,10 +112,8 @@ class Watched:
             for step in (0, *whole_checkpoints(self.place.folder)):
                 there = known_entry(self.measure.folder(step), task.name)
                 if there and there["prompt_hash"] != task.prompt_hash:
-                    raise EvalError(
-                        f"{task.name}: {self.measure.folder(step)} was asked with other prompts (hash "
-                        f"{there['prompt_hash']}, now {task.prompt_hash}); give the task another name"
-                    )
+                    said = other_prompts(self.measure.folder(step), there, task)
+                    raise EvalError(f"{task.name}: {said}; give the task another name")
 
 
 GONE = "gone: the run deleted it (train.save_total_limit) before it could be measured"

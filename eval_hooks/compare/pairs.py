@@ -14,7 +14,7 @@ import pyarrow as pa
 from eval_hooks.config import MARGIN
 from eval_hooks.copies import clusters_of, worth
 from eval_hooks.errors import EvalError
-from eval_hooks.evaluations import Evaluation
+from eval_hooks.evaluations import Evaluation, same_prompts
 from eval_hooks.results.text import of_unit
 from eval_hooks.retention import paired, retention
 from eval_hooks.retention.noise import louder
@@ -117,12 +117,7 @@ class Tables:
 def _tables(task: str, number: int, base: Evaluation, other: Evaluation) -> Tables:
     if task not in other.tasks():
         raise EvalError(f"{task}: {_why_not(task, other)} in {other.folder}")
-    hashes = [side.tasks()[task]["prompt_hash"] for side in (base, other)]
-    if hashes[0] != hashes[1]:
-        raise EvalError(
-            f"{task}: asked with other prompts (hash {hashes[0]} in {base.folder}, {hashes[1]} in {other.folder}); "
-            "evaluate both in the same variant, shots and template"
-        )
+    same_prompts(task, base, other, "evaluate both on the same items, in the same variant, shots and template")
     before, after = base.table(task), other.table(task)
     try:
         paired(before, after)
@@ -158,8 +153,11 @@ def _pair(tables: Tables, base: Evaluation, other: Evaluation, look: Look) -> Pa
 
 
 def _why_not(task: str, other: Evaluation) -> str:
-    status = other.summary["tasks"].get(task, {}).get("status")
-    return {None: "not asked", "failed": "its evaluation failed"}.get(status, "not all of its items were scored")
+    entry = other.summary["tasks"].get(task, {})
+    status = entry.get("status")
+    if status == "stopped_early":
+        return f"not all of its items were scored ({entry['n']} of {entry['of']})"
+    return {None: "not asked", "failed": f"its evaluation failed ({entry.get('error')})"}[status]
 
 
 def as_pair(task: str, number: int, entry: Mapping[str, Any], clusters: np.ndarray | None = None) -> Pair:

@@ -1,6 +1,7 @@
 """What was lost: the same items before and after, paired."""
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -33,11 +34,18 @@ def paired(before: pa.Table, after: pa.Table) -> None:
     for name in now.paired_on:
         a, b = before.column(name).to_pylist(), after.column(name).to_pylist()
         if a != b:
-            first = next(((x, y) for x, y in zip(a, b, strict=False) if x != y), (len(a), len(b)))
             raise EvalError(
-                f"before and after differ in {name}: {first[0]!r} against {first[1]!r}; only the same items can be "
-                "paired"
+                f"before and after differ in {name}: {_first(before, a, b)}; only the same items can be paired"
             )
+
+
+def _first(before: pa.Table, a: list[Any], b: list[Any]) -> str:
+    """The first of two columns' values that differ, with its item; else how many there are."""
+    for number, (x, y) in enumerate(zip(a, b, strict=False)):
+        if x != y:
+            item = before.column("item_id")[number].as_py()
+            return f"{x!r} against {y!r}" + (f" (item {item})" if x != item else f" (item {number + 1} of {len(a)})")
+    return f"{len(a)} items against {len(b)}"
 
 
 def minimum_detectable(flips: float, n: float, alpha: float = ALPHA) -> float:

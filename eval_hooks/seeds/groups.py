@@ -9,13 +9,13 @@ import pyarrow as pa
 
 from eval_hooks.config import MARGIN
 from eval_hooks.errors import EvalError
-from eval_hooks.evaluations import RUNS, Evaluation, find
+from eval_hooks.evaluations import RUNS, Evaluation, find, same_prompts
 from eval_hooks.files import read_json
 from eval_hooks.retention import paired
 from eval_hooks.seeds.interval import FEWEST
 from eval_hooks.table import marks, scale_of
 from eval_hooks.variance.recipes import check_repetitions, differences, leaves
-from eval_hooks.variance.runs import same_prompts
+from eval_hooks.variance.runs import SEEDS
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -108,7 +108,7 @@ def scores(task: str, groups: Groups) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _same(task: str, first: Evaluation, there: pa.Table, one: Evaluation) -> pa.Table:
-    same_prompts(task, first, one)
+    same_prompts(task, first, one, SEEDS)
     table = one.table(task)
     try:
         paired(there, table)

@@ -15,6 +15,7 @@ from eval_hooks.harness.load import Harness
 from eval_hooks.items import ChoiceSet, GenerateItem, RecallItem
 from eval_hooks.json_text import json_text
 from eval_hooks.recall import EncodedRecall
+from eval_hooks.results.prompts import Prompts
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,6 +34,8 @@ class Ready:
     copies: Mapping[str, str] = field(default_factory=dict)
     """Items that ask what one before them asks -> that one; lm-eval's are found when they are measured."""
     first_prompt: str = ""
+    texts: tuple[str, ...] = ()
+    """The prompts of `prompts` as the model reads them."""
     prompt_hash: str = ""
     """Over every prompt and option as the model reads them; tables with different hashes are never paired."""
 
@@ -45,6 +48,18 @@ class Ready:
     def generates(self) -> bool:
         """Whether it has the model write."""
         return bool(self.harness.written) if self.harness else bool(self.prompts) and row_of(self.spec.task).writes
+
+    def asked(self, where: str) -> Prompts:
+        """Its prompts, to be set against those of another evaluation; lm-eval's by the first one."""
+        return Prompts(
+            where=where,
+            settings={"variant": self.spec.variant, "shots": self.spec.n_shots} if self.choices else {},
+            first=self.first_prompt,
+            ids=(*(one.item.item_id for one in self.choices), *(item.item_id for item in self.prompts)),
+            texts={item.item_id: text for item, text in zip(self.prompts, self.texts, strict=False)},
+            tokens={one.item.item_id: one.context_tokens for one in self.choices},
+            golds={item.item_id: item.gold for item in self.prompts},
+        )
 
     def __len__(self) -> int:
         return len(self.choices) + len(self.prompts) + (self.harness.documents if self.harness else 0)

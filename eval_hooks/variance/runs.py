@@ -3,19 +3,20 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
 
 from eval_hooks.errors import EvalError
-from eval_hooks.evaluations import Evaluation
+from eval_hooks.evaluations import Evaluation, same_prompts
 from eval_hooks.retention import paired
 from eval_hooks.table import read_table
 from eval_hooks.variance.metrics import Metric, metrics
 
 ALIGNED = 0.25
 """How far apart, as a share, runs may be in tokens seen at one step: batches of other rows differ a little."""
+
+SEEDS = "the same items are needed in every run: is their seed among those that changed?"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,7 +74,7 @@ def cube(task: str, runs: Sequence[Sequence[Evaluation]], steps: Sequence[int]) 
     for run in chosen:
         rows = []
         for one in run:
-            same_prompts(task, chosen[0][0], one)
+            same_prompts(task, chosen[0][0], one, SEEDS)
             table = _table(task, one)
             try:
                 paired(first, table)
@@ -105,16 +106,6 @@ def _table(task: str, one: Evaluation) -> pa.Table:
 def _home(one: Evaluation) -> Path:
     """The run folder."""
     return one.folder.parents[1]
-
-
-def same_prompts(task: str, first: Evaluation, one: Evaluation) -> None:
-    """Raise EvalError where a task was not asked with the same prompts."""
-    hashes: list[Any] = [side.tasks().get(task, {}).get("prompt_hash") for side in (first, one)]
-    if hashes[0] != hashes[1]:
-        raise EvalError(
-            f"{task}: asked with other prompts (hash {hashes[0]} in {first.folder}, {hashes[1]} in {one.folder}); the "
-            "same items are needed in every run: is their seed among those that changed?"
-        )
 
 
 def _numbers(task: str, one: Evaluation, table: pa.Table, found: dict[str, Metric]) -> None:

@@ -283,3 +283,37 @@ def test_the_report_says_which_rows_were_left_out(tmp_path: Path) -> None:
     write_html(read_run(run), tmp_path / "report.html")
     page = (tmp_path / "report.html").read_text()
     assert "2 of 9" in page and "a.jsonl:3, a.jsonl:7" in page and "learn: train old" in page and NASTY not in page
+
+
+def test_the_page_never_scrolls_sideways(tmp_path: Path) -> None:
+    """Tables scroll in a box, words break where they must, bars have a longest, only numbers stand on one line.
+
+    Rendered by a browser at 1280 and 400 pixels, the page is then as wide as its window.
+    """
+    folder = run_folder(tmp_path / "run", skill=-1.0)
+    file = folder / "evals" / "step-20" / "summary.json"
+    summary = json.loads(file.read_text())
+    reason = "no temperature_split is named " + "x" * 300
+    summary["tasks"]["pocket"]["calibration"]["auroc"].update(value=None, reason=reason)
+    summary["tasks"]["pocket"]["by_subject"]["s0"].update(lost=600, gained=300)
+    file.write_text(json.dumps(summary))
+    write_report(folder)
+    page = (folder / "report.html").read_text()
+    assert page.count("<table>") == page.count('<div class="wide"><table>') == page.count("</table></div>") > 4
+    assert ".wide { overflow-x: auto; }" in page and "overflow-wrap: anywhere;" in page
+    assert f"<td>not measured ({reason})</td>" in page and '<td class="n">63.3 % (54.4 to 71.4)</td>' in page
+    assert page.count("&lt;td") == 0
+    widths = [float(width) for width in re.findall(r'class="bar \w+" style="width: ([\d.]+)rem', page)]
+    assert max(widths) == 12 and 6 in widths  # 600 lost, 300 gained
+
+
+def test_no_secret_is_in_what_a_macro_made(tmp_path: Path) -> None:
+    folder = run_folder(tmp_path / "run", skill=-1.0)
+    file = folder / "evals" / "step-20" / "summary.json"
+    summary = json.loads(file.read_text())
+    token = "hf_" + "A1b2C3d4" * 4
+    summary["tasks"]["pocket"]["calibration"]["auroc"].update(value=None, reason=f"<b> {token}")
+    file.write_text(json.dumps(summary))
+    write_report(folder)
+    page = (folder / "report.html").read_text()
+    assert "not measured (&lt;b&gt; " in page and token not in page

@@ -4,6 +4,7 @@ import json
 import shutil
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -18,7 +19,7 @@ from launch.cli import app
 from launch.load import load
 from tests.trainers.conftest import RECIPE, runs_in, write_rows
 from trainers import TrainError
-from trainers.certify import certify
+from trainers.certify import certify, tokens_apart
 from trainers.run import train
 
 COMMON = ("eval.retain=[{task: pocket, variant: olmes_cf, shots: 0, limit: 120}]", "eval.every=1",
@@ -432,3 +433,20 @@ def test_a_run_of_a_pipeline_is_certified_on_the_pipelines_axis(home: Path) -> N
         assert next(row for row in made["rows"] if row["form"] == "reloaded")["largest"] == 0.0
     code, said = temper("certify", f"{home}/both:5")
     assert code == 2 and "name one of its runs" in said
+
+
+def test_two_tokenizers_that_read_otherwise_show_the_first_token() -> None:
+    """Option 2 of the second item: token 3 on."""
+
+    def read(last: int) -> Any:
+        choices = [
+            SimpleNamespace(item=SimpleNamespace(item_id=f"i/{n}"), prompt="p", shared=(1, 2), branches=branches)
+            for n, branches in enumerate([((3,), (4,)), ((5,), (last, 7))])
+        ]
+        return SimpleNamespace(choices=choices)
+
+    assert (
+        tokens_apart(read(6), read(9))
+        == "item i/1, from token 3 on: ids [6, 7] by the run's, [9, 7] by the checkpoint's"
+    )
+    assert tokens_apart(read(6), read(6)) == "other options are scored"

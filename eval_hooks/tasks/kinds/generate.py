@@ -50,6 +50,7 @@ def prepare(spec: TaskSpec, role: Role, reader: Reader, items: Sequence[Generate
         copies=copies([item.item_id for item in items], list(zip(texts, golds, strict=True))),
         judge=judge or (task_call(spec.task) if row_of(spec.task).judge else None),
         first_prompt=texts[0],
+        texts=tuple(texts),
         prompt_hash=digest([texts, golds, spec.max_new_tokens]),
     )
 

@@ -65,6 +65,7 @@ def prepare(spec: TaskSpec, role: Role, reader: Reader, items: Sequence[RecallIt
         recalls=tuple(encode_recall(item, text, reader.tokenizer) for item, text in zip(items, texts, strict=True)),
         copies=copies([item.item_id for item in items], list(zip(texts, golds, strict=True))),
         first_prompt=texts[0],
+        texts=tuple(texts),
         prompt_hash=digest([texts, golds, spec.max_new_tokens]),
     )
 
