@@ -79,13 +79,19 @@ def library_values(
     return values
 
 
-def train(node: Node, stage_class: type | None, report: Report) -> dict[str, Any]:
-    """Arguments of the stage's config class, as written; nothing can be said of them where the stage is unknown."""
+def train(
+    node: Node, stage_class: type | None, report: Report, method: Mapping[str, Any] = MappingProxyType({})
+) -> dict[str, Any]:
+    """Arguments of the stage's config class, as written; nothing can be said of them where the stage is unknown.
+
+    `method` are those that make the method's row what it is, which no recipe sets.
+    """
     if stage_class is None:
         return {}
+    set_by_row = {key: f"it is {value!r} in this method; write another method.name" for key, value in method.items()}
     keys = {key: child for key, child in node.value.items() if key not in OWN_TRAIN}
     fields = {**fields_of(stage_class), **OWN_TRAIN}
-    return library_values(keys, fields, OWNED_TRAIN, "train", report, bounds_of(stage_class))
+    return library_values(keys, fields, {**set_by_row, **OWNED_TRAIN}, "train", report, bounds_of(stage_class))
 
 
 def global_batch_size(node: Node, report: Report) -> int | None:

@@ -59,7 +59,9 @@ def sbatch_file(
     Raises RecipeError for options that sbatch could not be given.
     """
     wrong = [
-        (key, text) for key, value in {"job-name": name, **options}.items() if (text := option_problem(key, value))
+        (key, text)
+        for key, value in {"job-name": name, **options}.items()
+        if (text := option_problem(key, value) or _contradiction(key, value, shape))
     ]
     if wrong:
         raise RecipeError([Problem(path=f"launch.sbatch.{key}", text=text) for key, text in wrong])
@@ -84,6 +86,21 @@ def option_problem(key: str, value: Any) -> str | None:
     if isinstance(value, str) and CONTROL.search(value):
         return f"{ascii(value)[:60]}: a line break or a control character, which would end the option; remove it"
     return None
+
+
+def _contradiction(key: str, value: Any, shape: Shape) -> str | None:
+    """How an option says another number of machines or ranks than the launch; None leaves the option out."""
+    counts = {
+        "nodes": (shape.nnodes, "launch.nnodes, or --nnodes"),
+        "ntasks": (shape.nnodes, "launch.nnodes, or --nnodes"),
+        "ntasks-per-node": (1, "launch.nproc, or --nproc: one task starts a machine's ranks"),
+        "gpus-per-node": (shape.nproc, "launch.nproc, or --nproc"),
+    }
+    due, where = counts.get(key, (None, ""))
+    said = str(value).rpartition(":")[2]  # a type may stand before the number: a100:8
+    if due is None or value is None or (said.isdecimal() and int(said) == due):
+        return None
+    return f"{value}, and the launch is made for {due}; write {where}, and leave this out"
 
 
 def _on(value: Any) -> bool:
