@@ -73,14 +73,19 @@ def check(
     global_batch_size: Any,
     stage_class: type | None,
     report: Report,
+    method: Mapping[str, Any],
 ) -> None:
-    """Report every value of the file that the recipe contradicts, with both keys and both values."""
+    """Report every value of the file that the recipe contradicts, with both keys and both values.
+
+    `method` are the values of the method's row, which stand where the recipe is silent.
+    """
     if file is None or node is None or stage_class is None or not isinstance(train, Mapping):
         return
     config = parse_json(file.read_bytes(), str(file))
     written = {**train, **({} if global_batch_size in (None, INVALID) else {"global_batch_size": global_batch_size})}
-    defaults = {name: field.default for name, field in fields_of(stage_class).items()}
-    for text in (*_batch(config, written), *_others(config, written, defaults, stage_class.__name__)):
+    where = {name: (field.default, stage_class.__name__) for name, field in fields_of(stage_class).items()}
+    where |= {name: (value, "the method's row") for name, value in method.items()}
+    for text in (*_batch(config, {**method, **written}), *_others(config, written, where)):
         report.add("deepspeed", node, f"{file.name}: {text}")
 
 
@@ -102,11 +107,12 @@ def _batch(config: Mapping[str, Any], written: Mapping[str, Any]) -> Iterator[st
 
 
 def _others(
-    config: Mapping[str, Any], written: Mapping[str, Any], defaults: Mapping[str, Any], where: str
+    config: Mapping[str, Any], written: Mapping[str, Any], defaults: Mapping[str, tuple[Any, str]]
 ) -> Iterator[str]:
+    """`defaults`: key of `train:` -> its value where the recipe is silent, and whose it is."""
     for key, names in SAME.items():
         theirs = said(config, key)
-        values = [written.get(name, defaults.get(name)) for name in names]
+        values = [written.get(name, defaults.get(name, (None, ""))[0]) for name in names]
         mine = values if len(names) > 1 else values[0]
         silent = [name for name in names if name not in written]
         if theirs is None or (theirs == mine and not (silent and names[0] in BY_MACHINE)):
@@ -116,7 +122,8 @@ def _others(
                 continue
             has = f"the recipe leaves train.{names[0]} to the machine"
         else:
-            has = f"train.{', train.'.join(names)} is {mine}" + (f" (the default of {where})" if silent else "")
+            whose = defaults[silent[0]][1] if silent else ""
+            has = f"train.{', train.'.join(names)} is {mine}" + (f" (the default of {whose})" if silent else "")
         yield f'{key} is {_json(theirs)}, {has}; write "auto" there, or the same in the recipe'
 
 

@@ -79,13 +79,19 @@ def library_values(
     return values
 
 
-def train(node: Node, stage_class: type | None, report: Report) -> dict[str, Any]:
-    """Arguments of the stage's config class, as written; nothing can be said of them where the stage is unknown."""
+def train(
+    node: Node, stage_class: type | None, report: Report, method: Mapping[str, Any] = MappingProxyType({})
+) -> dict[str, Any]:
+    """Arguments of the stage's config class, as written; nothing can be said of them where the stage is unknown.
+
+    `method` are those that make the method's row what it is, which no recipe sets.
+    """
     if stage_class is None:
         return {}
+    set_by_row = {key: f"it is {value!r} in this method; write another method.name" for key, value in method.items()}
     keys = {key: child for key, child in node.value.items() if key not in OWN_TRAIN}
     fields = {**fields_of(stage_class), **OWN_TRAIN}
-    found = library_values(keys, fields, OWNED_TRAIN, "train", report, bounds_of(stage_class))
+    found = library_values(keys, fields, {**set_by_row, **OWNED_TRAIN}, "train", report, bounds_of(stage_class))
     if found.get("fp16") is True and found.get("bf16") is True:
         report.add("train.fp16", keys["fp16"], "true, and train.bf16 too: a run computes in one of them; remove one")
     return found

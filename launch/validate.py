@@ -17,6 +17,7 @@ from launch.problems import Problem, RecipeError, nearest, shown
 from launch.resolved import resolve
 from launch.tables import Tables, shipped
 from launch.typed import INVALID, Report, build
+from trainers.method import Method
 from trainers.recipe import MethodSection, ModelSection, Recipe, WandbSection
 
 SECTIONS = ("stage", "model", "adapter", "method", "data", "train", "deepspeed", "eval", "track", "launch")
@@ -33,7 +34,8 @@ def validate(tree: Node, file: Path, text: str, overrides: Sequence[str] = (), t
     tables = tables or shipped()
     report = Report(bounds=BOUNDS, explain=lambda block, key: explain(block, key, stage_class))
     stage = _stage(tree, tables, report)
-    stage_class = _arguments(tree, stage, tables) if stage else None
+    row = _method_row(tree, stage, tables)
+    stage_class = (row and row.arguments or tables.stages[stage].arguments)() if stage else None
     _unknown_sections(tree, report)
 
     maps = {name: sections.section(tree, name, report) for name in SECTIONS if name not in NOT_MAPS}
@@ -52,7 +54,7 @@ def validate(tree: Node, file: Path, text: str, overrides: Sequence[str] = (), t
         "adapter": section("adapter", lambda node: sections.adapter(node, report)),
         "method": MethodSection(name=method[0], config=method[1]) if method else INVALID,
         "data": section("data", lambda node: sections.data(node, tables, report)),
-        "train": section("train", lambda node: sections.train(node, stage_class, report)),
+        "train": section("train", lambda node: sections.train(node, stage_class, report, row.trl if row else {})),
         "global_batch_size": section("train", lambda node: sections.global_batch_size(node, report)),
         "skip_bad_batches": section("train", lambda node: sections.skip_bad_batches(node, report)),
         "deepspeed": deepspeed.deepspeed(tree.value.get("deepspeed"), tables, report),
@@ -62,10 +64,10 @@ def validate(tree: Node, file: Path, text: str, overrides: Sequence[str] = (), t
         "launch": section("launch", lambda node: sections.launch(node, report)),
     }
     deepspeed.check(
-        made["deepspeed"], tree.value.get("deepspeed"), made["train"], made["global_batch_size"], stage_class, report
-    )
+        made["deepspeed"], tree.value.get("deepspeed"), made["train"], made["global_batch_size"], stage_class, report,
+        row.defaults if row else {},
+    )  # fmt: skip
     if maps["train"] is not None and stage is not None:
-        row = tables.methods.get(made["method"].name) if method else None
         unread.check(maps["train"], made["train"], stage, row, stage_class, report)
     secrets.check(tree, report)
     if report.problems:
@@ -92,12 +94,14 @@ def _stage(tree: Node, tables: Tables, report: Report) -> str | None:
     return None
 
 
-def _arguments(tree: Node, stage: str, tables: Tables) -> type:
-    """The config class of `train:`: the method's own where it has one, else the stage's."""
+def _method_row(tree: Node, stage: str | None, tables: Tables) -> Method[Any, Any] | None:
+    """The method's row, by default the stage's own method; None where there is none, or none of this stage."""
     section = tree.value.get("method")
     name = section.value.get("name") if section is not None and isinstance(section.value, dict) else None
-    row = tables.methods.get(name.value) if name is not None and isinstance(name.value, str) else None
-    return (row.arguments if row and stage in row.stages and row.arguments else tables.stages[stage].arguments)()
+    written = name.value if name is not None else None
+    default = tables.stages[stage].default_method if stage else None
+    found = tables.methods.get(written if isinstance(written, str) else default or "")
+    return found if found and stage in found.stages else None
 
 
 def _unknown_sections(tree: Node, report: Report) -> None:

@@ -1,6 +1,18 @@
-"""From `train:` to the stage's TRL arguments: what a person left open is filled, what is ours is set."""
+"""From `train:` to the stage's TRL arguments, where several may say a value.
+
+The first of these wins:
+
+1. the suite (`ours`), and what makes a method's row the method (`Method.trl`): a recipe that sets these is refused;
+2. the recipe, whose own order is `launch/compose.py`'s: key=value words, the file, what it extends;
+3. the method's row (`Method.defaults`), the paper's values;
+4. the machine and the rest of the recipe (`of_the_run`): device, precision, checkpoints where `eval.every` measures;
+5. the stage's config class.
+
+A DeepSpeed file wins over none: where it says another value than these, the recipe is refused (`launch/deepspeed.py`).
+"""
 
 import os
+from collections.abc import Mapping
 from dataclasses import fields
 from datetime import timedelta
 from shlex import quote
@@ -12,6 +24,8 @@ from trainers.recipe import Recipe
 from trainers.sequence import filled, groups, ranks_of_a_row
 from trainers.world import free_port, world_size
 
+LENGTH = {"max_steps", "num_train_epochs"}
+"""Arguments that say how long a run is."""
 MICRO_BATCH = 8
 """Rows a rank runs at once where nobody says otherwise."""
 DDP_TIMEOUT_S = 7200
@@ -25,7 +39,10 @@ one that hangs costs this long.
 
 
 def setting(recipe: Recipe, name: str) -> Any:
-    """One of the stage's arguments, as the recipe, the method or its config class has it; None: no such name."""
+    """One of the stage's arguments that no machine decides, as the recipe, the method's row or the config class has it.
+
+    None: no such name.
+    """
     default = next((field.default for field in fields(arguments_class(recipe)) if field.name == name), None)
     return recipe.train.get(name, METHODS[recipe.method.name].defaults.get(name, default))
 
@@ -40,32 +57,18 @@ def training_arguments(recipe: Recipe) -> Any:
 
     Raises TrainError where a value cannot be, or the global batch does not divide.
     """
-    import torch
-
-    values: dict[str, Any] = dict(recipe.train)
-    on_gpu = torch.cuda.is_available() and not values.get("use_cpu", False)
-    defaults = {
-        "use_cpu": not on_gpu,
-        "bf16": on_gpu and not values.get("fp16") and torch.cuda.is_bf16_supported(),
-        "activation_checkpointing": on_gpu,  # on a CPU it costs time and saves nothing worth having (measured)
-        **saving(recipe),
-        "ddp_timeout": DDP_TIMEOUT_S,
-        "logging_steps": 1,
-        "dataloader_pin_memory": on_gpu,
-    }
-    if "gradient_checkpointing" in values:
-        defaults.pop("activation_checkpointing")
-    for key, value in {**METHODS[recipe.method.name].defaults, **defaults}.items():
-        values.setdefault(key, value)
-    values |= METHODS[recipe.method.name].trl
-    values |= {"output_dir": "checkpoints", "report_to": "none", "save_total_limit": None}  # `keeping` deletes
-    values |= {"eval_strategy": "no", **STAGES[recipe.stage].fixed}
+    method = METHODS[recipe.method.name]
+    said = {**method.defaults, **recipe.train}
+    on_gpu = _on_gpu(said)
+    values = {**of_the_run(recipe, on_gpu), **said, **method.trl, **ours(recipe)}
+    if "gradient_checkpointing" in said:
+        values.pop("activation_checkpointing")
     if values.get("packing"):
         values["packing_strategy"] = "bfd"  # rows come packed; TRL then lays them out without padding, with positions
-    if recipe.data.until_tokens is not None:
-        if clash := {"max_steps", "num_train_epochs"} & recipe.train.keys():
-            raise TrainError(f"train.{clash.pop()}: data.until_tokens says how long the run is; remove one of the two")
-        values["num_train_epochs"] = 1
+    if recipe.data.until_tokens is not None and (clash := LENGTH & recipe.train.keys()):
+        raise TrainError(
+            f"train.{', train.'.join(sorted(clash))}: data.until_tokens says how long the run is; remove one of the two"
+        )
     check_sampling(recipe)
     if values.get("fp16") and not on_gpu:
         raise TrainError("train.fp16: on a CPU all would be in 32 bits; write train.bf16: true, or remove it")
@@ -79,6 +82,35 @@ def training_arguments(recipe: Recipe) -> Any:
         return arguments_class(recipe)(**values)
     except (ValueError, TypeError) as error:
         raise TrainError(f"train: {str(error).strip().splitlines()[0]}") from error
+
+
+def of_the_run(recipe: Recipe, on_gpu: bool) -> dict[str, Any]:
+    """What follows from the machine and the rest of the recipe, where neither the recipe nor its method says it."""
+    import torch
+
+    return {
+        "use_cpu": not on_gpu,
+        "bf16": on_gpu and not recipe.train.get("fp16") and torch.cuda.is_bf16_supported(),
+        "activation_checkpointing": on_gpu,  # on a CPU it costs time and saves nothing worth having (measured)
+        **saving(recipe),
+        "ddp_timeout": DDP_TIMEOUT_S,
+        "logging_steps": 1,
+        "per_device_train_batch_size": MICRO_BATCH,
+        "dataloader_pin_memory": on_gpu,
+    }
+
+
+def ours(recipe: Recipe) -> dict[str, Any]:
+    """What the suite sets whoever says otherwise: folders, trackers, measuring, deleting (`keeping`), rows."""
+    until = {"num_train_epochs": 1} if recipe.data.until_tokens is not None else {}
+    fixed = {"output_dir": "checkpoints", "report_to": "none", "save_total_limit": None, "eval_strategy": "no"}
+    return {**fixed, **STAGES[recipe.stage].fixed, **until}
+
+
+def _on_gpu(said: Mapping[str, Any]) -> bool:
+    import torch
+
+    return torch.cuda.is_available() and not said.get("use_cpu", False)
 
 
 def check_sampling(recipe: Recipe) -> None:

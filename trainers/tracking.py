@@ -13,7 +13,7 @@ from eval_hooks.sinks import start
 from eval_hooks.track import Tracker
 from eval_hooks.wandb_files import run_folders
 from trainers import announce
-from trainers.recipe import Pipeline, Recipe, runs_of
+from trainers.recipe import Pipeline, Recipe, WandbSection, runs_of
 from trainers.rundir import trains
 
 
@@ -31,6 +31,8 @@ def start_wandb(recipe: Recipe | Pipeline, folder: Path, config: Mapping[str, An
         return None
     if mode == "online" and shares_wandb(recipe):
         mode = "shared"
+    for line in overruled(section, os.environ):
+        announce(f"track     {line}")
     file = folder / "wandb.json"
     there = read_json(file).get("id")
     asked: dict[str, Any] = {
@@ -40,7 +42,7 @@ def start_wandb(recipe: Recipe | Pipeline, folder: Path, config: Mapping[str, An
         "entity": os.environ.get("WANDB_ENTITY") or section.entity,
         "group": os.environ.get("WANDB_RUN_GROUP") or section.group,
         "name": os.environ.get("WANDB_NAME") or section.name or folder.name,
-        "tags": list(section.tags) or None,
+        "tags": None if os.environ.get("WANDB_TAGS") else list(section.tags) or None,  # None: W&B reads the variable
         "dir": str(folder.resolve()),  # W&B's process keeps the folder it was started in
         "config": dict(config),
     }
@@ -55,6 +57,28 @@ def start_wandb(recipe: Recipe | Pipeline, folder: Path, config: Mapping[str, An
             return None
     write_json(file, {"id": run.id, "entity": run.entity, "project": run.project})
     return run
+
+
+VARIABLES = {
+    "WANDB_MODE": "mode",
+    "WANDB_PROJECT": "project",
+    "WANDB_ENTITY": "entity",
+    "WANDB_RUN_GROUP": "group",
+    "WANDB_NAME": "name",
+    "WANDB_TAGS": "tags",
+}
+"""Variable of W&B's -> the key of track.wandb that it wins over."""
+
+
+def overruled(section: WandbSection, environ: Mapping[str, str]) -> list[str]:
+    """What a variable says otherwise than the recipe, a line each; a key that says its default is no other word."""
+    lines, open_ = [], WandbSection()
+    for variable, key in VARIABLES.items():
+        mine, said = getattr(section, key), environ.get(variable)
+        text = ",".join(mine) if isinstance(mine, tuple) else mine
+        if said and mine != getattr(open_, key) and said != text:
+            lines.append(f"{variable}={said} wins over track.wandb.{key}: {text}")
+    return lines
 
 
 def end_wandb() -> None:

@@ -226,7 +226,13 @@ class Subject:
 
     @once
     def loaded(self) -> Any:
-        """The model from its folder; NotThereError where one process has no room for it, as several may."""
+        """The model from its folder, rows of new tokens drawn as the run draws them.
+
+        NotThereError where one process has no room for it, as several may.
+        """
+        import torch
+        import transformers
+
         from trainers.models import load_model
         from trainers.reference import GIB, free_bytes
 
@@ -235,7 +241,10 @@ class Subject:
         if need > free:
             room = f"{need / GIB:.1f} GiB in one process ({free / GIB:.1f} free)"
             raise NotThereError(f"the model and its gradients, {room}")
-        return load_model(self.start.model, self.tokenizer, quantised=self.recipe.adapter.kind == "qlora")
+        transformers.set_seed(self.setting("seed"))
+        model = load_model(self.start.model, self.tokenizer, quantised=self.recipe.adapter.kind == "qlora")
+        self.made["drawn so far"] = torch.get_rng_state()
+        return model
 
     @once
     def reference(self) -> Mapping[str, Any]:
@@ -251,12 +260,14 @@ class Subject:
 
     def trainer(self, rows: Any, arguments: Any) -> Any:
         """The run's own trainer on these rows; checks share one model, with an adapter that begins anew each time."""
+        import torch
         import transformers
 
         from trainers.assemble import trainer_of
 
         model = self.weights
         transformers.set_seed(arguments.seed)
+        torch.set_rng_state(self.made["drawn so far"])  # an adapter begins as the run's does, which loads and goes on
         made = trainer_of(self.start, arguments, rows, self.tokenizer, model, self.reference)
         self.made["model"] = made.model
         return made

@@ -187,3 +187,29 @@ def test_shipped_recipes_warn_of_what_they_mean_to_do_only() -> None:
 
 def test_a_warning_needs_a_remedy() -> None:
     assert warn("a", "b").remedy
+
+
+def test_what_is_drawn_at_random_is_drawn_as_the_run_draws_it(recipe: Load) -> None:
+    """Rows of a new token, and a LoRA that begins at random: both are the run's, whatever was drawn before."""
+    import transformers
+
+    from trainers.arguments import training_arguments
+    from trainers.assemble import trainer_of
+    from trainers.models import load_model, load_tokenizer
+
+    made = recipe("model.add_tokens=[<new>]", "adapter.kind=lora", "adapter.r=4", "train.seed=11", "eval.retain=[]")
+    torch.manual_seed(123)
+    subject = Subject(made)
+    looked_at = {name: value.clone() for name, value in subject.model.state_dict().items()}
+    again = {
+        name: value.clone()
+        for name, value in subject.trainer(subject.some_rows(2), subject.arguments()).model.state_dict().items()
+    }
+    rows = subject.some_rows(1)
+    arguments, tokenizer = training_arguments(made), load_tokenizer(made.model)
+    transformers.set_seed(arguments.seed)
+    model = load_model(made.model, tokenizer)
+    due = trainer_of(made, arguments, rows, tokenizer, model, {}).model.state_dict()
+    subject.close()
+    assert looked_at.keys() == again.keys() == due.keys()
+    assert all(torch.equal(value, looked_at[name]) and torch.equal(value, again[name]) for name, value in due.items())
