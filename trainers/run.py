@@ -318,8 +318,9 @@ def _fit(run: Run, place: Place, newest: str | None, taken: Sequence[actions.Tak
     if texts:
         trainer.pull = Pull(start=trainer.start, weight=recipe.eval.budget.kl.weight, texts=texts)
     if rank() == 0:
+        half = run.arguments.bf16 or run.arguments.fp16
         announce_model(trainer.model, recipe)
-        announce(f"disk      {disk(recipe, trainer.model, place.folder)}")
+        announce(f"disk      {disk(recipe, trainer.model, place.folder, half)}")
         assert run.measure.tracker is not None
         trainer.add_callback(LogTrain(run.measure.tracker))
     slowed = actions.slowed(recipe, taken)

@@ -58,6 +58,6 @@ def disk_words(foresight: Foresight) -> str:
     """What checkpoints take, as the run itself will say it."""
     with foresight.outline.model(foresight.outline.dtype) as model:
         try:
-            return f"disk      {disk(foresight.recipe, model, Path.cwd())}"
+            return f"disk      {disk(foresight.recipe, model, Path.cwd(), foresight.bf16)}"
         except TrainError as error:
             return f"disk      {error}"

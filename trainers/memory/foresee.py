@@ -14,8 +14,9 @@ from trainers.arguments import batch_on, setting
 from trainers.catalog import STAGES
 from trainers.memory.asked import DECODING_TOKENS
 from trainers.memory.live import Peak
+from trainers.memory.optimizers import FP32, kept
 from trainers.memory.outline import Batch, Counts, Outline
-from trainers.memory.states import OPTIMIZERS, SETUPS, Machines, Precision, Setup, States, states
+from trainers.memory.states import SETUPS, Machines, Precision, Setup, States, states
 from trainers.recipe import AdapterSection, Recipe
 from trainers.reference import compared
 from trainers.sequence import ranks_of_a_row
@@ -140,13 +141,14 @@ class Foresight:
     def precision(self, outline: Outline) -> Precision:
         """Bytes of the numbers."""
         adapted, loaded = outline.adapter.kind != "none", outline.dtype.itemsize
-        name = str(setting(self.recipe, "optim"))
+        state, trained = kept(setting(self.recipe, "optim")), FP32 if adapted else loaded  # peft's adapters: fp32
         return Precision(
             frozen=2 if outline.adapter.kind == "qlora" else loaded,
-            trained=4 if adapted else loaded,  # peft keeps an adapter in fp32
+            trained=trained,
             engine=2 if self.bf16 or loaded == 2 else 4,
             four_bits=outline.adapter.kind == "qlora",
-            state=OPTIMIZERS.get(name.rpartition(".")[2], 8 if adapted or loaded == 4 else 4),
+            state=state.bytes(trained),
+            copied=state.bytes(FP32),
         )
 
     def rows(self, micro: int | None = None) -> Iterator[Row]:
