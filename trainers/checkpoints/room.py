@@ -2,7 +2,8 @@
 
 Measured with deepspeed 0.19 (tests/trainers/test_room.py): an optimizer's state alone is a file of torch's. DeepSpeed
 writes its fp32 copy of what is trained beside the state, in whatever type the model computes (for Adam 4 + 8 bytes a
-parameter, not 8), and the model once more, frozen weights too: at ZeRO-1 and 2 all of it, at ZeRO-3 the frozen part.
+parameter, not 8); at ZeRO-1 and 2 it writes what is trained once more, and of a LoRA's base a tied head, since
+frozen weights are left out by their first name only.
 """
 
 from collections.abc import Mapping
@@ -60,16 +61,22 @@ def room(recipe: Recipe, model: Any, half: bool) -> Room:
     trained = [p for p in parameters if p.requires_grad]
     saved = trained if not whole else parameters
     if whole and engine and engine.stage < 3:  # tied weights are cloned on the way, and written twice
-        saved = [p for _, p in model.named_parameters(remove_duplicate=False)]
+        saved = [*parameters, *_tied(model)]
     weights = _bytes(saved, each)
     if recipe.train.get("save_only_model"):
         return Room(weights=weights, resuming=0)
     state = kept(setting(recipe, "optim"))
     if engine is None:
         return Room(weights=weights, resuming=sum(numel(p) * state.bytes(p.element_size()) for p in trained))
-    again = [p for p in parameters if engine.stage < 3 or not p.requires_grad]
     copies = sum(numel(p) * (FP32 + state.bytes(FP32)) for p in trained)
+    again = [] if engine.stage >= 3 else [*trained, *(p for p in _tied(model) if not p.requires_grad)]
     return Room(weights=weights, resuming=copies + _bytes(again, each))
+
+
+def _tied(model: Any) -> list[Any]:
+    """Parameters once for each further name that they have."""
+    first = {id(p): name for name, p in model.named_parameters()}
+    return [p for name, p in model.named_parameters(remove_duplicate=False) if first[id(p)] != name]
 
 
 def _bytes(parameters: Any, each: int | None) -> int:
