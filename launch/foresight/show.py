@@ -7,6 +7,7 @@ from pathlib import Path
 from launch.foresight import against, memory, time
 from launch.foresight.child import measure
 from launch.plan import plan
+from launch.start import ranks_of
 from trainers import TrainError
 from trainers.arguments import setting
 from trainers.keeping import disk
@@ -17,6 +18,9 @@ from trainers.memory.states import Machines
 from trainers.models import load_tokenizer
 from trainers.recipe import Recipe
 from trainers.sequence import check_shared
+
+PER_NODE = 8
+"""GPUs of a machine, where only their number is said."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,6 +35,14 @@ class Request:
     speed: Speed
     measure: bool = False
     plugins: bool = True
+
+
+def machines_of(recipe: Recipe, gpus: int | None, per_node: int | None) -> Machines:
+    """As the options say; where they are silent, as `temper launch` would start the recipe."""
+    if gpus is not None:
+        return Machines(ranks=gpus, per_node=per_node or PER_NODE)
+    ranks = ranks_of(recipe)
+    return Machines(ranks=ranks, per_node=per_node or max(1, ranks // recipe.launch.nnodes))
 
 
 def lines(recipe: Recipe, request: Request) -> Iterator[str]:
