@@ -84,6 +84,13 @@ WHERE: dict[str, tuple[str, Any]] = {
 """Argument -> the one beside it, and its value, without which nobody reads it."""
 
 
+VALUES: dict[tuple[str, str], str] = {
+    (
+        "save_strategy",
+        "best",
+    ): "no checkpoint would ever be saved, since TRL measures nothing; remove it, see eval.keep",
+}
+"""(argument, value) -> why this value changes nothing, or takes all away."""
 BY_LOSS: dict[str, tuple[str, ...]] = {
     "label_smoothing": ("exo_pair", "robust", "aot", "aot_unpaired"),
     "discopop_tau": ("discopop",),
@@ -130,7 +137,9 @@ def _found(
     for key, value in train.items():
         if key not in fields or value is INVALID or value is None or value == fields[key].default:
             continue
-        if key in why:
+        if text := VALUES.get((key, str(getattr(value, "value", value)))):
+            yield key, f"{value}: {text}"
+        elif key in why:
             yield key, f"{value}: changes nothing: {why[key]}"
         elif key in WHERE and (other := _missing(key, train, fields, defaults)):
             name, due = other

@@ -117,6 +117,11 @@ def _is_fused(name: str, parameter: Any) -> bool:
     return ".experts." in name and len(getattr(parameter, "ds_shape", parameter.shape)) == 3
 
 
+def numel(parameter: Any) -> int:
+    """Of the whole parameter; under ZeRO-3 a rank has a part of it, or nothing."""
+    return int(getattr(parameter, "ds_numel", parameter.numel()))
+
+
 def missed_experts(model: Any) -> tuple[list[str], float]:
     """(fused expert weights that no adapter reaches, as `mlp.experts.down_proj`; their share of the model's weights).
 
@@ -130,7 +135,7 @@ def missed_experts(model: Any) -> tuple[list[str], float]:
     for name, parameter in model.named_parameters():
         if "lora_" in name:
             continue
-        size = getattr(parameter, "ds_numel", parameter.numel())
+        size = numel(parameter)
         total += size
         plain = name.replace(".base_layer", "")
         if _is_fused(plain, parameter):
@@ -141,9 +146,7 @@ def missed_experts(model: Any) -> tuple[list[str], float]:
 
 def trainable_share(model: Any) -> tuple[int, int]:
     """(trained parameters, all parameters); under ZeRO-3 the full sizes, not the shards'."""
-    sizes = [
-        (parameter.requires_grad, getattr(parameter, "ds_numel", parameter.numel())) for parameter in model.parameters()
-    ]
+    sizes = [(parameter.requires_grad, numel(parameter)) for parameter in model.parameters()]
     return sum(n for trained, n in sizes if trained), sum(n for _, n in sizes)
 
 

@@ -21,6 +21,7 @@ from eval_hooks.keep import best, condition, greater, known_keys, of_harness
 from eval_hooks.storage.inside import remove
 from trainers import TrainError, announce
 from trainers.actions import last_good
+from trainers.checkpoints.room import room
 from trainers.recipe import Recipe
 from trainers.rundir import Place
 
@@ -125,15 +126,16 @@ def say_best(place: Place, rule: Keep) -> int | None:
     return step
 
 
-def disk(recipe: Recipe, model: Any, folder: Path) -> str:
-    """What the checkpoints will take, in words. Raises TrainError where there is less room than that."""
-    trained = sum(p.numel() for p in model.parameters() if p.requires_grad)
-    saved = [p for p in model.parameters() if p.requires_grad or recipe.adapter.kind == "none"]
-    weights = sum(p.numel() * p.element_size() for p in saved)
-    whole = weights + 8 * trained  # Adam's two moments in fp32
+def disk(recipe: Recipe, model: Any, folder: Path, half: bool) -> str:
+    """What the checkpoints will take, in words; `half`: of a run in 16 bits.
+
+    Raises TrainError where there is less room than that.
+    """
+    one = room(recipe, model, half)
+    weights, whole = one.weights, one.whole
     limit = resumable(recipe)
     n = limit if limit is not None else "all"
-    extra = (bool(rule_of(recipe)) + certifies_last_good(recipe)) * weights
+    extra: float = (bool(rule_of(recipe)) + certifies_last_good(recipe)) * weights
     extra += whole if recipe.eval.budget.action == "roll_back" else 0
     need, free = (limit + 1 if limit else 1) * whole + extra, shutil.disk_usage(folder).free
     text = f"{n} checkpoints to resume from, {whole / GB:.2g} GB each; at most {need / GB:.2g} GB at a time"

@@ -310,7 +310,8 @@ def _fit(run: Run, place: Place, newest: str | None, taken: Sequence[actions.Tak
     recipe = run.recipe
     transformers.set_seed(run.arguments.seed)
     model = load_model(recipe.model, run.tokenizer, quantised=recipe.adapter.kind == "qlora")
-    check_precision(recipe, model)
+    half = run.arguments.bf16 or run.arguments.fp16
+    check_precision(recipe, model, half)
     texts = actions.anchored(recipe, taken)
     reference = reference_copy(recipe, run.tokenizer, model, pulled=texts is not None)
     trainer = trainer_of(recipe, run.arguments, run.mix.train, run.tokenizer, model, reference)
@@ -319,7 +320,7 @@ def _fit(run: Run, place: Place, newest: str | None, taken: Sequence[actions.Tak
         trainer.pull = Pull(start=trainer.start, weight=recipe.eval.budget.kl.weight, texts=texts)
     if rank() == 0:
         announce_model(trainer.model, recipe)
-        announce(f"disk      {disk(recipe, trainer.model, place.folder)}")
+        announce(f"disk      {disk(recipe, trainer.model, place.folder, half)}")
         assert run.measure.tracker is not None
         trainer.add_callback(LogTrain(run.measure.tracker))
     slowed = actions.slowed(recipe, taken)

@@ -6,6 +6,7 @@ attention. DeepSpeed's stand-in for it drops attention masks even while a model 
 one row would see each other.
 """
 
+import math
 from dataclasses import replace
 from typing import Any
 
@@ -57,7 +58,8 @@ def filled(recipe: Recipe, world_size: int, longest: int | None, on_gpu: bool) -
     attention = DeepSpeedSequenceParallelConfig(sp_attn_implementation=recipe.model.attn_implementation or DEFAULT)
     full = replace(config, dp_replicate_size=groups(recipe, world_size), sp_handler=attention)
     share = 1 if on_gpu or longest is None else -(-longest // config.sp_size)
-    return {"parallelism_config": full, "pad_to_multiple_of": share * config.sp_size}
+    asked = recipe.train.get("pad_to_multiple_of") or 1
+    return {"parallelism_config": full, "pad_to_multiple_of": math.lcm(share * config.sp_size, asked)}
 
 
 def _problems(recipe: Recipe, config: Any, world_size: int) -> list[str]:

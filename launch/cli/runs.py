@@ -159,12 +159,17 @@ def check(
 def plan(
     recipe: RecipeName,
     words: Words = None,
-    gpus: Annotated[int, typer.Option(metavar="N", help="How many GPUs (of a recipe with train.use_cpu: ranks).")] = 1,
+    gpus: Annotated[
+        int | None,
+        typer.Option(metavar="N", help="GPUs (of a recipe with train.use_cpu: ranks); default its launch section's."),
+    ] = None,
     gpu_memory: Annotated[str, typer.Option(metavar="SIZE", help="Memory of each, as 80GiB or 141GB.")] = "80GiB",
     measure: Annotated[
         bool, typer.Option("--measure", help="Also run two steps, an evaluation and a save, and compare.")
     ] = False,
-    per_node: Annotated[int, typer.Option(min=1, help="GPUs of one machine.")] = 8,
+    per_node: Annotated[
+        int | None, typer.Option(min=1, help="GPUs of one machine; default the launch section's, with --gpus 8.")
+    ] = None,
     tflops: Annotated[float, typer.Option(min=0.001, help="Peak of one GPU; 312 is an A100's, 989 an H100's.")] = 312.0,
     mfu: Annotated[float, typer.Option(min=0.01, max=1.0, help="Share of it that training reaches.")] = 0.4,
     no_plugins: NoPlugins = False,
@@ -181,15 +186,14 @@ def plan(
     from launch.load import load
     from launch.quantity import asked
 
-    room = asked(gpus, gpu_memory)
+    room = asked(1 if gpus is None else gpus, gpu_memory)
     loaded = load(recipe, words or [], plugins=not no_plugins)
     from eval_hooks.visible import visible
-    from launch.foresight.show import Request, lines
+    from launch.foresight.show import Request, lines, machines_of
     from trainers.memory.pace import Speed
-    from trainers.memory.states import Machines
 
     request = Request(
-        name=recipe, words=words or [], machines=Machines(ranks=gpus, per_node=per_node), room=room,
+        name=recipe, words=words or [], machines=machines_of(loaded, gpus, per_node), room=room,
         speed=Speed(tflops=tflops, mfu=mfu), measure=measure, plugins=not no_plugins,
     )  # fmt: skip
     for line in lines(loaded, request):

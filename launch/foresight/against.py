@@ -16,9 +16,9 @@ def estimates(foresight: Foresight, found: Mapping[str, Any]) -> dict[str, float
     on_gpu = found["parts"]["step"]["gpu"] is not None
     recipe, micro = foresight.recipe, foresight.batch().rows // foresight.steps[0]
     spare = 0 if on_gpu else found["baseline"]
-    alone = Foresight(recipe, Machines(ranks=1), foresight.tokenizer, spare, on_gpu=on_gpu)
+    alone = Foresight(recipe, Machines(ranks=1), foresight.tokenizer, spare, on_gpu=on_gpu, room=foresight.room)
     row = alone.row(setup_of(recipe), alone.outline, alone.batch(max(1, rows // micro), length))
-    held, always = row.states, spare + row.reference
+    held, always = row.states, spare + row.reference + row.vllm
     return {
         "load": always + held.parameters,
         "evaluation": always + held.parameters + row.evaluation,

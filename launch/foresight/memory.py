@@ -2,12 +2,13 @@
 
 from collections.abc import Iterator, Sequence
 
-from trainers.memory.foresee import PROMPT, Advice, Foresight, Row, settings
+from trainers.memory.foresee import Advice, Foresight, Row, settings
+from trainers.memory.rollouts import PROMPT
 from trainers.memory.states import SETUPS
 from trainers.memory.text import GIB, MIB, aligned, number, size
 
 HEADINGS = ("trained", "set-up", "weights", "grads", "optimizer", "reference", "activations", "evaluation", "rollouts",
-            "total", "fits", "host")  # fmt: skip
+            "vLLM", "total", "fits", "host")  # fmt: skip
 
 
 def table(foresight: Foresight, rows: Sequence[Row], room: int) -> Iterator[str]:
@@ -17,7 +18,7 @@ def table(foresight: Foresight, rows: Sequence[Row], room: int) -> Iterator[str]
     ranks = foresight.machines.ranks
     yield f"memory    of each {what} in {'GiB' if unit == GIB else 'MiB'}, {ranks} of them with {size(room)}"
     cells = [HEADINGS, *(_cells(row, room, unit) for row in rows)]
-    kept = [i for i, heading in enumerate(HEADINGS) if heading not in ("reference", "rollouts", "host")
+    kept = [i for i, heading in enumerate(HEADINGS) if heading not in ("reference", "rollouts", "vLLM", "host")
             or any(row[i] not in ("0", "") for row in cells[1:])]  # fmt: skip
     yield from aligned([[row[i] for i in kept] for row in cells], left=2)
 
@@ -25,7 +26,7 @@ def table(foresight: Foresight, rows: Sequence[Row], room: int) -> Iterator[str]
 def _cells(row: Row, room: int, unit: int) -> tuple[str, ...]:
     held = row.states
     parts = (held.parameters, held.gradients, held.optimizer, row.reference, row.activations, row.evaluation,
-             row.rollouts, row.total)  # fmt: skip
+             row.rollouts, row.vllm, row.total)  # fmt: skip
     kind = "all" if row.kind == "none" else row.kind
     fits = "yes" if row.fits(room) else "refused" if row.refused else "no"
     host = number(held.host / unit) if held.host else ""
@@ -42,7 +43,7 @@ def sources(foresight: Foresight, rows: Sequence[Row]) -> Iterator[str]:
     )
     shared = f" {foresight.shared} that share them" if foresight.shared > 1 else ""
     texts = f", {batch.rows // micro} texts each" if batch.rows > micro else ""
-    prompts = f"; prompts taken to have {PROMPT} tokens" if rows[0].rollouts else ""
+    prompts = f"; prompts taken to have {PROMPT} tokens" if foresight.written else ""
     how = (
         f"{'bf16' if foresight.bf16 else '32 bits'}, activation checkpointing {'on' if batch.checkpointing else 'off'}"
     )

@@ -7,6 +7,7 @@ from pathlib import Path
 from launch.foresight import against, memory, time
 from launch.foresight.child import measure
 from launch.plan import plan
+from launch.start import ranks_of
 from trainers import TrainError
 from trainers.arguments import setting
 from trainers.keeping import disk
@@ -17,6 +18,9 @@ from trainers.memory.states import Machines
 from trainers.models import load_tokenizer
 from trainers.recipe import Recipe
 from trainers.sequence import check_shared
+
+PER_NODE = 8
+"""GPUs of a machine, where only their number is said."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,6 +37,14 @@ class Request:
     plugins: bool = True
 
 
+def machines_of(recipe: Recipe, gpus: int | None, per_node: int | None) -> Machines:
+    """As the options say; where they are silent, as `temper launch` would start the recipe."""
+    if gpus is not None:
+        return Machines(ranks=gpus, per_node=per_node or PER_NODE)
+    ranks = ranks_of(recipe)
+    return Machines(ranks=ranks, per_node=per_node or max(1, ranks // recipe.launch.nnodes))
+
+
 def lines(recipe: Recipe, request: Request) -> Iterator[str]:
     """The plan's lines, as they become known.
 
@@ -42,7 +54,8 @@ def lines(recipe: Recipe, request: Request) -> Iterator[str]:
     yield plan(recipe)
     on_gpu = not recipe.train.get("use_cpu", False)
     check_shared(recipe, request.machines.ranks, setting(recipe, "max_length"), on_gpu)
-    foresight = Foresight(recipe, request.machines, tokenizer, CUDA if on_gpu else baseline(recipe))
+    spare = CUDA if on_gpu else baseline(recipe)
+    foresight = Foresight(recipe, request.machines, tokenizer, spare, room=request.room)
     rows = list(foresight.rows())
     yield from memory.table(foresight, rows, request.room)
     yield from memory.sources(foresight, rows)
@@ -58,6 +71,6 @@ def disk_words(foresight: Foresight) -> str:
     """What checkpoints take, as the run itself will say it."""
     with foresight.outline.model(foresight.outline.dtype) as model:
         try:
-            return f"disk      {disk(foresight.recipe, model, Path.cwd())}"
+            return f"disk      {disk(foresight.recipe, model, Path.cwd(), foresight.bf16)}"
         except TrainError as error:
             return f"disk      {error}"

@@ -4,9 +4,11 @@ import math
 from collections.abc import Iterator
 from typing import Any
 
+from trainers.arguments import setting
 from trainers.memory.asked import Asked, asked
 from trainers.memory.foresee import Foresight
 from trainers.memory.pace import Speed, forward_flops, sending_seconds, sent_bytes, training_flops
+from trainers.memory.rollouts import words, writing_seconds
 from trainers.memory.states import SETUPS
 from trainers.memory.text import aligned, duration, size
 
@@ -17,7 +19,14 @@ def foreseen(foresight: Foresight, speed: Speed, tokenizer: Any) -> Iterator[str
     """A step, all steps, the evaluations; each with what it assumes."""
     seconds, steps = step_seconds(foresight, speed), foresight.recipe.train.get("max_steps", -1)
     assumed = f"{speed.tflops:g} TFLOP/s a GPU x MFU {speed.mfu:g}, every row of {foresight.length} tokens"
-    yield f"step      {duration(seconds)} (assumed: {assumed})"
+    asked_for = foresight.written
+    if asked_for:
+        written = rollout_seconds(foresight, speed)
+        for line in words(asked_for, foresight.vllm, foresight.recipe, speed):
+            yield f"rollouts  {line}"
+        yield f"step      {duration(seconds)}, {duration(written)} of it for writing (assumed: {assumed})"
+    else:
+        yield f"step      {duration(seconds)} (assumed: {assumed})"
     if steps <= 0:
         yield "time      the recipe counts epochs and no rows are read here; write train.max_steps, or add --measure"
         return
@@ -30,8 +39,20 @@ def foreseen(foresight: Foresight, speed: Speed, tokenizer: Any) -> Iterator[str
     yield share(foresight, steps, steps * seconds, evaluation_seconds(foresight, found, speed))
 
 
+def rollout_seconds(foresight: Foresight, speed: Speed) -> float:
+    """Of writing the answers of one optimizer step; 0 where they are given."""
+    asked_for = foresight.written
+    each = 2 if foresight.bf16 or setting(foresight.recipe, "use_vllm") else 4
+    return writing_seconds(asked_for, foresight.counts, each, speed) if asked_for else 0.0
+
+
 def step_seconds(foresight: Foresight, speed: Speed) -> float:
-    """Of one optimizer step."""
+    """Of one optimizer step, and of the answers it is trained on."""
+    return rollout_seconds(foresight, speed) + training_seconds(foresight, speed)
+
+
+def training_seconds(foresight: Foresight, speed: Speed) -> float:
+    """Of forward and backward passes."""
     batch, (_, parts) = foresight.batch(), foresight.steps
     each = training_flops(foresight.counts, foresight.length, batch.checkpointing, foresight.compares)
     return batch.rows * batch.length * parts * each / (speed.tflops * 1e12 * speed.mfu)

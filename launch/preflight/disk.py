@@ -14,4 +14,6 @@ def check(subject: Subject) -> list[Finding]:
         model = subject.skeleton
     else:
         model = subject.made.get("adapted skeleton") or on(subject)
-    return [ok(disk(subject.recipe, model, nearest_folder(subject.run_dir or subject.runs)))]
+    arguments = subject.arguments()
+    half = arguments.bf16 or arguments.fp16
+    return [ok(disk(subject.recipe, model, nearest_folder(subject.run_dir or subject.runs), half))]

@@ -21,7 +21,8 @@ def check(subject: Subject) -> list[Finding]:
     name = str(weights.dtype).removeprefix("torch.")
     text = f"{name} weights: a step of {rate:g} is under half the spacing for {share:.0%} of those that are trained"
     try:
-        check_precision(subject.recipe, subject.model)
+        arguments = subject.arguments()
+        check_precision(subject.recipe, subject.model, arguments.bf16 or arguments.fp16)
     except TrainError as error:
         return [bad(text, str(error).partition("; ")[2])]
     if subject.recipe.model.force_bf16_weights and share:

@@ -9,6 +9,7 @@ from typer.testing import CliRunner
 
 from launch.cli import app
 from launch.findings import Finding
+from launch.foresight.show import machines_of
 from launch.preflight import preflight
 from launch.preflight.catalog import CHECKS
 from launch.preflight.schedule import length
@@ -108,6 +109,14 @@ def test_plan_gives_each_rank_its_part_of_a_shared_row(recipe: Load) -> None:  #
     assert (found.steps, found.batch().length, found.length) == ((1, 1), 32, 64)
     plain, *others = islice(found.rows(), 3)
     assert plain.refused and not any(row.refused for row in others)
+
+
+def test_plan_is_for_the_machines_of_the_launch_section_unless_told(recipe: Load) -> None:  # noqa: F811
+    two = recipe("launch={nproc: 4, nnodes: 2}")
+    assert machines_of(two, None, None) == Machines(ranks=8, per_node=4)
+    assert machines_of(two, None, 2) == Machines(ranks=8, per_node=2)
+    assert machines_of(two, 16, None) == Machines(ranks=16, per_node=8)
+    assert machines_of(recipe(), None, None) == Machines(ranks=1, per_node=1)
 
 
 def test_plan_refuses_ranks_that_cannot_share_rows(recipe_file: Path) -> None:  # noqa: F811

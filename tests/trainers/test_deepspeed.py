@@ -110,6 +110,8 @@ def test_ranks_that_share_no_row_share_the_batch(recipe_file: Path) -> None:
     assert found["parallelism_config"].data_parallel_size == 2 and found["pad_to_multiple_of"] == 2
     assert found["parallelism_config"].sp_handler.sp_attn_implementation == "sdpa"
     assert filled(recipe, 4, 63, on_gpu=False)["pad_to_multiple_of"] == 64  # gloo: one length
+    wide = load(str(recipe_file), [*words, "train.pad_to_multiple_of=24"])
+    assert [filled(wide, 4, 63, on_gpu=on_gpu)["pad_to_multiple_of"] for on_gpu in (True, False)] == [24, 192]
     assert filled(load(str(recipe_file)), 4, 63, on_gpu=True) == {}
     with pytest.raises(TrainError, match="write train.max_length"):
         filled(recipe, 4, None, on_gpu=False)

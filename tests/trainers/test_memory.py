@@ -18,6 +18,7 @@ from trainers.memory.foresee import Foresight, Row, advise
 from trainers.memory.live import counted, peak_of
 from trainers.memory.outline import Batch, Counts, Outline
 from trainers.memory.pace import Speed, forward_flops, sending_seconds, sent_bytes, training_flops
+from trainers.memory.rollouts import Rollouts, words, writing_seconds
 from trainers.memory.states import SETUPS, Machines, Precision, Setup, States, states
 from trainers.models import load_tokenizer
 from trainers.recipe import AdapterSection, ModelSection, Recipe
@@ -270,3 +271,72 @@ def test_the_estimate_is_near_what_a_real_run_takes(recipe_file: Path, tiny_fold
     assert top == pytest.approx(real, rel=0.15)
     assert top - found["baseline"] == pytest.approx(real - found["baseline"], rel=0.25)
     assert found["evaluation"]["tasks"]["pocket"]["n"] == 20 and not list(recipe_file.parent.glob("runs/*"))
+
+
+ANSWERS = ("stage=rlvr", "method.name=grpo", "train.num_generations=4", "train.max_completion_length=100",
+           "train.global_batch_size=16", "train.per_device_train_batch_size=4")  # fmt: skip
+VLLM = ("train.use_vllm=true", "train.vllm_mode=colocate", "train.vllm_gpu_memory_utilization=0.25")
+
+
+def rewarded(recipe: Load, *words: str, room: float | None = 2**30) -> Foresight:
+    Path("prompts.jsonl").write_text('{"prompt": "1 + 1 =", "answer": "2", "verifier": "number"}\n')
+    made = recipe(*ANSWERS, "data.train=[{source: jsonl, path: prompts.jsonl}]", *words)
+    return Foresight(made, Machines(ranks=2), load_tokenizer(made.model), spare=0, on_gpu=True, room=room)
+
+
+def test_answers_are_written_all_at_once_and_reused_as_often_as_asked(recipe: Load) -> None:
+    """16 answers on 2 ranks are 2 micro-batches of 4: 8 together, once a step. Of 4 micro-batches used twice 16, a quarter."""
+    assert rewarded(recipe).written == Rollouts(rows=8, new=100, a_step=1)
+    more = rewarded(recipe, "train.steps_per_generation=4", "train.num_iterations=2")
+    assert more.written == Rollouts(rows=16, new=100, a_step=0.25)
+    assert foresight(recipe()).written is None
+
+
+def test_the_models_own_writing_keeps_keys_and_values_of_all_answers(
+    recipe: Load, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """8 x (512 + 100) tokens of 64 numbers in fp32, a layer of two twice while it grows; prompts of 512 are read before."""
+    monkeypatch.setattr(Outline, "scoring_peak", lambda self, rows, length, *rest, **more: 1000 * rows + length)
+    found = rewarded(recipe)
+    cache = 8 * 612 * 64 * 4 * 1.5
+    assert found._rollouts(SETUPS[0], found.outline, torch.float32) == 8000 + 512 + cache
+
+
+def test_vllm_sets_its_share_of_a_gpu_aside(recipe: Load) -> None:
+    """A quarter of 1 GiB: 2 bytes a weight, 2 x 64 a token for the rest. In sleep mode it is there in turns only."""
+    found = rewarded(recipe, *VLLM)
+    beside = found.vllm
+    assert beside and (beside.share, beside.weights, beside.per_token) == (2**28, found.counts.total * 2, 128)
+    assert beside.tokens == (2**28 - found.counts.total * 2) // 128
+    row = next(found.rows())
+    assert (row.vllm, row.rollouts) == (2**28, 0) and not row.refused
+    assert row.total == row.states.total + row.reference + 2**28 + row.taken_in_turns
+    asleep = next(rewarded(recipe, *VLLM, "train.vllm_enable_sleep_mode=true").rows())
+    assert (asleep.vllm, asleep.rollouts) == (0, 2**28)
+    server = rewarded(recipe, "train.use_vllm=true", "train.vllm_mode=server")
+    assert server.vllm is None and server._rollouts(SETUPS[0], server.outline, torch.float32) == 0
+
+
+def test_vllm_without_room_for_weights_and_one_answer_is_refused(recipe: Load) -> None:
+    """Weights of 3.18 MB in a quarter of 8 MiB."""
+    found = rewarded(recipe, *VLLM, room=2**23)
+    assert found.vllm and found.vllm.tokens < 0 and next(found.rows()).refused
+    lines = words(Rollouts(rows=8, new=100, a_step=0.5), found.vllm, found.recipe, Speed())
+    assert lines[0].startswith("8 answers a step, 0.5 times on each, of 100 tokens at most after 512 of a prompt")
+    assert "vLLM would not start: raise train.vllm_gpu_memory_utilization" in lines[-1]
+
+
+def test_writing_takes_as_long_as_reading_the_weights_or_computing(recipe: Load) -> None:
+    """1000 weights of 2 bytes, 32 numbers a token: 8 rows at 562 tokens on average read 2000 + 287,744 bytes a token.
+
+    At 1 GB/s that is 290 us, 100 tokens 29 ms; the prompts 8 x 512 x (2000 + 4 x 2 x 8 x 512) operations. Where memory
+    is fast, a token of 8 rows costs 8 x (2000 + 64 x 612) operations.
+    """
+    asked = Rollouts(rows=8, new=100, a_step=1)
+    slow = Speed(tflops=1, mfu=1, memory=1e9)
+    prompts = 8 * 512 * (2000 + 64 * 512) / 1e12
+    assert writing_seconds(asked, COUNTS, 2, slow) == pytest.approx(prompts + 100 * (2000 + 8 * 562 * 32 * 2) / 1e9)
+    fast = Speed(tflops=1, mfu=1, memory=1e15)
+    assert writing_seconds(asked, COUNTS, 2, fast) == pytest.approx(prompts + 100 * 8 * (2000 + 64 * 612) / 1e12)
+    half = Rollouts(rows=8, new=100, a_step=0.5)
+    assert writing_seconds(half, COUNTS, 2, fast) == writing_seconds(asked, COUNTS, 2, fast) / 2

@@ -18,7 +18,6 @@ from trainers.adapters import lora_config, trainable_share
 from trainers.catalog import METHODS
 from trainers.memory.outline import Outline
 from trainers.models import (
-    _has_master_weights,
     check_precision,
     load_config,
     load_model,
@@ -291,12 +290,14 @@ def test_pure_bf16_weights_are_refused_unless_forced_or_backed_by_fp32(folder: P
     section = ModelSection(path=str(folder), dtype="bfloat16")
     model = load_model(section, load_tokenizer(section))
     with pytest.raises(TrainError, match=r"loses small updates.*float32"):
-        check_precision(recipe(section), model)
-    check_precision(recipe(ModelSection(path=str(folder), dtype="bfloat16", force_bf16_weights=True)), model)
-    check_precision(recipe(section, adapter=AdapterSection(kind="lora")), model)
+        check_precision(recipe(section), model, half=False)
+    check_precision(recipe(ModelSection(path=str(folder), dtype="bfloat16", force_bf16_weights=True)), model, False)
+    check_precision(recipe(section, adapter=AdapterSection(kind="lora")), model, half=False)
     config = tmp_path / "ds.json"
     config.write_text('{"bf16": {"enabled": "auto"}}')
-    assert _has_master_weights(config, {"bf16": True}) and not _has_master_weights(config, {})
+    check_precision(recipe(section, deepspeed=config), model, half=True)  # said, or filled in on a GPU that has it
+    with pytest.raises(TrainError, match="loses small updates"):
+        check_precision(recipe(section, deepspeed=config), model, half=False)
 
 
 def test_qlora_without_a_gpu_is_refused_with_the_alternative(folder: Path) -> None:

@@ -1,1 +1,1 @@
-"""Checkpoints on disk: whose they are."""
+"""Checkpoints on disk: whose they are, and how large."""

@@ -14,14 +14,14 @@ from trainers.arguments import batch_on, setting
 from trainers.catalog import STAGES
 from trainers.memory.asked import DECODING_TOKENS
 from trainers.memory.live import Peak
+from trainers.memory.optimizers import FP32, kept
 from trainers.memory.outline import Batch, Counts, Outline
-from trainers.memory.states import OPTIMIZERS, SETUPS, Machines, Precision, Setup, States, states
+from trainers.memory.rollouts import PROMPT, Rollouts, Vllm, rollouts, vllm
+from trainers.memory.states import SETUPS, Machines, Precision, Setup, States, states
 from trainers.recipe import AdapterSection, Recipe
 from trainers.reference import compared
 from trainers.sequence import ranks_of_a_row
 
-PROMPT = 512
-"""Tokens that a prompt is taken to have where the model writes the answers it is trained on."""
 QUESTION = 64
 """Tokens that a question of an evaluation is taken to have, where the model writes."""
 CUDA = 3 * 2**29
@@ -41,17 +41,21 @@ class Row:
     evaluation: float
     reference: float
     rollouts: float
+    """Of writing answers; what vLLM takes only meanwhile."""
     spare: float
     """What is there before any of it."""
+    vllm: float = 0
+    """What it sets aside all the time."""
     gives_back: bool = True
     """Whether what was freed can be used for something else: by torch's allocator on a GPU."""
     refused: bool = False
-    """A run would be refused without DeepSpeed: 16-bit weights that no fp32 copy stands behind, or shared rows."""
+    """A run would be refused without DeepSpeed: 16-bit weights that no fp32 copy stands behind, or shared rows; or
+    vLLM has no room for its weights and one answer."""
 
     @property
     def total(self) -> float:
         """Training, evaluation and writing take turns; the rest is there all the time."""
-        return self.states.total + self.reference + self.taken_in_turns + self.spare
+        return self.states.total + self.reference + self.vllm + self.taken_in_turns + self.spare
 
     @property
     def taken_in_turns(self) -> float:
@@ -71,8 +75,16 @@ class Foresight:
     """A recipe on some machines; what it is asked is computed once."""
 
     def __init__(
-        self, recipe: Recipe, machines: Machines, tokenizer: Any, spare: float, on_gpu: bool | None = None
+        self,
+        recipe: Recipe,
+        machines: Machines,
+        tokenizer: Any,
+        spare: float,
+        on_gpu: bool | None = None,
+        room: float | None = None,
     ) -> None:
+        self.room = room
+        """Bytes of each GPU, where they are known: vLLM takes a share of them."""
         self.recipe, self.machines, self.tokenizer, self.spare = recipe, machines, tokenizer, spare
         self.on_gpu = not recipe.train.get("use_cpu", False) if on_gpu is None else on_gpu
         self._peaks: dict[Any, Peak] = {}
@@ -140,13 +152,14 @@ class Foresight:
     def precision(self, outline: Outline) -> Precision:
         """Bytes of the numbers."""
         adapted, loaded = outline.adapter.kind != "none", outline.dtype.itemsize
-        name = str(setting(self.recipe, "optim"))
+        state, trained = kept(setting(self.recipe, "optim")), FP32 if adapted else loaded  # peft's adapters: fp32
         return Precision(
             frozen=2 if outline.adapter.kind == "qlora" else loaded,
-            trained=4 if adapted else loaded,  # peft keeps an adapter in fp32
+            trained=trained,
             engine=2 if self.bf16 or loaded == 2 else 4,
             four_bits=outline.adapter.kind == "qlora",
-            state=OPTIMIZERS.get(name.rpartition(".")[2], 8 if adapted or loaded == 4 else 4),
+            state=state.bytes(trained),
+            copied=state.bytes(FP32),
         )
 
     def rows(self, micro: int | None = None) -> Iterator[Row]:
@@ -170,8 +183,10 @@ class Foresight:
             reference=self._reference(setup, outline, each),
             rollouts=self._rollouts(setup, outline, dtype),
             spare=self.spare,
+            vllm=self.vllm.share if self.vllm and not self.vllm.sleeps else 0,
             gives_back=self.on_gpu,
-            refused=setup.stage == 0
+            refused=self._starves_vllm
+            or setup.stage == 0
             and (self.shared > 1 or precision.trained == 2 and not self.recipe.model.force_bf16_weights),
         )
 
@@ -217,12 +232,32 @@ class Foresight:
             self._scored[key] = bare.scoring_peak(rows, length, places, dtype, masked)
         return self._scored[key]
 
-    def _writing(self, setup: Setup, outline: Outline, rows: int, length: int, dtype: torch.dtype) -> float:
-        """Reading the prompts, the cache of all tokens (a layer twice while it grows), and under ZeRO-3 all weights."""
+    def _writing(
+        self, setup: Setup, outline: Outline, rows: int, length: int, dtype: torch.dtype, read: int | None = None
+    ) -> float:
+        """Reading the prompts, the cache of all tokens (a layer twice while it grows), and under ZeRO-3 all weights.
+
+        `read` are the tokens of a prompt, where that is known to be less.
+        """
         counts = outline.counts
         cache = rows * length * counts.cached * dtype.itemsize * (1 + 1 / counts.layers)
         whole = counts.total * dtype.itemsize if setup.stage == 3 else 0
-        return self._scoring(rows, length, 1, dtype) + cache + whole
+        return self._scoring(rows, read or length, 1, dtype) + cache + whole
+
+    @property
+    def written(self) -> Rollouts | None:
+        """Answers that are trained on."""
+        return rollouts(self.recipe, *self.steps)
+
+    @property
+    def vllm(self) -> Vllm | None:
+        """Beside the model."""
+        return vllm(self.recipe, self.counts, self.room if self.on_gpu else None)
+
+    @property
+    def _starves_vllm(self) -> bool:
+        asked = self.written
+        return bool(asked and self.vllm and self.vllm.tokens < PROMPT + asked.new)
 
     def _reference(self, setup: Setup, outline: Outline, each: int) -> float:
         """A frozen copy, where the run compares with its start and switching the adapter off does not give it."""
@@ -231,12 +266,13 @@ class Foresight:
         return outline.counts.total * each / (self.machines.ranks if setup.stage == 3 else 1)
 
     def _rollouts(self, setup: Setup, outline: Outline, dtype: torch.dtype) -> float:
-        """Answers that the model writes to be trained on: those of a step at once, or what vLLM sets aside."""
-        new = setting(self.recipe, "max_completion_length")
-        if not new:
+        """Answers that the model writes to be trained on, all at once; or what vLLM takes until it sleeps."""
+        asked = self.written
+        if asked is None:
             return 0.0
-        together = setting(self.recipe, "steps_per_generation") or self.steps[1]
-        return self._writing(setup, outline, self.steps[0] * together, PROMPT + new, dtype)
+        if setting(self.recipe, "use_vllm"):
+            return self.vllm.share if self.vllm and self.vllm.sleeps else 0.0
+        return self._writing(setup, outline, asked.rows, PROMPT + asked.new, dtype, PROMPT)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -36,7 +36,7 @@ def _foreseen(recipe: Recipe) -> str:
     machines = Machines(ranks=world_size(), per_node=per_node)
     on_gpu, room = _memory(per_node)
     spare = CUDA if on_gpu else PROGRAM
-    foresight = Foresight(recipe, machines, load_tokenizer(recipe.model), spare, on_gpu=on_gpu)
+    foresight = Foresight(recipe, machines, load_tokenizer(recipe.model), spare, on_gpu=on_gpu, room=room)
     own = foresight.row(setup_of(recipe), foresight.outline, foresight.batch())
     said = f"This set-up is foreseen to take {size(own.total)} of {size(room)}"
     choice = advise(foresight, list(foresight.rows()), min(room, LESS * own.total))

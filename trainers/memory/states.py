@@ -15,8 +15,7 @@ import torch
 from trainers.memory.outline import NF4_BYTES, Counts
 
 ADAM = 8
-OPTIMIZERS = {"adamw_8bit": 2, "adamw_bnb_8bit": 2, "paged_adamw_8bit": 2, "sgd": 0, "adafactor": 0, "lion_32bit": 4}
-"""Bytes of state a parameter, where it is not the 8 of Adam's two moments in fp32 (adafactor keeps next to nothing)."""
+"""Bytes of a parameter's two moments in fp32, as DeepSpeed's estimators have them."""
 HOST_FACTOR = 1.5
 """DeepSpeed's allowance for buffers in the host's memory."""
 
@@ -73,8 +72,10 @@ class Precision:
     """Of a weight under DeepSpeed: 2 where its bf16 engine is on."""
     four_bits: bool = False
     """qlora: frozen linear weights are packed."""
-    state: int = ADAM
-    """Of the optimizer's state, a parameter."""
+    state: float = ADAM
+    """Of the optimizer's state, a parameter, without DeepSpeed."""
+    copied: float = ADAM
+    """The same beside DeepSpeed's fp32 copy."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -146,7 +147,7 @@ def _estimated(setup: Setup, counts: Counts, machines: Machines, precision: Prec
     return States(
         parameters=parameters,
         gradients=max(0.0, states_of - moments),
-        optimizer=moments - (0 if offload else (ADAM - precision.state) * trained / ranks),
+        optimizer=moments - (0 if offload else (ADAM - precision.copied) * trained / ranks),
         host=host if offload else 0.0,
         source=source,
     )
@@ -156,7 +157,7 @@ def _shared_out(setup: Setup, counts: Counts, machines: Machines, precision: Pre
     """The arithmetic of ZeRO, with weights of `precision.engine` bytes and fp32 master weights and moments."""
     each, ranks, trained = precision.engine, machines.ranks, counts.trained
     frozen = _frozen(counts, each, precision)
-    moments = (4 + precision.state) * trained
+    moments = (4 + precision.copied) * trained
     fp32_gradients = 4 * trained if each == 2 else 0
     whole, part = (each * trained, fp32_gradients) if setup.stage == 1 else (0, each * trained + fp32_gradients)
     weights = each * trained + frozen
