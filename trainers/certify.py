@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from eval_hooks.certificate import FILE, SEED, apart, numbers, read
 from eval_hooks.files import read_json, write_json
 from eval_hooks.ready import Reader, reader_of
+from eval_hooks.scoring.pass_size import sized
 from eval_hooks.table import choice_table
 from eval_hooks.tasks.kinds.choice import choice_rows
 from trainers import TrainError, announce
@@ -127,7 +128,8 @@ def _compared(subject: Subject, form: str, model: Any) -> Row:
             f"there {subject.entry['prompt_hash']}); its items or the tokenizer in {subject.place.root} have changed"
         )
     place = {one.item.item_id: number for number, one in enumerate(task.choices)}
-    rows = choice_rows(task, model, lambda n: None, only=[place[i] for i in subject.ids], intact=True)
+    with sized(subject.size):
+        rows = choice_rows(task, model, lambda n: None, only=[place[i] for i in subject.ids], intact=True)
     table = choice_table(rows)
     row = {**apart(subject.measured, table), **subject.against(table)}
     tolerance, why = TOLERANCES.get(form, by_verdict)(subject)

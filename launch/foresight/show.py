@@ -9,6 +9,8 @@ from launch.foresight.child import measure
 from launch.plan import plan
 from trainers import TrainError
 from trainers.keeping import disk
+from trainers.machine import choose, planned
+from trainers.machine import lines as machine_lines
 from trainers.memory.baseline import baseline
 from trainers.memory.foresee import CUDA, Foresight, advise
 from trainers.memory.pace import Speed
@@ -38,8 +40,10 @@ def lines(recipe: Recipe, request: Request) -> Iterator[str]:
     """
     tokenizer = load_tokenizer(recipe.model)
     yield plan(recipe)
-    on_gpu = not recipe.train.get("use_cpu", False)
-    foresight = Foresight(recipe, request.machines, tokenizer, CUDA if on_gpu else baseline(recipe))
+    machine = planned(recipe, request.room)
+    spare = CUDA if machine.gpu else baseline(recipe)
+    foresight = Foresight(recipe, request.machines, tokenizer, spare, machine)
+    yield "\n".join(machine_lines(choose(recipe, machine, lambda: foresight)))
     rows = list(foresight.rows())
     yield from memory.table(foresight, rows, request.room)
     yield from memory.sources(foresight, rows)
