@@ -38,6 +38,7 @@ from eval_hooks.ranks import AbandonedError, anywhere, from_writer
 from eval_hooks.ready import Reader, Ready, load_items, reader_of, ready
 from eval_hooks.retention.reach import reach
 from eval_hooks.retention.spending import Plan
+from eval_hooks.scoring.pass_size import PassSize, size_for
 from eval_hooks.track import Tracker, show_summary
 
 
@@ -134,6 +135,8 @@ class CheckpointEval(TrainerCallback):
         """How often the budget's action was taken."""
         self.writing: Callable[[Any], AbstractContextManager[None]] | None = None
         """Entered with the model around a task that generates, where something else writes than the model itself."""
+        self.size: PassSize | None = None
+        """Of forward passes; default: what suits the machine when training begins, so that it stays what it is."""
         self._reader: Reader | None = None
         self.abandoned = False
         """Set when the run is to end: what is being measured is broken off, and nothing more is."""
@@ -158,6 +161,7 @@ class CheckpointEval(TrainerCallback):
             for (spec, role), items in zip(self.entries, self._items, strict=True)
         ]
         check_writes(model, [task.name for task in self.tasks if task.generates])
+        self.size = self.size or size_for(model)
         self._own = self._own or self.tracker is None
         if self._own and state.is_world_process_zero:
             set_aside_earlier(self.out, state.global_step)
@@ -267,6 +271,7 @@ class CheckpointEval(TrainerCallback):
             over=self.over,
             samples=self.samples,
             autocast=autocast(args),
+            size=self.size,
             keep_going=self.on_error == "report",
         )
         if writes and self.on_begin:

@@ -9,8 +9,6 @@ from eval_hooks.names import RULE, as_name, is_name
 Variant = Literal["hendrycks", "lm_eval", "olmes_mcf", "olmes_cf"]
 Role = Literal["target", "retain"]
 SHOTS = 5
-BATCH_TOKENS = 512
-"""Tokens of a forward pass that scores texts: with more, a CPU spends its time on attention that is masked."""
 MARGIN = 0.02
 """Loss that counts as none where nothing else is said."""
 Over = Literal["items", "subjects"]
@@ -59,8 +57,9 @@ class TaskSpec:
     """With a chat template: solved examples as turns, as lm-eval has it by default, or all in the question's turn."""
     max_new_tokens: int = 32
     """Longest answer of a generative task, in tokens."""
-    batch_tokens: int = BATCH_TOKENS
-    """Tokens of one forward pass while scoring options; memory, not results, depends on it."""
+    batch_tokens: int | None = None
+    """Tokens of one forward pass while scoring texts (default: what suits the machine, 512 on a CPU); memory, not
+    results, depends on it."""
     goal: Literal["up", "down"] = "up"
     """What success is: an answer that is learned, or (unlearning) one that is forgotten."""
     include_path: str | None = None

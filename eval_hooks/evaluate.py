@@ -6,7 +6,7 @@ Every task scored into a per-item table, every table summarised, all of it on di
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -32,6 +32,7 @@ from eval_hooks.retention.reading import flips_to_read
 from eval_hooks.retention.spending import ALONE, Look
 from eval_hooks.retention.strata import FEWEST
 from eval_hooks.scoring.packing import unshared
+from eval_hooks.scoring.pass_size import PassSize, current, size_for, sized
 from eval_hooks.summary import failed_task, summarise_held_out, summarise_task
 from eval_hooks.table import choice_table, loss_table, read_table, readable, seconds_of, stamped, write_table
 from eval_hooks.tasks.kinds.choice import choice_rows
@@ -85,6 +86,8 @@ class Pass:
     """Whether it counts against the cost limit."""
     foreseen: Mapping[str, Any] = field(default_factory=dict)
     """At step 0: how many `evaluations` are to follow, and what they will be able to say."""
+    size: PassSize | None = None
+    """Of the forward passes; None: what suits the machine."""
     keep_going: bool = True
     """A task that fails becomes a failed row; otherwise its error travels."""
 
@@ -94,9 +97,9 @@ def evaluate(run: Pass, model: Any, reader: Reader, step: int, tokens: int | Non
 
     The ranks share the forward passes out; where `run.folder` is None nothing is summarised and the entries are empty.
     """
-    begin = time.monotonic()
+    begin, size = time.monotonic(), run.size or size_for(model)
     earlier = from_writer(summary_of(run.folder) if run.folder else {}) if run.seam else {}
-    with run.cost.measuring(run.counts):
+    with run.cost.measuring(run.counts), sized(size):
         tasks = _tasks(run, model, reader, step, bar, earlier.get("tasks", {}))
         validation, failed = _held_out(run, model, reader, step, bar)
         found: dict[str, Mapping[str, Any]] = {
@@ -106,7 +109,7 @@ def evaluate(run: Pass, model: Any, reader: Reader, step: int, tokens: int | Non
     reason = unshared(model)
     summary: dict[str, Any] = {
         "step": step, "tokens": tokens, "precision": precision(run, model), "shared_prefix": reason is None,
-        "unshared": reason,
+        "unshared": reason, "pass_size": asdict(size),
     }  # fmt: skip
     summary["spending"] = run.spending or earlier.get("spending")
     summary |= {part: {**earlier.get(part, {}), **entries} for part, entries in found.items()}
@@ -232,7 +235,8 @@ def _table(run: Pass, task: Ready, model: Any, reader: Reader, progress: Progres
     if run.folder:
         golds = [[one.item.item_id, one.item.gold, task.copies.get(one.item.item_id)] for one in task.choices]
         asked = f"{task.name} {task.prompt_hash} {digest(golds)}"
-        file = run.known.file(model, precision(run, model), asked, task.spec.batch_tokens)
+        size = replace(current(), tokens=task.spec.batch_tokens or current().tokens)
+        file = run.known.file(model, precision(run, model), asked, size)
     found = from_writer(readable(file) if file else None)
     if found is not None:
         progress(len(task))
@@ -250,7 +254,8 @@ def _scored(run: Pass, task: Ready, model: Any, reader: Reader, progress: Progre
     seconds = time.monotonic() - begin
     if not run.twice:
         return stamped(table, seconds)
-    other = replace(task, spec=replace(task.spec, batch_tokens=max(1, task.spec.batch_tokens // 2)))
+    tokens = task.spec.batch_tokens or current().tokens
+    other = replace(task, spec=replace(task.spec, batch_tokens=max(1, tokens // 2)))
 
     def again(items: Sequence[int]) -> "pa.Table":
         with other_ranks():

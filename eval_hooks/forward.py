@@ -7,12 +7,12 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from eval_hooks.scoring.pass_size import current
+
 if TYPE_CHECKING:
     import torch
 
 Progress = Callable[[int], None]
-LOGIT_BYTES = 64 * 2**20
-"""Logits that are held at a time while options are scored."""
 
 
 def no_progress(done: int) -> None:
@@ -246,8 +246,8 @@ def batches(
 
 
 def most_places(model: Any) -> int:
-    """Scored places of one pass, so that their fp32 logits take at most LOGIT_BYTES whatever the vocabulary."""
-    return max(1, LOGIT_BYTES // (4 * model.config.get_text_config().vocab_size))
+    """Scored places of one pass."""
+    return current().places(model.config.get_text_config().vocab_size)
 
 
 @contextmanager

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from eval_hooks.json_text import json_text
+from eval_hooks.scoring.pass_size import PassSize
 
 SCORING = 3
 """Raised when the same settings give other numbers or notes than before, so that old tables are not taken."""
@@ -25,13 +26,14 @@ class Known:
     weights: Callable[[], str]
     """Gives the hash of the start's weights; asked on the writing rank only, and only when a table is wanted."""
 
-    def file(self, model: Any, precision: str, asked: str, batch_tokens: int) -> Path:
-        """The table of one task; `asked` is its name and the hash of its prompts."""
+    def file(self, model: Any, precision: str, asked: str, size: PassSize) -> Path:
+        """The table of one task; `asked` is its name and the hash of its prompts, `size` that of its passes."""
         decides = [
             SCORING,
             self.weights(),
             asked,
-            batch_tokens,
+            size.tokens,
+            size.logit_bytes,
             precision,
             model.config.get_text_config()._attn_implementation,
             model.device.type,

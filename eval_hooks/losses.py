@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 from typing import Any
 
-from eval_hooks.config import BATCH_TOKENS
 from eval_hooks.forward import (
     Progress,
     Row,
@@ -18,16 +17,17 @@ from eval_hooks.items import LossItem
 from eval_hooks.ranks import Job, shared_out
 from eval_hooks.scoring.head import calls, logps
 from eval_hooks.scoring.packing import packs
+from eval_hooks.scoring.pass_size import current
 
 
 def token_losses(
-    model: Any, items: Sequence[LossItem], batch_tokens: int = BATCH_TOKENS, progress: Progress = no_progress
+    model: Any, items: Sequence[LossItem], batch_tokens: int | None = None, progress: Progress = no_progress
 ) -> list[tuple[float, int]]:
     """(sum of -log p over the labelled tokens, number of labelled tokens) per item, in nats, fp32.
 
     The model is left as it was.
     """
-    sizes = [len(item.input_ids) for item in items]
+    sizes, batch_tokens = [len(item.input_ids) for item in items], batch_tokens or current().tokens
     with scoring_mode(model), block_attention(model):
         shared = _shared(model, items, batch_tokens)
         most = most_places(model)

@@ -18,7 +18,6 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from eval_hooks.config import BATCH_TOKENS
 from eval_hooks.copies import clusters_of, copies, told
 from eval_hooks.estimate import Estimate, missing
 from eval_hooks.forward import Progress, no_progress
@@ -66,7 +65,7 @@ class Answers:
 
 def answer_logps(model: Any, trees: Sequence[Answers], progress: Progress = no_progress) -> list[list[float]]:
     """Summed log-probability of each answer of each tree, in nats, fp32."""
-    return each_tree(model, trees, _sums, BATCH_TOKENS, progress)
+    return each_tree(model, trees, _sums, None, progress)
 
 
 def _sums(texts: Texts) -> list[float]:

@@ -9,7 +9,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from eval_hooks.config import BATCH_TOKENS
 from eval_hooks.encode import without_end
 from eval_hooks.errors import EvalError
 from eval_hooks.forward import Progress, no_progress
@@ -77,7 +76,7 @@ def encode_recall(item: RecallItem, prompt: str, tokenizer: Any) -> EncodedRecal
 
 
 def recall(
-    model: Any, items: Sequence[EncodedRecall], batch_tokens: int = BATCH_TOKENS, progress: Progress = no_progress
+    model: Any, items: Sequence[EncodedRecall], batch_tokens: int | None = None, progress: Progress = no_progress
 ) -> list[list[Recalled]]:
     """Per item, per text. The model is left as it was."""
     return each_tree(model, items, _of, batch_tokens, progress)

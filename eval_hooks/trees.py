@@ -13,7 +13,6 @@ from itertools import count, pairwise
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from eval_hooks.forward import (
-    LOGIT_BYTES,
     Prefix,
     Prefixes,
     Progress,
@@ -28,10 +27,13 @@ from eval_hooks.forward import (
 )
 from eval_hooks.ranks import Job, shared_out
 from eval_hooks.scoring.packing import packs
+from eval_hooks.scoring.pass_size import current
 
 if TYPE_CHECKING:
     import torch
 
+MASK_BYTES = 64 * 2**20
+"""Of the largest mask: 4096 x 4096 in fp32."""
 SHORTEST = 32
 """Tokens of a common beginning that are worth a pass of their own."""
 T = TypeVar("T")
@@ -70,7 +72,7 @@ def each_tree(
     model: Any,
     trees: Sequence[Tree],
     of: Callable[[Texts], T],
-    batch_tokens: int,
+    batch_tokens: int | None,
     progress: Progress,
     *,
     only: Sequence[int] | None = None,
@@ -79,12 +81,13 @@ def each_tree(
 ) -> list[T]:
     """What `of` makes of each tree's texts, in the order of the trees, on every rank; `only` some of them, if given.
 
-    Batches go up to a token budget, and the ranks share them out; only a batch's logits are held at a time. The model
-    is left as it was. `prefixes` that were run before are not run again; the weights have to be the same as then.
+    Batches go up to a token budget (None: the machine's), and the ranks share them out; only a batch's logits are held
+    at a time. The model is left as it was. `prefixes` that were run before are not run again; the weights have to be
+    the same as then.
     With `intact`, `only` some are scored in the batches they have among all trees, so that every sum is in the same
     order as there and the numbers are equal to the last bit.
     """
-    kept = prefixes or Prefixes(room=0)
+    kept, batch_tokens = prefixes or Prefixes(room=0), batch_tokens or current().tokens
     with scoring_mode(model), block_attention(model):
         share, ride = _shared(model, trees, batch_tokens)
         way: Way = together if share else one_by_one
@@ -228,9 +231,9 @@ def _calls(trees: Sequence[Tree], share: bool, prefix: int) -> int:
 
 
 def too_wide(trees: Sequence[Tree], prefix: int = 0) -> bool:
-    """Whether one tree by itself would take a mask of more than LOGIT_BYTES; then each of its texts runs alone."""
+    """Whether one tree by itself would take a mask of more than MASK_BYTES; then each of its texts runs alone."""
     fresh = trees[0].tokens - prefix
-    return len(trees) == 1 and 4 * fresh * (fresh + prefix) > LOGIT_BYTES
+    return len(trees) == 1 and 4 * fresh * (fresh + prefix) > MASK_BYTES
 
 
 def common_beginning(rows: Sequence[Sequence[int]]) -> Sequence[int]:

@@ -33,7 +33,7 @@ SAME = {
 }
 """JSON key -> keys of `train:` whose values it repeats."""
 BY_MACHINE = ("bf16", "fp16")
-"""Filled by the run where the recipe is silent: bf16 on a GPU that has it."""
+"""Filled by the run where the recipe is silent: bf16 on a machine that has it."""
 
 
 def deepspeed(node: Node | None, tables: Tables, report: Report) -> Path | None:

@@ -31,6 +31,7 @@ def examine(hub: bool = False, ranks: bool = True) -> list[Finding]:
         memory(),
         disk(),
         *accelerators(),
+        precision(),
         compiler(),
         wandb_login(),
         cache(),
@@ -197,6 +198,17 @@ def accelerators() -> Iterator[Finding]:
         )
     elif count == 0:
         yield Finding(name="gpu", state="ok", found="none: training runs on the CPU")
+
+
+def precision() -> Finding:
+    """What a run computes in here where its recipe leaves train.bf16 out."""
+    try:
+        from trainers.machine import bf16, own_machine
+
+        choice = bf16({}, own_machine())
+    except ImportError:
+        return Finding(name="precision", state="warn", found="not known without torch", remedy="see torch, above")
+    return Finding(name="precision", state="ok", found=f"{'bf16' if choice.value else 'fp32'}: {choice.reason}")
 
 
 def compiler() -> Finding:

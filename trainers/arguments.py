@@ -20,6 +20,7 @@ from typing import Any
 
 from trainers import TrainError, announce
 from trainers.catalog import METHODS, STAGES
+from trainers.machine import Chosen, choose_here
 from trainers.recipe import Recipe
 from trainers.sequence import filled, groups, ranks_of_a_row
 from trainers.world import free_port, world_size
@@ -52,15 +53,17 @@ def arguments_class(recipe: Recipe) -> type:
     return (METHODS[recipe.method.name].arguments or STAGES[recipe.stage].arguments)()
 
 
-def training_arguments(recipe: Recipe) -> Any:
+def training_arguments(recipe: Recipe, chosen: Chosen | None = None) -> Any:
     """The stage's config, ready for its trainer; the run folder is put in when it is taken.
+
+    `chosen` is what was left to the machine; None: to be chosen now.
 
     Raises TrainError where a value cannot be, or the global batch does not divide.
     """
     method = METHODS[recipe.method.name]
     said = {**method.defaults, **recipe.train}
     on_gpu = _on_gpu(said)
-    values = {**of_the_run(recipe, on_gpu), **said, **method.trl, **ours(recipe)}
+    values = {**of_the_run(recipe, on_gpu, chosen or choose_here(recipe)), **said, **method.trl, **ours(recipe)}
     if "gradient_checkpointing" in said:
         values.pop("activation_checkpointing")
     if values.get("packing"):
@@ -84,14 +87,11 @@ def training_arguments(recipe: Recipe) -> Any:
         raise TrainError(f"train: {str(error).strip().splitlines()[0]}") from error
 
 
-def of_the_run(recipe: Recipe, on_gpu: bool) -> dict[str, Any]:
+def of_the_run(recipe: Recipe, on_gpu: bool, chosen: Chosen) -> dict[str, Any]:
     """What follows from the machine and the rest of the recipe, where neither the recipe nor its method says it."""
-    import torch
-
     return {
         "use_cpu": not on_gpu,
-        "bf16": on_gpu and not recipe.train.get("fp16") and torch.cuda.is_bf16_supported(),
-        "activation_checkpointing": on_gpu,  # on a CPU it costs time and saves nothing worth having (measured)
+        **{name: chosen[name].value for name in ("bf16", "activation_checkpointing")},
         **saving(recipe),
         "ddp_timeout": DDP_TIMEOUT_S,
         "logging_steps": 1,
@@ -195,7 +195,8 @@ def take_one_gpu(recipe: Recipe) -> None:
 def starts_ranks(recipe: Recipe) -> None:
     """Bring up communication before any weights are loaded, whatever launcher, or none, has started this.
 
-    DeepSpeed's, since ZeRO-3 needs it then; and gloo's on CPUs, which transformers brings up without `ddp_timeout`.
+    DeepSpeed's, since ZeRO-3 needs it then; gloo's on CPUs, which transformers brings up without `ddp_timeout`; on GPUs
+    as transformers does, which would do so only after ranks have to agree on what suits all of them.
     """
     import torch
 
@@ -203,8 +204,8 @@ def starts_ranks(recipe: Recipe) -> None:
     backend = "nccl" if on_gpu else "gloo"
     timeout = timedelta(seconds=recipe.train.get("ddp_timeout") or DDP_TIMEOUT_S)
     if recipe.deepspeed is None:
-        if world_size() > 1 and not on_gpu and not torch.distributed.is_initialized():
-            torch.distributed.init_process_group(backend, timeout=timeout)
+        if world_size() > 1 and not torch.distributed.is_initialized():
+            _without_deepspeed(recipe, on_gpu, timeout)
         return
     alone = {
         "RANK": "0",
@@ -218,3 +219,14 @@ def starts_ranks(recipe: Recipe) -> None:
     import deepspeed
 
     deepspeed.init_distributed(dist_backend=backend, timeout=timeout)
+
+
+def _without_deepspeed(recipe: Recipe, on_gpu: bool, timeout: timedelta) -> None:
+    import torch
+
+    if not on_gpu:
+        torch.distributed.init_process_group("gloo", timeout=timeout)
+        return
+    from accelerate import PartialState
+
+    PartialState(backend=recipe.train.get("ddp_backend"), timeout=timeout)

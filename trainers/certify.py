@@ -18,6 +18,7 @@ from eval_hooks.evaluate import other_prompts
 from eval_hooks.files import read_json, write_json
 from eval_hooks.ready import Reader, Ready, reader_of
 from eval_hooks.results.prompts import difference
+from eval_hooks.scoring.pass_size import sized
 from eval_hooks.table import choice_table
 from eval_hooks.tasks.kinds.choice import choice_rows
 from trainers import TrainError, announce
@@ -147,7 +148,8 @@ def _compared(subject: Subject, form: str, model: Any) -> Row:
             f"tokenizer in {subject.place.root} have changed"
         )
     place = {one.item.item_id: number for number, one in enumerate(task.choices)}
-    rows = choice_rows(task, model, lambda n: None, only=[place[i] for i in subject.ids], intact=True)
+    with sized(subject.size):
+        rows = choice_rows(task, model, lambda n: None, only=[place[i] for i in subject.ids], intact=True)
     table = choice_table(rows)
     row = {**apart(subject.measured, table), **subject.against(table)}
     tolerance, why = TOLERANCES.get(form, by_verdict)(subject)

@@ -12,6 +12,7 @@ from eval_hooks.certificate import against_start, chosen, only
 from eval_hooks.config import TaskSpec, kept_margin
 from eval_hooks.files import checkpoints, read_json, summary_of
 from eval_hooks.ready import Reader, Ready, load_items, ready
+from eval_hooks.scoring.pass_size import PassSize
 from eval_hooks.table import read_table
 from eval_hooks.tasks.kinds import KINDS
 from trainers import TrainError
@@ -103,6 +104,11 @@ class Subject:
     def arithmetic(self) -> str:
         """That of the trainer's numbers, as `float32, bfloat16 autocast`; without any, the recipe's type."""
         return str(summary_of(self.evaluation).get("precision", self.recipe.model.dtype))
+
+    @property
+    def size(self) -> PassSize:
+        """That of the trainer's forward passes."""
+        return PassSize(**summary_of(self.evaluation).get("pass_size", {}))
 
     @property
     def whole(self) -> bool:

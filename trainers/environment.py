@@ -13,6 +13,7 @@ from typing import Any
 
 from eval_hooks.masking import masked, masked_words
 from eval_hooks.ranks import from_all, place
+from trainers.machine import Chosen, as_data
 from trainers.recipe import Recipe
 
 STACK = ("tempering", "torch", "transformers", "tokenizers", "trl", "peft", "accelerate", "deepspeed", "datasets",
@@ -25,8 +26,11 @@ FAMILIES = ("ACCELERATE_", "NCCL_", "TORCH_NCCL_", "GLOO_", "PYTORCH_", "TORCH_A
 """Beginnings of the names of others that do."""
 
 
-def environment(recipe: Recipe, arguments: Any) -> dict[str, Any]:
-    """Versions, machine, hosts of all ranks, commits, seeds: what a run ran on. Called on every rank."""
+def environment(recipe: Recipe, arguments: Any, chosen: Chosen) -> dict[str, Any]:
+    """Versions, machine, hosts of all ranks, commits, seeds: what a run ran on, and what was chosen by it.
+
+    Called on every rank.
+    """
     import torch
 
     on_gpu = torch.cuda.is_available()
@@ -45,6 +49,7 @@ def environment(recipe: Recipe, arguments: Any) -> dict[str, Any]:
         "cuda": torch.version.cuda,
         "nccl": ".".join(map(str, torch.cuda.nccl.version())) if on_gpu else None,
         "world_size": ranks,
+        "chosen": as_data(chosen),
         "seeds": seeds(recipe, arguments),
         "code": git_state(Path(__file__).parent),
         "work": git_state(Path.cwd()),

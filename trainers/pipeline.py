@@ -31,7 +31,6 @@ from trainers.run import (
     FAILED,
     STATES,
     Run,
-    begin_date,
     carry_out,
     last_checkpoint,
     prepare,
@@ -40,6 +39,7 @@ from trainers.rundir import (
     RUNS,
     Claim,
     Place,
+    begin_date,
     check_free,
     give_back,
     read_status,
@@ -76,13 +76,14 @@ def train_pipeline(
     if resume:
         _check_done(pipeline, run_dir or RUNS / pipeline.name, again, unchecked)
     check(pipeline)
-    first = prepare(pipeline.stages[0].recipe)
+    begun = stage_folder(run_dir or RUNS / pipeline.name, 0, pipeline.stages[0].name) if resume else None
+    first = prepare(pipeline.stages[0].recipe, begun)
     main = rank() == 0
     claim = from_writer(on_writer(partial(take, pipeline, run_dir, resume)))
     assert claim is not None
     root = claim.folder
     ranklog.settle(root)
-    machine = environment(first.recipe, first.arguments)
+    machine = environment(first.recipe, first.arguments, first.chosen)
     if main:
         if again or read_json(root / "recipe.resolved.json") not in ({}, as_kept(pipeline.resolved)):
             keep_old(root, Changed(lines=["recipe"]))
@@ -114,7 +115,8 @@ def _stages(pipeline: Pipeline, claim: Claim, first: Run, resume: bool, unchecke
                 (folder / "checkpoints").mkdir(parents=True, exist_ok=True)
                 announce(f"stage     {stage.name} ({number + 1} of {len(pipeline.stages)}), from step {begins[-1]}")
             with _told(claim, folder, stage.name, main, begun=resume or bool(begins[-1])):
-                run = first if number == 0 else prepare(starting_from(stage, start).recipe)
+                gone_on = folder if resume and begun else None
+                run = first if number == 0 else prepare(starting_from(stage, start).recipe, gone_on)
                 code = carry_out(run, place, resume and begun, wandb_run, unchecked)
                 if main and code == DONE and steps_of(folder) < read_status(folder)["steps"]:
                     set_aside(root, f"after-the-best-of-{stage.name}", begins[-1] + steps_of(folder))

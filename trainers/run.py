@@ -31,10 +31,11 @@ from trainers.inputs import FILE as INPUTS
 from trainers.inputs import inputs_of
 from trainers.keeping import Complete, Keeping, check_roll_back, check_rule, disk, rule_of, say_best
 from trainers.lastfit import forget_the_last_fit
+from trainers.machine import Chosen, choose_here, passes_of, say
 from trainers.packages import require_packages
 from trainers.recipe import ModelSection, Recipe
 from trainers.resume import check_fork, decided, fork, go_on, keep_old, newest_step, note_start
-from trainers.rundir import RUNS, Claim, Place, check_free, give_back, keep_date, set_status, take, write_recipe
+from trainers.rundir import RUNS, Claim, Place, begin_date, check_free, give_back, set_status, take, write_recipe
 from trainers.screen import announce_model, note_doing, note_measured, show_end
 from trainers.tracking import LogTrain, start_wandb, wandb_dir
 from trainers.universal import other_ranks
@@ -78,7 +79,7 @@ def train(
             changed = check_changes(origin[0], recipe)
         if not trust and (resume or origin):
             check_own(*(origin or (own, newest_step(own))), recipe)
-    run = prepare(recipe)
+    run = prepare(recipe, begun=origin[0] if origin else own if resume else None)
     claim = from_writer(on_writer(partial(take, recipe, run_dir, resume)))
     assert claim is not None
     with given_back(claim, fresh=not resume):
@@ -88,14 +89,6 @@ def train(
         ranklog.settle(claim.folder)
         place = Place(folder=claim.folder, root=claim.folder)
         return carry_out(run, place, resume or origin is not None, unchecked=unchecked)
-
-
-def begin_date(root: Path | None) -> None:
-    """The moment that chat templates are told: that of a run that is gone on with, else of now."""
-    today.forget()
-    if root is not None:
-        keep_date(root)
-    today.moment()
 
 
 @contextmanager
@@ -122,14 +115,19 @@ class Run:
     signals: "StopOnSignal"
     arguments: Any
     """The stage's config."""
+    chosen: Chosen
+    """What the recipe left to the machine."""
     resolved: Mapping[str, Any]
     """The recipe and all arguments as plain data, for recipe.resolved.json and W&B."""
     also: "Sequence[TrainerCallback]" = ()
     """Callbacks that watch the run, called before the run's own."""
 
 
-def prepare(recipe: Recipe) -> Run:
-    """Everything that can be wrong with a request, before a folder is taken or weights are loaded."""
+def prepare(recipe: Recipe, begun: Path | None = None) -> Run:
+    """Everything that can be wrong with a request, before a folder is taken or weights are loaded.
+
+    `begun` is the folder of the run that is gone on with.
+    """
     from trainers.data import build_mix
     from trainers.evaluation import checkpoint_eval
     from trainers.models import load_tokenizer, starting_point
@@ -145,7 +143,8 @@ def prepare(recipe: Recipe) -> Run:
     if told_otherwise(tokenizer.chat_template):
         mix = build_mix(recipe, tokenizer, show=False)
         measure = checkpoint_eval(recipe, mix.validation)
-    arguments = training_arguments(recipe)
+    chosen = choose_here(recipe, begun)
+    arguments, measure.size = training_arguments(recipe, chosen), passes_of(chosen)
     check_roll_back(recipe, arguments)
     check_rule(recipe)
     check_certify(recipe)
@@ -157,6 +156,7 @@ def prepare(recipe: Recipe) -> Run:
         measure=measure,
         signals=StopOnSignal(measure),
         arguments=arguments,
+        chosen=chosen,
         resolved={**recipe.resolved, "arguments": arguments.to_dict()},
     )
 
@@ -181,8 +181,9 @@ def carry_out(run: Run, place: Place, resume: bool, wandb_run: Any = None, unche
         measure.tokenizer, measure.template_kwargs = eval_tokenizer(
             place.root, run.tokenizer, run.recipe.model, main=rank() == 0
         )
-    machine = environment(run.recipe, run.arguments)
+    machine = environment(run.recipe, run.arguments, run.chosen)
     if rank() == 0:
+        say(run.chosen)
         assert read is not None
         set_status(folder, "running", date=today.moment().isoformat())
         keep_old(folder, changed)

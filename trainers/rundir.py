@@ -11,7 +11,7 @@ from typing import Any
 
 import psutil
 
-from data_mix.today import set_moment
+from data_mix import today
 from eval_hooks.files import read_json, write_atomic, write_json
 from eval_hooks.masking import masked_message, masked_text, masked_words, masked_yaml
 from eval_hooks.storage.inside import check_folder, remove
@@ -211,7 +211,15 @@ def keep_date(root: Path) -> None:
     begun = status.get("started")
     said = status.get("date") or (datetime.fromtimestamp(begun).isoformat() if isinstance(begun, int | float) else None)
     if said:
-        set_moment(str(said), f"{root / 'status.json'}: date")
+        today.set_moment(str(said), f"{root / 'status.json'}: date")
+
+
+def begin_date(root: Path | None) -> None:
+    """The moment that chat templates are told: that of a run that is gone on with, else of now."""
+    today.forget()
+    if root is not None:
+        keep_date(root)
+    today.moment()
 
 
 def trains(folder: Path) -> bool:

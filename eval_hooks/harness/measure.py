@@ -37,7 +37,9 @@ class Judged:
     filtered: str
 
 
-def measure(name: str, asked: Asked, model: Any, reader: "Reader", batch_tokens: int, progress: Progress) -> "pa.Table":
+def measure(
+    name: str, asked: Asked, model: Any, reader: "Reader", batch_tokens: int | None, progress: Progress
+) -> "pa.Table":
     """The per-item table, with lm-eval's own metrics in its metadata; the same on every rank."""
     parts = len(asked.texts.trees) + len(asked.prompts)
     heard = stretched(progress, parts, asked.documents)

@@ -158,7 +158,9 @@ def prompts(requests: Sequence[Any], words: Words) -> tuple[Prompt, ...]:
     return tuple(made)
 
 
-def log_probabilities(model: Any, asked: Scored, batch_tokens: int, progress: Progress) -> list[tuple[float, bool]]:
+def log_probabilities(
+    model: Any, asked: Scored, batch_tokens: int | None, progress: Progress
+) -> list[tuple[float, bool]]:
     """Per request: log-probability of its text, and whether greedy decoding would write it; on every rank."""
     trees = each_tree(model, asked.trees, _of, batch_tokens, progress)
     parts = [[trees[tree][branch] for tree, branch in places] for places in asked.places]

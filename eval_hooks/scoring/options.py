@@ -9,7 +9,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from eval_hooks.config import BATCH_TOKENS
 from eval_hooks.encode import Encoded
 from eval_hooks.forward import Prefixes, Progress, no_progress
 from eval_hooks.trees import Texts, each_tree
@@ -34,7 +33,7 @@ class Scores:
 def score(
     model: Any,
     items: Sequence[Encoded],
-    batch_tokens: int = BATCH_TOKENS,
+    batch_tokens: int | None = None,
     progress: Progress = no_progress,
     *,
     only: Sequence[int] | None = None,

@@ -2,9 +2,11 @@
 
 import math
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from typing import Any
 
 from launch.foresight.time import share
+from trainers.machine import own_machine
 from trainers.memory.foresee import Foresight, setup_of
 from trainers.memory.states import Machines
 from trainers.memory.text import aligned, duration, size
@@ -16,7 +18,8 @@ def estimates(foresight: Foresight, found: Mapping[str, Any]) -> dict[str, float
     on_gpu = found["parts"]["step"]["gpu"] is not None
     recipe, micro = foresight.recipe, foresight.batch().rows // foresight.steps[0]
     spare = 0 if on_gpu else found["baseline"]
-    alone = Foresight(recipe, Machines(ranks=1), foresight.tokenizer, spare, on_gpu=on_gpu, room=foresight.room)
+    recipe = replace(recipe, train={**recipe.train, **found["chosen"]})
+    alone = Foresight(recipe, Machines(ranks=1), foresight.tokenizer, spare, own_machine(use_cpu=not on_gpu))
     row = alone.row(setup_of(recipe), alone.outline, alone.batch(max(1, rows // micro), length))
     held, always = row.states, spare + row.reference + row.vllm
     return {

@@ -8,7 +8,7 @@ from trainers.memory.states import SETUPS
 from trainers.memory.text import GIB, MIB, aligned, number, size
 
 HEADINGS = ("trained", "set-up", "weights", "grads", "optimizer", "reference", "activations", "evaluation", "rollouts",
-            "vLLM", "total", "fits", "host")  # fmt: skip
+            "vLLM", "total", "fits", "recomputed", "host")  # fmt: skip
 
 
 def table(foresight: Foresight, rows: Sequence[Row], room: int) -> Iterator[str]:
@@ -18,7 +18,8 @@ def table(foresight: Foresight, rows: Sequence[Row], room: int) -> Iterator[str]
     ranks = foresight.machines.ranks
     yield f"memory    of each {what} in {'GiB' if unit == GIB else 'MiB'}, {ranks} of them with {size(room)}"
     cells = [HEADINGS, *(_cells(row, room, unit) for row in rows)]
-    kept = [i for i, heading in enumerate(HEADINGS) if heading not in ("reference", "rollouts", "vLLM", "host")
+    unused = ("reference", "rollouts", "vLLM", "recomputed", "host")
+    kept = [i for i, heading in enumerate(HEADINGS) if heading not in unused
             or any(row[i] not in ("0", "") for row in cells[1:])]  # fmt: skip
     yield from aligned([[row[i] for i in kept] for row in cells], left=2)
 
@@ -30,7 +31,8 @@ def _cells(row: Row, room: int, unit: int) -> tuple[str, ...]:
     kind = "all" if row.kind == "none" else row.kind
     fits = "yes" if row.fits(room) else "refused" if row.refused else "no"
     host = number(held.host / unit) if held.host else ""
-    return (kind, row.setup.name, *(number(part / unit) for part in parts), fits, host)
+    anew = "yes" if row.checkpointing else ""
+    return (kind, row.setup.name, *(number(part / unit) for part in parts), fits, anew, host)
 
 
 def sources(foresight: Foresight, rows: Sequence[Row]) -> Iterator[str]:

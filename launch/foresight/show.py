@@ -11,6 +11,8 @@ from launch.start import ranks_of
 from trainers import TrainError
 from trainers.arguments import setting
 from trainers.keeping import disk
+from trainers.machine import choose, planned
+from trainers.machine import lines as machine_lines
 from trainers.memory.baseline import baseline
 from trainers.memory.foresee import CUDA, Foresight, advise
 from trainers.memory.pace import Speed
@@ -52,10 +54,11 @@ def lines(recipe: Recipe, request: Request) -> Iterator[str]:
     """
     tokenizer = load_tokenizer(recipe.model)
     yield plan(recipe)
-    on_gpu = not recipe.train.get("use_cpu", False)
-    check_shared(recipe, request.machines.ranks, setting(recipe, "max_length"), on_gpu)
-    spare = CUDA if on_gpu else baseline(recipe)
-    foresight = Foresight(recipe, request.machines, tokenizer, spare, room=request.room)
+    machine = planned(recipe, request.room)
+    check_shared(recipe, request.machines.ranks, setting(recipe, "max_length"), bool(machine.gpu))
+    spare = CUDA if machine.gpu else baseline(recipe)
+    foresight = Foresight(recipe, request.machines, tokenizer, spare, machine)
+    yield "\n".join(machine_lines(choose(recipe, machine, lambda: foresight)))
     rows = list(foresight.rows())
     yield from memory.table(foresight, rows, request.room)
     yield from memory.sources(foresight, rows)

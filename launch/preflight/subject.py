@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from eval_hooks.config import TaskSpec
     from eval_hooks.ready import Items
     from trainers.catalog import Stage
+    from trainers.machine import Chosen
     from trainers.method import Method
 
 SAMPLED = 32
@@ -201,9 +202,16 @@ class Subject:
         if not torch.cuda.is_available() and not given.get("use_cpu"):
             given.pop("fp16", None)  # of the machine that trains, where this one has no GPU
         recipe = replace(self.recipe, deepspeed=None, global_batch_size=None, train={**given, **batch, **train})
-        made = training_arguments(recipe)
+        made = training_arguments(recipe, self.chosen)
         made.output_dir = str(self.scratch / "checkpoints")
         return made
+
+    @once
+    def chosen(self) -> "Chosen":
+        """What the recipe leaves to this machine."""
+        from trainers.machine import choose_here
+
+        return choose_here(self.recipe)
 
     @once
     def scratch(self) -> Path:

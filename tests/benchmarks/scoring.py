@@ -7,10 +7,11 @@ import time
 
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from eval_hooks.config import BATCH_TOKENS, TaskSpec
+from eval_hooks.config import TaskSpec
 from eval_hooks.encode import encode
 from eval_hooks.forward import batches, scoring_mode
 from eval_hooks.scoring.options import scores_of
+from eval_hooks.scoring.pass_size import SMALLEST
 from eval_hooks.tasks.pocket import load
 from eval_hooks.trees import one_by_one, together
 from tests.benchmarks.machine import machine
@@ -32,7 +33,7 @@ def main() -> None:
         for name, way in (("shared", together), ("alone", one_by_one)) * 2:
             begin = time.perf_counter()
             with scoring_mode(model):
-                for batch in batches([item.tokens for item in items], BATCH_TOKENS):
+                for batch in batches([item.tokens for item in items], SMALLEST.tokens):
                     [scores_of(texts) for texts in way(model, [items[i] for i in batch])]
             best[name] = min(best.get(name, 1e9), time.perf_counter() - begin)
         ratio = best["alone"] / best["shared"]

@@ -11,6 +11,7 @@ from peft import LoraConfig, get_peft_model
 from eval_hooks.forward import scoring_mode
 from eval_hooks.items import LossItem
 from eval_hooks.losses import token_losses
+from eval_hooks.scoring.pass_size import PassSize, sized
 from tests.conftest import tiny_llama
 from tests.eval_hooks.test_packing import LLAMA, SMALL, VOCABULARY, made
 from trainers.memory.live import counted
@@ -38,25 +39,24 @@ def headless() -> Any:
 
 
 @pytest.mark.parametrize("name", MODELS)
-def test_a_rows_loss_in_pieces_is_that_of_all_its_logits(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_rows_loss_in_pieces_is_that_of_all_its_logits(name: str) -> None:
     """Of 60 labelled tokens 7 at a time; the model is called once for its body, and once a piece: 1 + 9."""
-    monkeypatch.setattr("eval_hooks.forward.LOGIT_BYTES", 7 * 4 * VOCABULARY)
     model, run = MODELS[name](), []
     ids = torch.randint(3, VOCABULARY, (70,), generator=torch.Generator().manual_seed(0)).tolist()
     item = LossItem(item_id="x", input_ids=ids, labels=[-100] * 10 + ids[10:])
     model.register_forward_pre_hook(lambda *_: run.append(1))
-    ((nll, n),) = token_losses(model, [item])
+    with sized(PassSize(logit_bytes=7 * 4 * VOCABULARY)):
+        ((nll, n),) = token_losses(model, [item])
     assert len(run) == 10
     with scoring_mode(model):
         logp = model(torch.tensor([ids]), use_cache=False).logits[0, 9:-1].float().log_softmax(-1)
     assert n == 60 and nll == pytest.approx(-logp.gather(1, torch.tensor(ids[10:])[:, None]).sum().item(), rel=1e-5)
 
 
-def test_a_long_row_takes_neither_a_mask_nor_all_its_logits(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_long_row_takes_neither_a_mask_nor_all_its_logits() -> None:
     """2,048 tokens of a vocabulary of 2,048: a mask is 16 MiB and all logits are 16; one MiB of them is held at a time."""
-    monkeypatch.setattr("eval_hooks.forward.LOGIT_BYTES", 2**20)
     model = tiny_llama(vocab_size=2048)
     ids = torch.arange(2048).tolist()
-    with counted(model) as live:
+    with sized(PassSize(logit_bytes=2**20)), counted(model) as live:
         token_losses(model, [LossItem(item_id="x", input_ids=ids, labels=ids)])
     assert live.peak < 8 * 2**20

@@ -186,7 +186,7 @@ def test_a_long_text_with_its_answers_takes_no_wide_mask(
     shared: int, answer: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A prompt of 2,000 tokens with two answers, and a short one with two of 1,200: masks of 16 MiB and 23 before."""
-    monkeypatch.setattr("eval_hooks.trees.LOGIT_BYTES", 2**20)
+    monkeypatch.setattr("eval_hooks.trees.MASK_BYTES", 2**20)
     model, draw = made(hf.LlamaConfig(**LLAMA)), random.Random(0)
     texts = [draw.choices(range(3, VOCABULARY), k=n) for n in (shared, answer, answer)]
     asked = [Answers(texts[0], texts[1:])]

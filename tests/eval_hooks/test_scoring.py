@@ -25,6 +25,7 @@ from eval_hooks.ready import reader_of, ready
 from eval_hooks.report.words import unshared_words
 from eval_hooks.scoring.options import Scores, score, scores_of
 from eval_hooks.scoring.packing import unshared
+from eval_hooks.scoring.pass_size import PassSize, sized
 from eval_hooks.table import read_table
 from eval_hooks.trees import layout, one_by_one
 from tests.conftest import tiny_llama
@@ -327,14 +328,13 @@ def test_batches_by_hand() -> None:
     assert list(batches([1, 1, 1, 1], 10, [1, 2, 1, 9], 3)) == [[0, 1], [2], [3]]
 
 
-def test_logits_held_at_a_time_are_bounded_whatever_the_vocabulary(
-    tokenizer: Any, tiny: LlamaForCausalLM, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_logits_held_at_a_time_are_bounded_whatever_the_vocabulary(tokenizer: Any, tiny: LlamaForCausalLM) -> None:
     """Room for the logits of three places: no pass has more unless one question does; the numbers are the same."""
     encoded = encode(MANY, TaskSpec(task="mmlu", variant="lm_eval", shots=0), tokenizer, 2048)
     plain, rows = score(tiny, encoded, 10_000), []
     tiny.register_forward_hook(lambda m, args, out: rows.append(out.logits.shape[1]))
-    monkeypatch.setattr("eval_hooks.forward.LOGIT_BYTES", 3 * 4 * 49152)
-    for a, b in zip(score(tiny, encoded, 10_000), plain, strict=True):
+    with sized(PassSize(logit_bytes=3 * 4 * 49152)):
+        few = score(tiny, encoded, 10_000)
+    for a, b in zip(few, plain, strict=True):
         assert a.logp == pytest.approx(b.logp, abs=1e-4)
     assert max(rows) == 3 and sum(rows) == len(encoded)

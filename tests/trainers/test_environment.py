@@ -41,7 +41,7 @@ def test_outside_of_git_there_is_no_commit(tmp_path: Path) -> None:
 
 def test_versions_hosts_threads_and_seeds(recipe: Callable[..., Recipe]) -> None:
     words = ("data.train=[{source: facts, people: 2, facts: 2, seed: 5}]", "data.seed=3")
-    found = environment(recipe(*words), SimpleNamespace(seed=7, data_seed=9))
+    found = environment(recipe(*words), SimpleNamespace(seed=7, data_seed=9), {})
     assert found["seeds"] == {"train": 7, "order": 9, "mix": 3, "sources": {"train.facts": 5}}
     assert found["hosts"] == [found["host"]] and found["world_size"] == 1
     assert found["packages"]["torch"] == torch.__version__ and found["cpu_threads"] == torch.get_num_threads()
@@ -51,7 +51,7 @@ def test_versions_hosts_threads_and_seeds(recipe: Callable[..., Recipe]) -> None
 
 
 def test_what_could_round_otherwise_is_named(recipe: Callable[..., Recipe]) -> None:
-    found = environment(recipe(), SimpleNamespace(seed=0))
+    found = environment(recipe(), SimpleNamespace(seed=0), {})
     assert same_machine(found) == ""
     assert "processor Abacus" in same_machine({**found, "cpu": "Abacus"})
     assert "torch 1.0" in same_machine({**found, "packages": {**found["packages"], "torch": "1.0"}})

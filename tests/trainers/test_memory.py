@@ -14,6 +14,7 @@ from launch.foresight import against
 from launch.foresight.child import measure
 from tests.conftest import tiny_llama
 from trainers import TrainError
+from trainers.machine import planned
 from trainers.memory.foresee import Foresight, Row, advise
 from trainers.memory.live import counted, peak_of
 from trainers.memory.outline import Batch, Counts, Outline
@@ -174,7 +175,7 @@ def test_operations_and_messages_by_hand() -> None:
 
 
 def foresight(recipe: Recipe, ranks: int = 2) -> Foresight:
-    return Foresight(recipe, Machines(ranks=ranks), load_tokenizer(recipe.model), spare=0)
+    return Foresight(recipe, Machines(ranks=ranks), load_tokenizer(recipe.model), 0, planned(recipe, 80 * 2**30))
 
 
 def test_what_a_long_held_out_row_takes_is_foreseen(recipe: Load, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,16 +8,17 @@ from typing import Any
 import torch
 
 from eval_hooks.catalog import row_of
-from eval_hooks.config import BATCH_TOKENS
-from eval_hooks.forward import LOGIT_BYTES
+from eval_hooks.scoring.pass_size import pass_size
 from trainers.arguments import batch_on, setting
 from trainers.catalog import STAGES
+from trainers.machine import Choice, Machine, bf16, said_of_checkpointing
 from trainers.memory.asked import DECODING_TOKENS
 from trainers.memory.live import Peak
 from trainers.memory.optimizers import FP32, kept
 from trainers.memory.outline import Batch, Counts, Outline
 from trainers.memory.rollouts import PROMPT, Rollouts, Vllm, rollouts, vllm
 from trainers.memory.states import SETUPS, Machines, Precision, Setup, States, states
+from trainers.memory.text import size
 from trainers.recipe import AdapterSection, Recipe
 from trainers.reference import compared
 from trainers.sequence import ranks_of_a_row
@@ -26,6 +27,8 @@ QUESTION = 64
 """Tokens that a question of an evaluation is taken to have, where the model writes."""
 CUDA = 3 * 2**29
 """CUDA's context, NCCL's buffers and the allocator's gaps: 1.5 GiB."""
+SAFE = 0.85
+"""Of a GPU's memory, what may be foreseen to be taken without recomputing: real peaks are within 15 % of it (tests)."""
 OTHER_LORA = AdapterSection(kind="lora", options={"r": 16, "target_modules": "all-linear"})
 
 
@@ -46,6 +49,8 @@ class Row:
     """What is there before any of it."""
     vllm: float = 0
     """What it sets aside all the time."""
+    checkpointing: bool = False
+    """Whether activations are computed anew."""
     gives_back: bool = True
     """Whether what was freed can be used for something else: by torch's allocator on a GPU."""
     refused: bool = False
@@ -74,19 +79,9 @@ class Row:
 class Foresight:
     """A recipe on some machines; what it is asked is computed once."""
 
-    def __init__(
-        self,
-        recipe: Recipe,
-        machines: Machines,
-        tokenizer: Any,
-        spare: float,
-        on_gpu: bool | None = None,
-        room: float | None = None,
-    ) -> None:
-        self.room = room
-        """Bytes of each GPU, where they are known: vLLM takes a share of them."""
+    def __init__(self, recipe: Recipe, machines: Machines, tokenizer: Any, spare: float, machine: Machine) -> None:
         self.recipe, self.machines, self.tokenizer, self.spare = recipe, machines, tokenizer, spare
-        self.on_gpu = not recipe.train.get("use_cpu", False) if on_gpu is None else on_gpu
+        self.machine, self.on_gpu = machine, bool(machine.gpu)
         self._peaks: dict[Any, Peak] = {}
         self._scored: dict[Any, int] = {}
 
@@ -122,20 +117,33 @@ class Foresight:
     @property
     def bf16(self) -> bool:
         """Whether the run computes in 16 bits."""
-        return bool(self.recipe.train.get("bf16", self.on_gpu) or self.recipe.train.get("fp16"))
+        return bool(bf16(self.recipe.train, self.machine).value or self.recipe.train.get("fp16"))
+
+    @cached_property
+    def own_row(self) -> Row:
+        """The recipe's own set-up."""
+        return self.fitted(setup_of(self.recipe), self.outline)
 
     @property
     def checkpointing(self) -> bool:
-        """Whether activations are computed anew."""
-        train = self.recipe.train
-        return bool(train.get("activation_checkpointing", train.get("gradient_checkpointing", self.on_gpu)))
+        """Whether the recipe's own set-up computes activations anew."""
+        return self.own_row.checkpointing
+
+    @property
+    def own_checkpointing(self) -> Choice:
+        """The same with its reason, where the recipe is silent on a GPU."""
+        foreseen, memory = self.own_row, size(self.machine.memory)
+        if not foreseen.checkpointing:
+            return Choice(value=False, reason=f"foreseen to take {size(foreseen.total)} of {memory} without")
+        without = self.row(setup_of(self.recipe), self.outline, self.batch(checkpointing=False))
+        return Choice(value=True, reason=f"foreseen to take {size(without.total)} of {memory} without")
 
     @property
     def shared(self) -> int:
         """Ranks that share a row."""
         return ranks_of_a_row(self.recipe)
 
-    def batch(self, rows: int | None = None, length: int | None = None) -> Batch:
+    def batch(self, rows: int | None = None, length: int | None = None, *, checkpointing: bool | None = None) -> Batch:
         """What a rank runs at once; `rows` as the recipe counts them, texts of each beside each other.
 
         Of rows that ranks share each has its part, in attention of the heads.
@@ -144,7 +152,7 @@ class Foresight:
         return Batch(
             rows=(rows or self.steps[0]) * texts,
             length=length or -(-self.length // self.shared),
-            checkpointing=self.checkpointing,
+            checkpointing=self.checkpointing if checkpointing is None else checkpointing,
             autocast=self.bf16,
             on_gpu=self.on_gpu,
         )
@@ -166,7 +174,16 @@ class Foresight:
         """Every set-up, the recipe's own way of training first; `micro` rows in place of the recipe's micro-batch."""
         for outline in self.outlines:
             for setup in SETUPS:
-                yield self.row(setup, outline, self.batch(micro))
+                yield self.fitted(setup, outline, micro)
+
+    def fitted(self, setup: Setup, outline: Outline, micro: int | None = None) -> Row:
+        """A set-up whose activations are computed anew where the recipe says so; a silent one: where a GPU is short."""
+        said = said_of_checkpointing(self.recipe.train)
+        if said is None:
+            row = self.row(setup, outline, self.batch(micro, checkpointing=False))
+            if not self.on_gpu or row.total <= SAFE * self.machine.memory:
+                return row
+        return self.row(setup, outline, self.batch(micro, checkpointing=said is not False))
 
     def row(self, setup: Setup, outline: Outline, batch: Batch) -> Row:
         """One set-up with one batch."""
@@ -184,6 +201,7 @@ class Foresight:
             rollouts=self._rollouts(setup, outline, dtype),
             spare=self.spare,
             vllm=self.vllm.share if self.vllm and not self.vllm.sleeps else 0,
+            checkpointing=batch.checkpointing,
             gives_back=self.on_gpu,
             refused=self._starves_vllm
             or setup.stage == 0
@@ -215,11 +233,13 @@ class Foresight:
         """A pass that scores options, or one that writes, whichever is larger."""
         specs = (*self.recipe.eval.target, *self.recipe.eval.retain)
         counts, sizes = outline.counts, [0.0]
-        places = max(1, LOGIT_BYTES // (4 * counts.vocab))
-        scored = [spec.batch_tokens for spec in specs] + [BATCH_TOKENS] * bool(self.recipe.data.validation)
+        passes = pass_size(self.machine.memory, counts.hidden)
+        scored = [spec.batch_tokens or passes.tokens for spec in specs]
+        scored += [passes.tokens] * bool(self.recipe.data.validation)
         if scored:
-            sizes.append(self._scoring(1, max(scored), places, dtype))
+            sizes.append(self._scoring(1, max(scored), min(passes.places(counts.vocab), max(scored)), dtype))
         if self.recipe.data.validation:  # its longest row runs alone
+            places = min(passes.places(counts.vocab), self.length)
             sizes.append(self._scoring(1, self.length, places, dtype, masked=False))
         for new in {spec.max_new_tokens for spec in specs if row_of(spec.task).kind in ("generate", "recall")}:
             sizes.append(self._writing(setup, outline, DECODING_TOKENS // (QUESTION + new), QUESTION + new, dtype))
@@ -252,7 +272,7 @@ class Foresight:
     @property
     def vllm(self) -> Vllm | None:
         """Beside the model."""
-        return vllm(self.recipe, self.counts, self.room if self.on_gpu else None)
+        return vllm(self.recipe, self.counts, self.machine.memory or None)
 
     @property
     def _starves_vllm(self) -> bool:
@@ -309,11 +329,11 @@ def advise(foresight: Foresight, tried: Sequence[Row], room: float) -> Advice | 
     for row in tried:
         if row.kind == own and row.fits(room):
             return Advice(row=row, micro=micro, own=True)
-    smaller = [size for size in range(micro - 1, 0, -1) if micro % size == 0]
-    for size in smaller:
-        for row in foresight.rows(size):
+    smaller = [fewer for fewer in range(micro - 1, 0, -1) if micro % fewer == 0]
+    for fewer in smaller:
+        for row in foresight.rows(fewer):
             if row.kind == own and row.fits(room):
-                return Advice(row=row, micro=size, own=True)
+                return Advice(row=row, micro=fewer, own=True)
     for row in tried:
         if row.kind != own and own == "none" and row.fits(room):
             return Advice(row=row, micro=micro, own=False)

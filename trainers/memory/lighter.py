@@ -1,7 +1,9 @@
 """What to change in a recipe that ran out of memory: `temper plan`'s choice among what takes less than it did."""
 
 import os
+from dataclasses import replace
 
+from trainers.machine import own_machine
 from trainers.recipe import Recipe
 from trainers.world import world_size
 
@@ -36,10 +38,15 @@ def _foreseen(recipe: Recipe) -> str:
     machines = Machines(ranks=world_size(), per_node=per_node)
     on_gpu, room = _memory(per_node)
     spare = CUDA if on_gpu else PROGRAM
-    foresight = Foresight(recipe, machines, load_tokenizer(recipe.model), spare, on_gpu=on_gpu, room=room)
-    own = foresight.row(setup_of(recipe), foresight.outline, foresight.batch())
+    machine = replace(own_machine(use_cpu=not on_gpu), memory=room if on_gpu else 0)
+    foresight = Foresight(recipe, machines, load_tokenizer(recipe.model), spare, machine)
+    own = foresight.own_row
     said = f"This set-up is foreseen to take {size(own.total)} of {size(room)}"
-    choice = advise(foresight, list(foresight.rows()), min(room, LESS * own.total))
+    less = min(room, LESS * own.total)
+    anew = foresight.row(setup_of(recipe), foresight.outline, foresight.batch(checkpointing=True))
+    if on_gpu and not own.checkpointing and anew.fits(less):
+        return f"{said}; train.activation_checkpointing=true {size(anew.total)}"
+    choice = advise(foresight, list(foresight.rows()), less)
     if choice is None:
         return f"{said}, and none takes less that fits: more GPUs, or a smaller train.max_length"
     return f"{said}; {settings(foresight, choice)} {size(choice.row.total)}"

@@ -150,6 +150,7 @@ def probe(recipe: Recipe, folder: Path) -> None:
     if rank() == 0:
         write_json(folder / RESULT, {
             "baseline": before,
+            "chosen": {name: getattr(run.arguments, name) for name in ("bf16", "fp16", "activation_checkpointing")},
             "parts": {name: vars(part) for name, part in watch.parts.items()},
             "shapes": watch.shapes,
             "manifest": run.mix.manifest,
