@@ -12,7 +12,7 @@ from transformers import AutoModelForCausalLM, GPT2Config, LlamaConfig, MixtralC
 
 from launch.foresight import against
 from launch.foresight.child import measure
-from tests.conftest import tiny_llama
+from tests.conftest import SMALL_VOCABULARY, tiny_llama
 from trainers import TrainError
 from trainers.memory.foresee import Foresight, Row, advise
 from trainers.memory.live import counted, peak_of
@@ -99,10 +99,10 @@ def test_parameters_are_counted_without_weights(tiny_folder: Path, tmp_path: Pat
     for file in tiny_folder.glob("*.json"):
         (tmp_path / file.name).write_text(file.read_text())
     section = ModelSection(path=str(tmp_path))
-    every = sum(p.numel() for p in tiny_llama().parameters())
+    every = sum(p.numel() for p in tiny_llama(SMALL_VOCABULARY).parameters())
     whole = Outline(section, AdapterSection()).counts
     assert (whole.total, whole.trained, whole.frozen) == (every, every, 0)
-    assert whole.largest == 49152 * 32 and whole.cached == 2 * 2 * 2 * 8
+    assert whole.largest == SMALL_VOCABULARY * 32 and whole.cached == 2 * 2 * 2 * 8
     lora = Outline(section, AdapterSection(kind="lora", options={"r": 2, "target_modules": "all-linear"})).counts
     ends = [(32, 32), (32, 16), (32, 16), (32, 32), (32, 64), (32, 64), (64, 32)]
     assert lora.trained == 2 * sum(2 * (a + b) for a, b in ends)
