@@ -13,7 +13,7 @@ from typer.main import get_command
 from launch.cli import app
 from launch.load import load
 from launch.recipes import find_recipe
-from tests.conftest import tiny_llama
+from tests.conftest import SMALL_VOCABULARY, tiny_llama
 from trainers.catalog import METHODS, STAGES
 
 ROOT = Path(__file__).parents[1]
@@ -85,14 +85,14 @@ def test_the_method_of_the_page_gives_its_number() -> None:
 
 
 def test_the_method_of_the_page_trains_from_the_pages_recipe(
-    tmp_path: Path, smollm2: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, small_vocabulary: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from transformers import AutoTokenizer
 
     from trainers.run import train
 
-    tiny_llama().save_pretrained(tmp_path / "model")
-    AutoTokenizer.from_pretrained(smollm2).save_pretrained(tmp_path / "model")
+    tiny_llama(SMALL_VOCABULARY).save_pretrained(tmp_path / "model")
+    AutoTokenizer.from_pretrained(small_vocabulary).save_pretrained(tmp_path / "model")
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("TEMPERING_CACHE", str(tmp_path / "cache"))
     plugin, recipe = method_of_your_own()

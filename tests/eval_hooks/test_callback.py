@@ -19,7 +19,9 @@ from eval_hooks.ready import load_items
 from eval_hooks.report.words import line
 from eval_hooks.table import read_table, write_table
 from eval_hooks.track import Tracker
-from tests.conftest import tiny_llama
+from tests.conftest import SMALL_VOCABULARY, tiny_llama
+
+pytestmark = pytest.mark.usefixtures("few_resamples")
 
 POCKET = {"task": "pocket", "variant": "olmes_cf", "shots": 0, "limit": 30}
 QUIET = {
@@ -31,6 +33,12 @@ QUIET = {
 }
 
 
+@pytest.fixture
+def tokenizer(small_tokenizer: Any) -> Any:
+    """The small one: what is measured here is no matter of words."""
+    return small_tokenizer
+
+
 def summaries(folder: Path) -> dict[int, dict[str, Any]]:
     read = [json.loads(file.read_text()) for file in folder.glob("evals/step-*/summary.json")]
     return {summary["step"]: summary for summary in read}
@@ -39,11 +47,12 @@ def summaries(folder: Path) -> dict[int, dict[str, Any]]:
 def bare(
     tokenizer: Any, tmp_path: Path, callback: CheckpointEval, steps: int = 4, held_out: bool = False, **more: Any
 ) -> Trainer:
-    ids = torch.randint(0, 49152, (8, 12), generator=torch.Generator().manual_seed(0)).tolist()
+    vocabulary = len(tokenizer) if tokenizer else SMALL_VOCABULARY
+    ids = torch.randint(0, vocabulary, (8, 12), generator=torch.Generator().manual_seed(0)).tolist()
     arguments = TrainingArguments(output_dir=str(tmp_path / "out"), max_steps=steps, **{**QUIET, **more})
     rows = Dataset.from_dict({"input_ids": ids, "labels": ids})
     return Trainer(
-        tiny_llama(), arguments, train_dataset=rows, eval_dataset=rows if held_out else None,
+        tiny_llama(vocabulary), arguments, train_dataset=rows, eval_dataset=rows if held_out else None,
         processing_class=tokenizer, callbacks=[callback],
     )  # fmt: skip
 
@@ -112,7 +121,7 @@ def test_in_trls_sft_trainer(tokenizer: Any, tmp_path: Path) -> None:
     callback = CheckpointEval(retain=["pocket"], out=tmp_path / "run")
     callback.entries = [(type(spec)(task="pocket", shots=0, limit=8), role) for spec, role in callback.entries]
     SFTTrainer(
-        tiny_llama(), args=arguments, train_dataset=rows, processing_class=tokenizer, callbacks=[callback]
+        tiny_llama(len(tokenizer)), args=arguments, train_dataset=rows, processing_class=tokenizer, callbacks=[callback]
     ).train()
     assert sorted(summaries(tmp_path / "run")) == [0, 2]
 

@@ -15,8 +15,10 @@ from datasets import Dataset
 from transformers import TrainerCallback
 
 from eval_hooks.table import read_table
-from tests.conftest import tiny_llama
+from tests.conftest import SMALL_VOCABULARY, tiny_llama
 from tests.eval_hooks.offline import offline_runs
+
+pytestmark = pytest.mark.usefixtures("few_resamples")
 
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "README.md").read_text("utf-8")
@@ -35,6 +37,12 @@ SETTINGS: dict[str, Any] = {
 }
 
 
+@pytest.fixture
+def tokenizer(small_tokenizer: Any) -> Any:
+    """The small one: what is measured here is no matter of words."""
+    return small_tokenizer
+
+
 def lines() -> str:
     """The page's code, with fewer items and steps, so that a tiny model's run takes seconds."""
     found = re.search(r"```python\n(.*?)```", PAGE, re.DOTALL)
@@ -45,7 +53,7 @@ def lines() -> str:
 def plain(tokenizer: Any) -> Any:
     from transformers import Trainer, TrainingArguments
 
-    ids = torch.randint(0, 49152, (8, 12), generator=torch.Generator().manual_seed(0)).tolist()
+    ids = torch.randint(0, len(tokenizer), (8, 12), generator=torch.Generator().manual_seed(0)).tolist()
     rows = Dataset.from_dict({"input_ids": ids, "labels": ids})
     return Trainer(dropping(), TrainingArguments("out", **SETTINGS), train_dataset=rows, processing_class=tokenizer)
 
@@ -67,7 +75,7 @@ def dpo(tokenizer: Any) -> Any:
     from trl import DPOConfig, DPOTrainer
 
     rows = Dataset.from_dict({"prompt": ["a", "b"] * 4, "chosen": ["c", "d"] * 4, "rejected": ["e", "f"] * 4})
-    arguments, start = DPOConfig("out", **SETTINGS), tiny_llama()
+    arguments, start = DPOConfig("out", **SETTINGS), tiny_llama(SMALL_VOCABULARY)
     return DPOTrainer(dropping(), start, arguments, train_dataset=rows, processing_class=tokenizer)
 
 
@@ -83,7 +91,7 @@ def grpo(tokenizer: Any) -> Any:
 
 def dropping() -> Any:
     """A tiny model with dropout, in training mode."""
-    return tiny_llama(attention_dropout=0.1).train()
+    return tiny_llama(SMALL_VOCABULARY, attention_dropout=0.1).train()
 
 
 class InTraining(TrainerCallback):
@@ -135,7 +143,7 @@ from trl import SFTConfig, SFTTrainer
 
 torch.manual_seed(0)
 config = LlamaConfig(hidden_size=32, intermediate_size=64, num_hidden_layers=2, num_attention_heads=4,
-                     num_key_value_heads=2, vocab_size=49152, bos_token_id=1, eos_token_id=2, pad_token_id=2)
+                     num_key_value_heads=2, vocab_size={vocabulary}, bos_token_id=1, eos_token_id=2, pad_token_id=2)
 rows = Dataset.from_dict({{"prompt": ["a", "b"] * 4, "completion": ["c", "d"] * 4}})
 args = SFTConfig("out", max_steps=2, use_cpu=True, save_strategy="no", eval_strategy="no", logging_steps=1,
                  report_to="wandb", per_device_train_batch_size={batch}, disable_tqdm=True)
@@ -145,13 +153,13 @@ trainer = SFTTrainer(LlamaForCausalLM(config), args, train_dataset=rows,
 """
 
 
-def run(folder: Path, smollm2: Path, ranks: int) -> Path:
+def run(folder: Path, tokenizer: Path, ranks: int) -> Path:
     """Somebody's script, started in their repository; its folder, with runs/mine and wandb in it."""
     for package in ("trainers", "launch"):
         (folder / package).mkdir(parents=True)
         (folder / package / "__init__.py").write_text("OURS = True\n")
     (folder / "trainers" / "mine.py").write_text("OURS = True\n")
-    script = SCRIPT.format(batch=2 // ranks, tokenizer=str(smollm2), lines=lines())
+    script = SCRIPT.format(batch=2 // ranks, tokenizer=str(tokenizer), vocabulary=SMALL_VOCABULARY, lines=lines())
     (folder / "tune.py").write_text(script)
     several = ["-m", "torch.distributed.run", "--standalone", f"--nproc_per_node={ranks}"] if ranks > 1 else []
     done = subprocess.run(
@@ -168,9 +176,9 @@ def run(folder: Path, smollm2: Path, ranks: int) -> Path:
 
 
 @pytest.fixture(scope="module")
-def alone(tmp_path_factory: pytest.TempPathFactory, smollm2: Path) -> Path:
+def alone(tmp_path_factory: pytest.TempPathFactory, small_vocabulary: Path) -> Path:
     """The script, run by one process."""
-    return run(tmp_path_factory.mktemp("alone") / "theirs", smollm2, 1)
+    return run(tmp_path_factory.mktemp("alone") / "theirs", small_vocabulary, 1)
 
 
 def test_the_wandb_run_of_the_script_gets_exactly_our_keys(alone: Path) -> None:
@@ -189,9 +197,9 @@ def test_the_wandb_run_of_the_script_gets_exactly_our_keys(alone: Path) -> None:
 
 
 @pytest.mark.soak
-def test_two_ranks_give_the_tables_of_one(alone: Path, tmp_path: Path, smollm2: Path) -> None:
+def test_two_ranks_give_the_tables_of_one(alone: Path, tmp_path: Path, small_vocabulary: Path) -> None:
     """The base's table row by row: nothing twice, nothing lost; one W&B run, of rank 0."""
-    both = run(tmp_path / "theirs", smollm2, 2)
+    both = run(tmp_path / "theirs", small_vocabulary, 2)
     one, two = (read_table(folder / "runs/mine/evals/step-0/pocket.parquet") for folder in (alone, both))
     for name in ("item_id", "gold", "pred", "correct"):
         assert one.column(name).equals(two.column(name)), name

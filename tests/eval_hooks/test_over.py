@@ -108,11 +108,11 @@ def test_what_cannot_speak_of_new_subjects_is_refused_with_the_remedy() -> None:
     check_over("items", "waves", [(spec, "retain", items)])
 
 
-def test_a_trainers_verdict_is_over_subjects_where_that_is_asked(tokenizer: Any, tmp_path: Path) -> None:
+def test_a_trainers_verdict_is_over_subjects_where_that_is_asked(small_tokenizer: Any, tmp_path: Path) -> None:
     """The pocket bank's first 30 items are of 30 subjects; the base's table says that none is a copy."""
     run = tmp_path / "run"
     callback = CheckpointEval(retain=[POCKET], over="subjects", out=run)
-    bare(tokenizer, tmp_path, callback, steps=1, learning_rate=1e-2).train()
+    bare(small_tokenizer, tmp_path, callback, steps=1, learning_rate=1e-2).train()
     entry = summaries(run)[1]["tasks"]["pocket"]
     found = entry["retention"]
     assert found["over"] == "new subjects" and found["delta"] == found["delta_clustered"]

@@ -14,6 +14,8 @@ from eval_hooks.errors import EvalError
 from eval_hooks.files import read_json
 from tests.eval_hooks.test_callback import POCKET, all_right, bare, summaries
 
+pytestmark = pytest.mark.usefixtures("few_resamples")
+
 FEW = {**POCKET, "limit": 8}
 
 BEST: dict[str, Any] = {
@@ -65,14 +67,14 @@ def test_the_best_weights_at_the_end_are_measured_under_their_own_step(
         assert seen.of[4] != pytest.approx(seen.of[1], rel=1e-9)
 
 
-def test_a_second_run_into_the_same_folder_takes_nothing_over(tokenizer: Any, tmp_path: Path) -> None:
+def test_a_second_run_into_the_same_folder_takes_nothing_over(small_tokenizer: Any, tmp_path: Path) -> None:
     """The first of 6 steps crosses its budget at step 2; the second of 4, with patience 2, must not count that."""
     budget = {"accuracy_drop": 0.1, "patience": 2, "action": "stop"}
 
     def run(steps: int) -> CheckpointEval:
         out = tmp_path / "run"
         measure = CheckpointEval(retain=[POCKET], out=out, every=2, budget=budget, on_summary=all_right(out))
-        bare(tokenizer, tmp_path, measure, steps=steps).train()
+        bare(small_tokenizer, tmp_path, measure, steps=steps).train()
         return measure
 
     run(6)
@@ -86,9 +88,9 @@ def test_a_second_run_into_the_same_folder_takes_nothing_over(tokenizer: Any, tm
     assert len(read_json(tmp_path / "run" / "spending.json")["looks"]) == 1
 
 
-def test_a_callback_trains_twice_and_a_folder_of_its_own_says_nothing(tokenizer: Any, tmp_path: Path) -> None:
+def test_a_callback_trains_twice_and_a_folder_of_its_own_says_nothing(small_tokenizer: Any, tmp_path: Path) -> None:
     measure = CheckpointEval(tasks=[FEW], out=tmp_path / "run")
-    trainer = bare(tokenizer, tmp_path, measure, steps=1)
+    trainer = bare(small_tokenizer, tmp_path, measure, steps=1)
     with warnings.catch_warnings():
         warnings.filterwarnings("error", "held an earlier")
         trainer.train()
@@ -99,9 +101,9 @@ def test_a_callback_trains_twice_and_a_folder_of_its_own_says_nothing(tokenizer:
 
 @pytest.mark.parametrize("kind", [DistributedType.FSDP, DistributedType.MEGATRON_LM])
 def test_sharding_that_accelerates_own_configuration_switched_on_is_refused(
-    tokenizer: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: DistributedType
+    small_tokenizer: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: DistributedType
 ) -> None:
-    trainer = bare(tokenizer, tmp_path, CheckpointEval(tasks=[FEW], out=tmp_path / "run"), steps=1)
+    trainer = bare(small_tokenizer, tmp_path, CheckpointEval(tasks=[FEW], out=tmp_path / "run"), steps=1)
     monkeypatch.setitem(PartialState._shared_state, "distributed_type", kind)
     with pytest.raises(EvalError, match="measuring under it is untested; use DeepSpeed ZeRO-3"):
         trainer.callback_handler.on_train_begin(trainer.args, trainer.state, trainer.control)

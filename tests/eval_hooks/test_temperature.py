@@ -95,10 +95,10 @@ def test_a_temperature_at_its_bound_says_so() -> None:
     assert found.value == pytest.approx(LEAST, abs=0.01) and "at its bound" in found.reason
 
 
-def test_in_a_trainer_the_temperatures_lie_beside_every_checkpoint(tokenizer: Any, tmp_path: Path) -> None:
+def test_in_a_trainer_the_temperatures_lie_beside_every_checkpoint(small_tokenizer: Any, tmp_path: Path) -> None:
     """Saved at 2 (after its evaluation) and 3 (the last, evaluated after it was saved); 1 is saved, not evaluated."""
     callback = CheckpointEval(retain=[POCKET], every=2, out=tmp_path / "run")
-    bare(tokenizer, tmp_path, callback, steps=3, save_strategy="steps", save_steps=1, learning_rate=1e-2).train()
+    bare(small_tokenizer, tmp_path, callback, steps=3, save_strategy="steps", save_steps=1, learning_rate=1e-2).train()
     found = summaries(tmp_path / "run")
     assert sorted(found) == [0, 2, 3]
     for step in (2, 3):
@@ -118,7 +118,7 @@ def test_in_a_trainer_the_temperatures_lie_beside_every_checkpoint(tokenizer: An
 
 
 def test_a_known_start_has_its_validation_items_too(
-    tokenizer: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    small_tokenizer: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The second run from one base scores neither table again, and finds the same temperature."""
     from eval_hooks import evaluate
@@ -132,7 +132,7 @@ def test_a_known_start_has_its_validation_items_too(
         monkeypatch.setattr(
             evaluate, "measure", lambda task, *a, f=measure, s=scored: (s.append(task.name), f(task, *a))[1]
         )
-        bare(tokenizer, tmp_path, callback, steps=1, learning_rate=0.0).train()
+        bare(small_tokenizer, tmp_path, callback, steps=1, learning_rate=0.0).train()
         monkeypatch.setattr(evaluate, "measure", measure)
         runs.append((scored, summaries(tmp_path / name)[0]["tasks"]["pocket"]["calibration"]["temperature"]))
     assert runs[0][0] == ["pocket", "pocket.validation"] * 2

@@ -1,6 +1,7 @@
 """Evaluations in waves: what is drawn, when they end, and that a part's numbers are those of all items."""
 
 import json
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -198,19 +199,19 @@ def test_the_one_sided_e_value_is_its_integral() -> None:
 
 def test_the_e_value_stays_below_twenty_in_nineteen_of_twenty_null_runs_looked_at_after_every_flip() -> None:
     """Ville: the chance that it ever reaches 1 / alpha is at most alpha."""
-    rng, ever = np.random.default_rng(0), 0
+    rng, ever, known = np.random.default_rng(0), 0, cache(e_value_drop)
     for _ in range(1000):
         losses = np.cumsum(rng.random(200) < 0.5)
-        ever += any(e_value_drop(int(b), n + 1 - int(b)) >= 20 for n, b in enumerate(losses))
+        ever += any(known(int(b), n + 1 - int(b)) >= 20 for n, b in enumerate(losses))
     assert ever / 1000 <= 0.05 + 3 * np.sqrt(0.05 * 0.95 / 1000)
 
 
 POCKET = TaskSpec(task="pocket", variant="olmes_cf", shots=0, limit=90)
 
 
-def test_on_a_live_model_all_waves_together_are_the_whole_table(tokenizer: Any, tiny: LlamaForCausalLM) -> None:
+def test_on_a_live_model_all_waves_together_are_the_whole_table(small_tokenizer: Any, tiny: LlamaForCausalLM) -> None:
     """The same model as the base: nothing flips. Under a limit that nothing can satisfy every item is scored."""
-    reader = reader_of(tiny, tokenizer, {})
+    reader = reader_of(tiny, small_tokenizer, {})
     task = ready(POCKET, "retain", reader, load_items(POCKET))
     before, heard = measure(task, tiny, reader), []
     drawn = Drawn(before, Looks(allowed=0.0))
@@ -224,16 +225,16 @@ def test_on_a_live_model_all_waves_together_are_the_whole_table(tokenizer: Any, 
     assert part.column("item_id") == before.take(drawn.items).column("item_id")
 
 
-def waved(tmp_path: Path, tokenizer: Any, steps: int = 6, **more: Any) -> dict[int, dict[str, Any]]:
+def waved(tmp_path: Path, small_tokenizer: Any, steps: int = 6, **more: Any) -> dict[int, dict[str, Any]]:
     task = {"task": "pocket", "variant": "olmes_cf", "shots": 0, "limit": 120}
     callback = CheckpointEval(retain=[task], every=2, out=tmp_path / "run", order="waves", **more)
-    bare(tokenizer, tmp_path, callback, steps=steps, learning_rate=1e-5).train()
+    bare(small_tokenizer, tmp_path, callback, steps=steps, learning_rate=1e-5).train()
     return summaries(tmp_path / "run")
 
 
-def test_in_a_trainer_between_the_ends_in_waves_and_whole_at_both(tokenizer: Any, tmp_path: Path) -> None:
+def test_in_a_trainer_between_the_ends_in_waves_and_whole_at_both(small_tokenizer: Any, tmp_path: Path) -> None:
     """Of a run with two evaluations between its ends each may spend a third of .2 * .05, whatever its waves end at."""
-    found = waved(tmp_path, tokenizer, margin=0.3)
+    found = waved(tmp_path, small_tokenizer, margin=0.3)
     tasks = [found[step]["tasks"]["pocket"] for step in (0, 2, 4, 6)]
     assert [task["status"] for task in tasks] == ["ok", "stopped_early", "stopped_early", "ok"]
     assert [task["n"] == task["of"] for task in tasks] == [True, False, False, True]
@@ -248,7 +249,7 @@ def test_in_a_trainer_between_the_ends_in_waves_and_whole_at_both(tokenizer: Any
     assert of_counts == [False, False, False, True], "a weighted sample's counts have no e-value"
 
 
-def test_a_run_that_its_budget_stops_is_measured_whole_where_it_ends(tokenizer: Any, tmp_path: Path) -> None:
+def test_a_run_that_its_budget_stops_is_measured_whole_where_it_ends(small_tokenizer: Any, tmp_path: Path) -> None:
     """The base's table says that all was right: the first wave proves a loss, and the end is scored whole."""
     task = {"task": "pocket", "variant": "olmes_cf", "shots": 0, "limit": 120}
     budget, status = Budget(accuracy_drop=0.05, action="stop"), []
@@ -260,7 +261,7 @@ def test_a_run_that_its_budget_stops_is_measured_whole_where_it_ends(tokenizer: 
         take_away(summary)
 
     callback.on_summary = note
-    bare(tokenizer, tmp_path, callback, steps=4).train()
+    bare(small_tokenizer, tmp_path, callback, steps=4).train()
     assert callback.stopped and status == [(0, "ok"), (1, "stopped_early"), (1, "ok")]
 
 

@@ -61,9 +61,9 @@ def seed(stage: Stage, tokenizer: Path) -> Seed:
 
     from tests.conftest import tiny_llama
 
-    model = stage.root / "model"
-    tiny_llama().save_pretrained(model)
-    AutoTokenizer.from_pretrained(tokenizer).save_pretrained(model)
+    model, words = stage.root / "model", AutoTokenizer.from_pretrained(tokenizer)
+    tiny_llama(len(words)).save_pretrained(model)
+    words.save_pretrained(model)
     rows, recipe = write_rows(stage.root / "rows.jsonl"), stage.root / "tiny.yaml"
     recipe.write_text(RECIPE.format(model=model, rows=rows))
     done = stage.run("train", str(recipe), "--run-dir", str(stage.root / "run"), limit_s=300)

@@ -21,10 +21,10 @@ QUICK = {
 
 
 @pytest.fixture(scope="module")
-def made(tmp_path_factory: pytest.TempPathFactory, smollm2: Path) -> Iterator[Seed]:
+def made(tmp_path_factory: pytest.TempPathFactory, small_vocabulary: Path) -> Iterator[Seed]:
     """A home with things to lose, and a run folder that is as it should be."""
     stage = Stage(tmp_path_factory.mktemp("strangers") / "stage", limit_s=120)
-    yield seed(stage, smollm2)
+    yield seed(stage, small_vocabulary)
     stage.close()
 
 

@@ -8,6 +8,9 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+from typer.testing import CliRunner
+
+from launch.cli import app
 from trainers.world import free_port
 
 ROOT = Path(__file__).parents[2]
@@ -49,6 +52,13 @@ def done(start: list[str], recipe: Path, *words: str, timeout: int = 240) -> "su
     """A run that has ended."""
     command = [*start, str(recipe), *words]
     return subprocess.run(command, env=ENV, capture_output=True, text=True, check=False, timeout=timeout)
+
+
+def alone(recipe: Path, *words: str) -> list[str]:
+    """The losses that `temper train` prints, in this process: an import of everything less."""
+    ended = CliRunner().invoke(app, ["train", str(recipe), *words])
+    assert ended.exit_code == 0, ended.output
+    return printed_losses(ended.stderr)
 
 
 def begun(start: list[str], recipe: Path, *words: str, run: Path = Path("run")) -> "subprocess.Popen[str]":

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.launch.starting import ENV, FORMS, PYTHON, SHORT, done, printed_losses
+from tests.launch.starting import ENV, PYTHON, SHORT, alone, printed_losses
 from tests.trainers.conftest import recipe_file, tiny_folder  # noqa: F401 - fixtures
 
 NODES = ("temper-a", "temper-b")
@@ -82,11 +82,11 @@ WAYS = {
 def test_two_machines_train_as_one(machines: tuple[str, str], recipe_file: Path, ways: tuple[str, ...]) -> None:  # noqa: F811
     """The same losses as one process; both machines' launchers return the run's code, one folder has both logs."""
     Path("hosts").write_text("a slots=1\nb slots=1\n")
-    one = done(FORMS["temper train"](1), recipe_file, *SHORT, "--run-dir", "one")
+    one = alone(recipe_file, *SHORT, "--run-dir", "one")
     for way in ways:
         ended = on_both(machines, recipe_file, [[*options, "--run-dir", way] for options in WAYS[way]])
         assert [run.returncode for run in ended] == [0, 0], ended[0].stderr + ended[1].stderr
         losses = [printed_losses(run.stderr) for run in ended]
-        first = losses.index(printed_losses(one.stderr))  # by rendezvous either one may come first
+        first = losses.index(one)  # by rendezvous either one may come first
         assert losses[1 - first] == []
         assert sorted(file.name for file in (Path(way) / "logs").iterdir()) == ["rank-0.log", "rank-1.log"]

@@ -11,7 +11,7 @@ from transformers import AutoTokenizer
 
 import eval_hooks.report
 from launch.load import load
-from tests.conftest import tiny_llama
+from tests.conftest import SMALL_VOCABULARY, tiny_llama
 from trainers.recipe import Recipe
 
 RECIPE = """\
@@ -28,7 +28,7 @@ track: {{wandb: {{mode: disabled}}}}
 
 
 @pytest.fixture(autouse=True)
-def no_report(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+def no_report(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch, few_resamples: None) -> None:
     """Drawing a report takes a third of a tiny run; a test that reads one asks for `reports`."""
     if "reports" not in request.fixturenames:
         monkeypatch.setattr(eval_hooks.report, "write_report", lambda folder: [])
@@ -40,11 +40,11 @@ def reports() -> None:
 
 
 @pytest.fixture(scope="session")
-def tiny_folder(tmp_path_factory: pytest.TempPathFactory, smollm2: Path) -> Path:
-    """A tiny Llama with SmolLM2's tokenizer, as a model folder."""
+def tiny_folder(tmp_path_factory: pytest.TempPathFactory, small_vocabulary: Path) -> Path:
+    """A tiny Llama with the small vocabulary, as a model folder."""
     folder = tmp_path_factory.mktemp("tiny")
-    tiny_llama().save_pretrained(folder)
-    AutoTokenizer.from_pretrained(smollm2).save_pretrained(folder)
+    tiny_llama(SMALL_VOCABULARY).save_pretrained(folder)
+    AutoTokenizer.from_pretrained(small_vocabulary).save_pretrained(folder)
     return folder
 
 

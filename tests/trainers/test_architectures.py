@@ -13,7 +13,7 @@ from transformers import AutoTokenizer
 from eval_hooks.config import TaskSpec
 from eval_hooks.table import column, read_table
 from launch.load import load
-from tests.conftest import tiny_llama
+from tests.conftest import SMALL_VOCABULARY, tiny_llama
 from trainers.adapters import PATTERN, lora_config, missed_experts
 from trainers.evaluate import evaluate
 from trainers.models import load_model, load_tokenizer
@@ -21,7 +21,7 @@ from trainers.recipe import AdapterSection, ModelSection
 from trainers.run import train
 
 SMALL = {
-    "vocab_size": 49152, "hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2, "num_attention_heads": 4,
+    "vocab_size": SMALL_VOCABULARY, "hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2, "num_attention_heads": 4,
     "num_key_value_heads": 2, "max_position_embeddings": 2048, "bos_token_id": 1, "eos_token_id": 2, "pad_token_id": 2,
 }  # fmt: skip
 EXPERTS = ["mlp.experts.down_proj", "mlp.experts.gate_up_proj"]
@@ -47,26 +47,26 @@ def gemma2() -> Any:
 
 
 ARCHITECTURES: dict[str, tuple[Callable[[], Any], tuple[str, ...]]] = {
-    "llama": (tiny_llama, ()),
+    "llama": (lambda: tiny_llama(SMALL_VOCABULARY), ()),
     "qwen3": (qwen3, ()),
     "qwen3_moe": (qwen3_moe, (f"adapter.target_parameters=[{', '.join(EXPERTS)}]",)),
     "gemma2": (gemma2, ("model.attn_implementation=eager",)),
 }
 
 
-def made(name: str, folder: Path, smollm2: Path) -> Path:
-    """The architecture's model folder, with SmolLM2's tokenizer."""
+def made(name: str, folder: Path, small_vocabulary: Path) -> Path:
+    """The architecture's model folder, with its tokenizer."""
     torch.manual_seed(0)
     ARCHITECTURES[name][0]().save_pretrained(folder)
-    AutoTokenizer.from_pretrained(smollm2).save_pretrained(folder)
+    AutoTokenizer.from_pretrained(small_vocabulary).save_pretrained(folder)
     return folder
 
 
 @pytest.mark.parametrize("name", ARCHITECTURES)
 def test_a_trained_model_says_the_same_after_saving_merging_and_reloading(
-    name: str, recipe_file: Path, smollm2: Path, tmp_path: Path
+    name: str, recipe_file: Path, small_vocabulary: Path, tmp_path: Path
 ) -> None:
-    folder = made(name, tmp_path / name, smollm2)
+    folder = made(name, tmp_path / name, small_vocabulary)
     words = (
         f"model.path={folder}",
         "train.max_steps=1",
@@ -102,9 +102,9 @@ def adapted(folder: Path, **options: Any) -> Any:
     return get_peft_model(model, lora_config(adapter, tokenizer, section, model))
 
 
-def test_experts_that_all_linear_misses_are_found_until_they_are_named(smollm2: Path, tmp_path: Path) -> None:
+def test_experts_that_all_linear_misses_are_found_until_they_are_named(small_vocabulary: Path, tmp_path: Path) -> None:
     """Per layer 4 experts of (2 x 16 x 32 + 32 x 16) = 6,144 weights; the share is of all weights but the LoRA's."""
-    folder = made("qwen3_moe", tmp_path / "moe", smollm2)
+    folder = made("qwen3_moe", tmp_path / "moe", small_vocabulary)
     missed, share = missed_experts(adapted(folder))
     base = sum(p.numel() for p in qwen3_moe().parameters())
     assert not any("gate." in name for name, p in adapted(folder).named_parameters() if p.requires_grad)  # the router

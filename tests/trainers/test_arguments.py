@@ -8,6 +8,7 @@ import pytest
 from launch import RecipeError
 from trainers import TrainError
 from trainers.arguments import accumulation, saving, training_arguments
+from trainers.machine import Machine
 from trainers.recipe import Recipe
 
 Load = Callable[..., Recipe]
@@ -103,7 +104,8 @@ def test_fp16_that_is_asked_for_wins_over_bf16_that_is_not(
 ) -> None:
     """(bf16, fp16) on a GPU; its config is made without asking for the device."""
     monkeypatch.setattr("torch.cuda.is_available", lambda: True)
-    monkeypatch.setattr("torch.cuda.is_bf16_supported", lambda: supported)
+    card = Machine(gpu="a card", bf16=supported, memory=2**30)
+    monkeypatch.setattr("trainers.machine.own_machine", lambda use_cpu=False: card)
     monkeypatch.setattr("trl.SFTConfig.__post_init__", lambda self: None)
     found = training_arguments(recipe("train.use_cpu=false", *words))
     assert (found.bf16, found.fp16) == due

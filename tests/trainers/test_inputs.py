@@ -12,7 +12,7 @@ import pytest
 
 import eval_hooks.report
 from launch.load import load
-from tests.conftest import tiny_llama
+from tests.conftest import SMALL_VOCABULARY, tiny_llama
 from tests.trainers.conftest import RECIPE, write_rows
 from trainers import TrainError
 from trainers.changes import check_changes
@@ -66,7 +66,7 @@ def other_rows(file: Path) -> None:
 
 
 def other_weights(file: Path) -> None:
-    tiny_llama(seed=1).save_pretrained(file.parent)
+    tiny_llama(SMALL_VOCABULARY, seed=1).save_pretrained(file.parent)
 
 
 SPOILED: dict[str, Callable[[Path], None]] = {

@@ -184,13 +184,13 @@ def test_trls_name_for_the_best_checkpoint_works_too(recipe: Load) -> None:
 
 
 def test_the_disk_is_counted_before_the_start(recipe: Load, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """1.59 M weights of 4 bytes and Adam's 8: 19 MB a checkpoint, two and the one being written."""
+    """0.15 M weights of 4 bytes and Adam's 8: 1.8 MB a checkpoint, two and the one being written."""
     model = load_model(recipe().model, load_tokenizer(recipe().model))
     assert disk(recipe(), model, tmp_path, half=False).startswith(
-        "2 checkpoints to resume from, 0.019 GB each; at most 0.057 GB"
+        "2 checkpoints to resume from, 0.0018 GB each; at most 0.0054 GB"
     )
-    monkeypatch.setattr("trainers.keeping.shutil.disk_usage", lambda folder: type("Usage", (), {"free": 1e7}))
-    with pytest.raises(TrainError, match=r"0.01 GB are free; set train.save_total_limit: 1"):
+    monkeypatch.setattr("trainers.keeping.shutil.disk_usage", lambda folder: type("Usage", (), {"free": 1e6}))
+    with pytest.raises(TrainError, match=r"0.001 GB are free; set train.save_total_limit: 1"):
         disk(recipe(), model, tmp_path, half=False)
 
 

@@ -235,6 +235,7 @@ def test_ranks_on_gpus_can_agree_before_the_arguments_are_made(recipe: Load, mon
 
     told: list[dict[str, Any]] = []
     monkeypatch.setattr("torch.cuda.is_available", lambda: True)
+    monkeypatch.setattr("torch.distributed.is_initialized", lambda: False)
     monkeypatch.setattr("accelerate.PartialState", lambda **given: told.append(given))
     monkeypatch.setenv("WORLD_SIZE", "2")
     starts_ranks(recipe("train.use_cpu=null", "train.ddp_timeout=60"))

@@ -12,7 +12,7 @@ from transformers import AutoModelForCausalLM, GPT2Config, LlamaConfig, MixtralC
 
 from launch.foresight import against
 from launch.foresight.child import measure
-from tests.conftest import tiny_llama
+from tests.conftest import SMALL_VOCABULARY, tiny_llama
 from trainers import TrainError
 from trainers.machine import planned
 from trainers.memory.foresee import Foresight, Row, advise
@@ -101,10 +101,10 @@ def test_parameters_are_counted_without_weights(tiny_folder: Path, tmp_path: Pat
     for file in tiny_folder.glob("*.json"):
         (tmp_path / file.name).write_text(file.read_text())
     section = ModelSection(path=str(tmp_path))
-    every = sum(p.numel() for p in tiny_llama().parameters())
+    every = sum(p.numel() for p in tiny_llama(SMALL_VOCABULARY).parameters())
     whole = Outline(section, AdapterSection()).counts
     assert (whole.total, whole.trained, whole.frozen) == (every, every, 0)
-    assert whole.largest == 49152 * 32 and whole.cached == 2 * 2 * 2 * 8
+    assert whole.largest == SMALL_VOCABULARY * 32 and whole.cached == 2 * 2 * 2 * 8
     lora = Outline(section, AdapterSection(kind="lora", options={"r": 2, "target_modules": "all-linear"})).counts
     ends = [(32, 32), (32, 16), (32, 16), (32, 32), (32, 64), (32, 64), (64, 32)]
     assert lora.trained == 2 * sum(2 * (a + b) for a, b in ends)
@@ -279,10 +279,11 @@ ANSWERS = ("stage=rlvr", "method.name=grpo", "train.num_generations=4", "train.m
 VLLM = ("train.use_vllm=true", "train.vllm_mode=colocate", "train.vllm_gpu_memory_utilization=0.25")
 
 
-def rewarded(recipe: Load, *words: str, room: float | None = 2**30) -> Foresight:
+def rewarded(recipe: Load, *words: str, room: int = 2**30) -> Foresight:
     Path("prompts.jsonl").write_text('{"prompt": "1 + 1 =", "answer": "2", "verifier": "number"}\n')
     made = recipe(*ANSWERS, "data.train=[{source: jsonl, path: prompts.jsonl}]", *words)
-    return Foresight(made, Machines(ranks=2), load_tokenizer(made.model), spare=0, on_gpu=True, room=room)
+    card = Machine(gpu="a card", bf16=True, memory=room)
+    return Foresight(made, Machines(ranks=2), load_tokenizer(made.model), 0, card)
 
 
 def test_answers_are_written_all_at_once_and_reused_as_often_as_asked(recipe: Load) -> None:

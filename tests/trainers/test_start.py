@@ -13,7 +13,7 @@ from peft import LoraConfig, get_peft_model
 
 from launch.preflight import preflight
 from launch.preflight.catalog import CHECKS
-from tests.conftest import tiny_llama
+from tests.conftest import SMALL_VOCABULARY, tiny_llama
 from tests.trainers.test_dpo import dpo  # noqa: F401  # the fixture
 from tests.trainers.test_sft import logged, trained
 from tests.trainers.test_unlearn import unlearn  # noqa: F401  # the fixture
@@ -26,13 +26,13 @@ LORA = {"r": 4, "target_modules": ["q_proj", "v_proj"]}
 
 
 @pytest.fixture(scope="module")
-def biased(tmp_path_factory: pytest.TempPathFactory, smollm2: Path) -> Path:
+def biased(tmp_path_factory: pytest.TempPathFactory, small_vocabulary: Path) -> Path:
     """A tiny Llama whose projections have biases."""
     from transformers import AutoTokenizer
 
     folder = tmp_path_factory.mktemp("biased")
-    tiny_llama(attention_bias=True).save_pretrained(folder)
-    AutoTokenizer.from_pretrained(smollm2).save_pretrained(folder)
+    tiny_llama(SMALL_VOCABULARY, attention_bias=True).save_pretrained(folder)
+    AutoTokenizer.from_pretrained(small_vocabulary).save_pretrained(folder)
     return folder
 
 

@@ -19,7 +19,7 @@ from launch.preflight.packing import last_alone, perturbed
 from launch.preflight.precision import lost
 from launch.preflight.template import plain
 from launch.preflight.truncation import Lengths
-from tests.conftest import tiny_llama
+from tests.conftest import SMALL_VOCABULARY, tiny_llama
 from trainers.data import build_mix
 from trainers.models import load_tokenizer
 from trainers.recipe import Recipe
@@ -41,9 +41,9 @@ def write(name: str, *rows: dict[str, Any]) -> str:
     return f"data.train=[{{source: jsonl, path: {name}}}]"
 
 
-def model(folder: Path, smollm2: Path, **config: Any) -> str:
+def model(folder: Path, tokenizer: Path, **config: Any) -> str:
     tiny_llama(**config).save_pretrained(folder)
-    AutoTokenizer.from_pretrained(smollm2).save_pretrained(folder)
+    AutoTokenizer.from_pretrained(tokenizer).save_pretrained(folder)
     return f"model.path={folder}"
 
 
@@ -169,17 +169,19 @@ def test_a_token_that_is_not_new_is_a_warning(recipe: Load) -> None:
     assert finding.state == "warn" and "the is a token" in finding.found
 
 
-def test_a_tokenizer_larger_than_the_model_is_bad_for_a_lora(recipe: Load, tmp_path: Path, smollm2: Path) -> None:
-    """49,152 tokens, 49,000 rows: 152 random ones, which full tuning trains and a LoRA does not."""
-    small = model(tmp_path / "small", smollm2, vocab_size=49000)
+def test_a_tokenizer_larger_than_the_model_is_bad_for_a_lora(
+    recipe: Load, tmp_path: Path, small_vocabulary: Path
+) -> None:
+    """4,096 tokens, 3,944 rows: 152 random ones, which full tuning trains and a LoRA does not."""
+    small = model(tmp_path / "small", small_vocabulary, vocab_size=3944)
     assert only(recipe(small), "vocabulary").state == "warn"
     finding = only(recipe(small, "adapter={kind: lora, target_modules: all-linear}"), "vocabulary")
     assert finding.state == "bad" and "152 would be new" in finding.found
 
 
-def test_many_rows_without_a_token_are_a_warning(recipe: Load, tmp_path: Path, smollm2: Path) -> None:
-    finding = only(recipe(model(tmp_path / "large", smollm2, vocab_size=60000)), "vocabulary")
-    assert finding.state == "warn" and "10,848 of 60,000" in finding.found
+def test_many_rows_without_a_token_are_a_warning(recipe: Load, tmp_path: Path, small_vocabulary: Path) -> None:
+    finding = only(recipe(model(tmp_path / "large", small_vocabulary, vocab_size=5000)), "vocabulary")
+    assert finding.state == "warn" and "904 of 5,000" in finding.found
 
 
 NO_END = (
@@ -290,9 +292,9 @@ def test_control_tokens_in_plain_text_are_a_warning_and_its_end_token_none(recip
     [
         ((), {"prompt": "2 + 2 = ", "completion": "four"}, "' four'"),
         ((), {"prompt": "Q: 1\n", "completion": "\n\nA: 2"}, r"'\n\n'"),
-        ((), {"prompt": "under", "completion": "stand"}, "'understand'"),
-        (("stage=dpo", "train.learning_rate=1e-3"), {"prompt": "say ", "chosen": "yes", "rejected": "no"}, "' yes'"),
-        (("model.chat_template=space.jinja",), chat("Hi", answer="yes"), "' yes'"),
+        ((), {"prompt": "th", "completion": "ing"}, "'thing'"),
+        (("stage=dpo", "train.learning_rate=1e-3"), {"prompt": "say ", "chosen": "no", "rejected": "yes"}, "' no'"),
+        (("model.chat_template=space.jinja",), chat("Hi", answer="no"), "' no'"),
     ],
     ids=["space", "line", "word", "pair", "template"],
 )
@@ -314,7 +316,7 @@ def test_an_answer_that_begins_with_its_space_has_no_token_over_the_seam(recipe:
 def test_cut_rows_are_counted_with_the_length_that_would_hold_them(recipe: Load) -> None:
     finding = only(recipe("train.max_length=47"), "truncation")
     assert finding.state == "warn" and "max_length 47 cuts" in finding.found
-    assert finding.remedy.startswith("train.max_length=64 ")
+    assert finding.remedy.startswith("train.max_length=128 ")
 
 
 def test_lengths_by_hand() -> None:
@@ -483,15 +485,15 @@ def test_a_mean_of_means_is_found(recipe: Load, monkeypatch: pytest.MonkeyPatch)
     assert finding.state == "warn" and "1 x 4 and 4 x 1" in finding.found
 
 
-def test_a_loss_that_is_no_number_is_bad(recipe: Load, tmp_path: Path, smollm2: Path) -> None:
-    broken = tiny_llama()
+def test_a_loss_that_is_no_number_is_bad(recipe: Load, tmp_path: Path, small_vocabulary: Path) -> None:
+    broken = tiny_llama(SMALL_VOCABULARY)
     broken.model.norm.weight.data.fill_(math.nan)
     broken.save_pretrained(tmp_path / "nan")
-    AutoTokenizer.from_pretrained(smollm2).save_pretrained(tmp_path / "nan")
+    AutoTokenizer.from_pretrained(small_vocabulary).save_pretrained(tmp_path / "nan")
     finding = only(recipe(f"model.path={tmp_path / 'nan'}"), "longest rows")
     assert finding.state == "bad" and "loss nan" in finding.found
 
 
 def test_the_longest_row_is_the_one_that_is_run(recipe: Load) -> None:
     finding = only(recipe(), "longest rows")
-    assert finding.state == "ok" and finding.found.startswith("4 rows of 55 tokens")
+    assert finding.state == "ok" and finding.found.startswith("4 rows of 67 tokens")
