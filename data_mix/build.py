@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from datasets import Dataset
 
 CONVERSATIONS = FORMS["conversations"]
-FORMAT = 4
+FORMAT = 5
 """Raised when the same settings give other rows than before, so that old caches are not taken."""
 
 

@@ -9,7 +9,8 @@ from typing import Any, Protocol
 from data_mix import DataError
 from data_mix.json_text import json_text
 from data_mix.keys import file_hash
-from data_mix.render import ChatTemplate, Dropped, Rendering, TokenRow, tokenise
+from data_mix.render import ChatTemplate, Dropped, Rendering, TokenRow, encoding, tokenise
+from data_mix.spans import Rendered
 from data_mix.thinking import without_thinking
 
 
@@ -145,7 +146,7 @@ class SidedRow:
 
 
 def encode_pair(row: Mapping[str, Any], tokenizer: Any, how: Rendering) -> list[PairRow | Dropped]:
-    """One pair. Raises DataError where the two answers are equal, or do not continue the same tokens."""
+    """One pair. Raises DataError where the two answers are equal, or do not continue the same tokens, at least one."""
     if not isinstance(row["chosen"], str) and max(len(row["chosen"]), len(row["rejected"])) > 1:
         return [Dropped(reason="chosen and rejected part before their last turn")]
     shared = {key: value for key, value in row.items() if key not in ("chosen", "rejected")}
@@ -160,6 +161,11 @@ def encode_pair(row: Mapping[str, Any], tokenizer: Any, how: Rendering) -> list[
     (prompt, chosen), (other, rejected) = sides
     if prompt != other:
         raise DataError("the prompt's tokens differ between chosen and rejected: the chat template rewrites history")
+    if not prompt:
+        raise DataError(
+            "the prompt has no token of its own before the answers: its end and their beginning are one token; end the "
+            "prompt with a line break, or give it as messages"
+        )
     if chosen == rejected:
         raise DataError("chosen and rejected are the same tokens, so there is nothing to prefer; leave the row out")
     return [PairRow(prompt_ids=prompt, chosen_ids=chosen, rejected_ids=rejected)]
@@ -188,7 +194,7 @@ def prompt_ids(row: Mapping[str, Any], tokenizer: Any) -> list[int]:
     Raises DataError for a prompt the model's template cannot render.
     """
     if isinstance(row["prompt"], str):
-        return list(tokenizer(row["prompt"])["input_ids"])
+        return encoding(Rendered(text=row["prompt"], spans=(), plain=True), tokenizer)["input_ids"]
     if not tokenizer.chat_template:
         raise DataError("the prompt is a conversation and the tokenizer has no chat template; set model.chat_template")
     template = ChatTemplate(tokenizer, row.get("chat_template_kwargs") or {}, row.get("tools"))

@@ -22,7 +22,7 @@ HH = re.compile(r"\n\n(Human|Assistant):")
 def pair(row: Mapping[str, Any], spec: SourceSpec, where: str) -> dict[str, Any]:
     """One pair in TRL's columns; further columns are left out.
 
-    Raises DataError for equal or empty answers, and for a prompt that the answers do not begin with.
+    Raises DataError for equal or empty answers, an empty prompt, and one that the answers do not begin with.
     """
     if row["chosen"] == row["rejected"]:
         raise DataError(f"{where}: chosen and rejected are equal, so there is nothing to prefer; leave the row out")
@@ -50,7 +50,7 @@ def pair(row: Mapping[str, Any], spec: SourceSpec, where: str) -> dict[str, Any]
 
 
 def _checked(row: dict[str, Any], where: str) -> dict[str, Any]:
-    for name in ("chosen", "rejected"):
+    for name in ("prompt", "chosen", "rejected"):
         if how := silence(row[name]):
             raise DataError(f"{where} {name}: {how}; leave the row out or fill it")
     return row

@@ -79,7 +79,7 @@ def tokenise(row: Mapping[str, Any], tokenizer: Any, how: Rendering) -> list[Tok
 def rendered(row: Mapping[str, Any], tokenizer: Any, how: Rendering) -> tuple[tuple[Part, ...], Sequence[Rendered]]:
     """(what is trained of it, its training rows as text). Raises DataError as `tokenise` does."""
     if "text" in row:
-        text = row["text"] + _end(tokenizer)
+        text = _ended(row["text"], tokenizer)
         return EVERYTHING, [Rendered(text=text, spans=((0, len(text), Part.COMPLETION),), plain=True)]
     if "messages" in row:
         return how.messages, _chat(row, row["messages"], tokenizer, how.messages, how)
@@ -89,14 +89,15 @@ def rendered(row: Mapping[str, Any], tokenizer: Any, how: Rendering) -> tuple[tu
     return how.completions, _chat(row, [*context, *row["completion"]], tokenizer, how.completions, how)
 
 
-def _end(tokenizer: Any) -> str:
-    return tokenizer.eos_token or ""
+def _ended(text: str, tokenizer: Any) -> str:
+    """Plain text with the end token behind it, once."""
+    end = tokenizer.eos_token or ""
+    return text if text.endswith(end) else text + end
 
 
 def _plain_pair(prompt: str, completion: str, tokenizer: Any) -> Rendered:
     """Prompt and completion as plain text, the end token behind it."""
-    end = "" if completion.endswith(_end(tokenizer)) else _end(tokenizer)
-    text = prompt + completion + end
+    text = prompt + _ended(completion, tokenizer)
     spans = ((0, len(prompt), Part.INSTRUCTION), (len(prompt), len(text), Part.COMPLETION))
     return Rendered(text=text, spans=spans, plain=True)
 
@@ -184,13 +185,23 @@ def _encode(one: Rendered, tokenizer: Any, trained: tuple[Part, ...], max_length
     return TokenRow(input_ids=ids, labels=labels, parts=parts)
 
 
-def encoding(one: Rendered, tokenizer: Any) -> Any:
+def encoding(one: Rendered, tokenizer: Any) -> dict[str, list[Any]]:
     """Its input_ids with their offset_mapping.
 
-    The tokenizer adds its own tokens to plain text that does not begin with them, never to what a template wrote.
+    The tokenizer puts its own tokens before plain text that does not begin with them, never before what a template
+    wrote; none behind, where some put an end: the text has its end, and a prompt goes on.
     """
     begun = bool(tokenizer.bos_token) and one.text.startswith(tokenizer.bos_token)
-    return tokenizer(one.text, add_special_tokens=one.plain and not begun, return_offsets_mapping=True)
+    made = tokenizer(
+        one.text,
+        add_special_tokens=one.plain and not begun,
+        return_offsets_mapping=True,
+        return_special_tokens_mask=True,
+    )
+    n = len(made["input_ids"])
+    while n > 1 and made["special_tokens_mask"][n - 1]:  # 1: added by the tokenizer, not written in the text
+        n -= 1
+    return {name: list(made[name][:n]) for name in ("input_ids", "offset_mapping")}
 
 
 def _parts(offsets: Sequence[tuple[int, int]], spans: Sequence[tuple[int, int, Part]]) -> list[Part]:

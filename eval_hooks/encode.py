@@ -129,13 +129,31 @@ def _tokenise(
         answers = [answer.lstrip() for answer in answers]
     else:
         text = prompt(item, shots, spec.variant)
-    encoded = tokenizer([text, *(text + answer for answer in answers)], add_special_tokens=not spec.chat_template)[
-        "input_ids"
-    ]
-    ids = [without_end(list(row), tokenizer) for row in encoded]
+    encoded = tokenised([text, *(text + answer for answer in answers)], tokenizer, plain=not spec.chat_template)
+    ids = [row.ids for row in encoded]
     return text, ids[0], ids[1:]
 
 
-def without_end(ids: list[int], tokenizer: Any) -> list[int]:
-    """Without the end token that some tokenizers add to every text."""
-    return ids[:-1] if ids and ids[-1] == tokenizer.eos_token_id else ids
+@dataclass(frozen=True, kw_only=True)
+class Tokenised:
+    """A text's token ids, and the characters that each stands for."""
+
+    ids: list[int]
+    offsets: list[tuple[int, int]]
+
+
+def tokenised(texts: Sequence[str], tokenizer: Any, plain: bool) -> list[Tokenised]:
+    """Texts as a model reads them before it goes on: without the end that some tokenizers put behind every text.
+
+    `plain`: with what the tokenizer puts before a text; a template's text has it already.
+    """
+    made = tokenizer(
+        list(texts), add_special_tokens=plain, return_offsets_mapping=True, return_special_tokens_mask=True
+    )
+    found = []
+    for ids, offsets, added in zip(made["input_ids"], made["offset_mapping"], made["special_tokens_mask"], strict=True):
+        n = len(ids)
+        while n > 1 and added[n - 1]:  # 1: added by the tokenizer, not written in the text
+            n -= 1
+        found.append(Tokenised(ids=list(ids[:n]), offsets=list(offsets[:n])))
+    return found

@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
+from eval_hooks.encode import tokenised
 from eval_hooks.errors import EvalError
 from eval_hooks.forward import Progress, batches, no_progress, scoring_mode
 from eval_hooks.items import GenerateItem, RecallItem
@@ -47,7 +48,7 @@ def answers(
     """
     prompts = [render(item, tokenizer, template_kwargs or {}) for item in items]
     ids = [
-        tokenizer(text, add_special_tokens=isinstance(item.prompt, str))["input_ids"]
+        tokenised([text], tokenizer, plain=isinstance(item.prompt, str))[0].ids
         for text, item in zip(prompts, items, strict=True)
     ]
     stops = stop_ids(model, tokenizer)

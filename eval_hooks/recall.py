@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from eval_hooks.encode import without_end
+from eval_hooks.encode import tokenised
 from eval_hooks.errors import EvalError
 from eval_hooks.forward import Progress, no_progress
 from eval_hooks.items import RecallItem
@@ -58,13 +58,12 @@ def encode_recall(item: RecallItem, prompt: str, tokenizer: Any) -> EncodedRecal
         raise EvalError(f"{item.item_id}: the value {item.value!r} does not stand in the answer {item.answer!r}")
     texts = [item.answer, *([item.again] if item.again else []), *item.wrong]
     plain = isinstance(item.prompt, str)
-    encoded = tokenizer([prompt + text for text in texts], add_special_tokens=plain, return_offsets_mapping=True)
-    ids = [without_end(list(row), tokenizer) for row in encoded["input_ids"]]
-    ends = [[end for _, end in offsets] for offsets in encoded["offset_mapping"]]
-    scored = [sum(end > len(prompt) for end in row[: len(one)]) for row, one in zip(ends, ids, strict=True)]
+    encoded = tokenised([prompt + text for text in texts], tokenizer, plain)
+    ids = [one.ids for one in encoded]
+    scored = [sum(end > len(prompt) for _, end in one.offsets) for one in encoded]
     shared = min(len(common_beginning(ids)), *(len(row) - n for row, n in zip(ids, scored, strict=True)))
     first, last = len(prompt) + begin, len(prompt) + begin + len(item.value)
-    spans = encoded["offset_mapping"][0][: len(ids[0])][len(ids[0]) - scored[0] :]
+    spans = encoded[0].offsets[len(ids[0]) - scored[0] :]
     return EncodedRecall(
         item=item,
         prompt=prompt,

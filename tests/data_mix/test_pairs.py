@@ -59,6 +59,8 @@ def test_a_system_message_goes_before_the_prompt() -> None:
     [
         ({"prompt": "a", "chosen": "b", "rejected": "b"}, "x row 1: chosen and rejected are equal"),
         ({"prompt": "a", "chosen": "b", "rejected": " "}, "x row 1 rejected: empty"),
+        ({"prompt": "", "chosen": "b", "rejected": "c"}, "x row 1 prompt: empty; "),
+        ({"prompt": "\u200b ", "chosen": "b", "rejected": "c"}, "x row 1 prompt: empty to the eye"),
         ({"chosen": "b", "rejected": "c"}, "x row 1: no prompt that chosen and rejected answer"),
         ({"prompt": "Bye", "chosen": [USER, YES], "rejected": [USER, NO]}, "chosen: the prompt is not a prefix of it"),
         ({"prompt": "Hi", "chosen": [USER], "rejected": [NO]}, "chosen: no answer after the prompt"),
@@ -91,6 +93,14 @@ def test_a_pair_that_does_not_fit_or_parts_early_is_dropped_with_its_reason(toke
     more = {**DUE, "chosen": [YES, USER, YES]}
     (early,) = encode_pair(more, tokenizer, Rendering())
     assert isinstance(early, Dropped) and early.reason == "chosen and rejected part before their last turn"
+
+
+def test_a_prompt_that_its_answers_swallow_is_refused(tokenizer: Any) -> None:
+    """`ax` and `ay` are one token each, so nothing would stand before the answers; behind a line break they do not."""
+    with pytest.raises(DataError, match="the prompt has no token of its own before the answers"):
+        encode_pair({"prompt": "a", "chosen": "x", "rejected": "y"}, tokenizer, Rendering())
+    (found,) = encode_pair({"prompt": "a\n", "chosen": "x", "rejected": "y"}, tokenizer, Rendering())
+    assert tokenizer.decode(found.prompt_ids) == "a\n"  # type: ignore[union-attr]
 
 
 def test_answers_that_differ_in_no_token_are_refused(tokenizer: Any) -> None:

@@ -9,9 +9,7 @@ from typing import Any
 import pytest
 
 from launch import RecipeError
-from launch.commands import Shape
 from launch.load import load, load_any
-from launch.slurm import sbatch_file
 from trainers.arguments import setting, training_arguments
 from trainers.catalog import METHODS
 from trainers.recipe import Pipeline, Recipe, WandbSection
@@ -94,26 +92,6 @@ def test_both_lengths_of_a_streamed_mix_are_named(recipe: Load) -> None:
     words = ("data.until_tokens=500", "train.num_train_epochs=2")
     with pytest.raises(ValueError, match=r"train.max_steps, train.num_train_epochs: data.until_tokens says"):
         training_arguments(recipe(*words))
-
-
-@pytest.mark.parametrize(
-    ("options", "refused"),
-    [
-        ({"nodes": 4}, "launch.sbatch.nodes: 4, and the launch is made for 2; write launch.nnodes"),
-        ({"ntasks-per-node": 8}, "launch.sbatch.ntasks-per-node: 8, and the launch is made for 1; write launch.nproc"),
-        ({"gpus-per-node": "a100:4"}, "launch.sbatch.gpus-per-node: a100:4, and the launch is made for 8"),
-        ({"nodes": 2, "gpus-per-node": "a100:8", "time": "1:00:00"}, None),
-        ({"gpus-per-node": None, "gres": "gpu:8"}, None),
-    ],
-)
-def test_slurms_options_cannot_ask_for_other_machines_or_ranks(options: dict[str, Any], refused: str | None) -> None:
-    made = Shape(nproc=8, nnodes=2, on_gpu=True)
-    if refused is None:
-        assert "#SBATCH" in sbatch_file("a", "a", (), made, options, None)
-        return
-    with pytest.raises(RecipeError) as caught:
-        sbatch_file("a", "a", (), made, options, None)
-    assert refused in str(caught.value)
 
 
 def test_a_variable_that_wins_over_the_recipes_tracking_is_said() -> None:

@@ -14,7 +14,7 @@ from launch.foresight import against
 from launch.foresight.child import measure
 from tests.conftest import SMALL_VOCABULARY, tiny_llama
 from trainers import TrainError
-from trainers.machine import planned
+from trainers.machine import Machine, planned
 from trainers.memory.foresee import Foresight, Row, advise
 from trainers.memory.live import counted, peak_of
 from trainers.memory.outline import Batch, Counts, Outline

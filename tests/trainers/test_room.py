@@ -14,6 +14,7 @@ from tests.trainers.conftest import recipe, recipe_file, tiny_folder  # noqa: F4
 from trainers import TrainError
 from trainers.checkpoints.room import Engine, engine_of, room
 from trainers.keeping import disk
+from trainers.machine import Machine
 from trainers.memory.foresee import Foresight
 from trainers.memory.optimizers import OPTIMIZERS, kept
 from trainers.memory.outline import Outline
@@ -123,7 +124,7 @@ def test_a_configuration_says_what_is_in_16_bits(tmp_path: Path) -> None:
 def test_moments_beside_deepspeeds_copy_are_in_fp32(recipe: Load) -> None:  # noqa: F811
     """1000 bf16 weights: alone 4 bytes of moments, beside the copy 4 + 8; on 4 ranks a quarter of 12000."""
     made = recipe("model.dtype=bfloat16")
-    found = Foresight(made, Machines(ranks=4), load_tokenizer(made.model), 0.0)
+    found = Foresight(made, Machines(ranks=4), load_tokenizer(made.model), 0.0, Machine(gpu="a card", bf16=True))
     precision = found.precision(found.outline)
     assert (precision.state, precision.copied) == (4, 8)
     counts = type(found.counts)(**{**vars(found.counts), "trained": 1000, "frozen": 0, "largest": 100})
