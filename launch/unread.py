@@ -9,7 +9,9 @@ from typing import Any
 from launch.fields import Field, fields_of
 from launch.nodes import Node
 from launch.typed import INVALID, Report, join
+from trainers.dpo import trl_losses as dpo
 from trainers.method import Method
+from trainers.rlvr import trl_losses as rlvr
 
 BY_TOKENS = "evaluations fill batches by tokens; write batch_tokens in the task's entry"
 OWN_EVALUATION = "evaluations are the suite's own; remove it, see eval.target and eval.retain"
@@ -82,22 +84,11 @@ WHERE: dict[str, tuple[str, Any]] = {
     "liger_kernel_config": ("use_liger_kernel", True),
 }
 """Argument -> the one beside it, and its value, without which nobody reads it."""
-
-
+BY_LOSS = {**dpo.READ_BY, **rlvr.READ_BY}
 VALUES: dict[tuple[str, str], str] = {
-    (
-        "save_strategy",
-        "best",
-    ): "no checkpoint would ever be saved, since TRL measures nothing; remove it, see eval.keep",
+    ("save_strategy", "best"): "no checkpoint is ever saved, since TRL measures nothing; remove it, see eval.keep",
 }
 """(argument, value) -> why this value changes nothing, or takes all away."""
-BY_LOSS: dict[str, tuple[str, ...]] = {
-    "label_smoothing": ("exo_pair", "robust", "aot", "aot_unpaired"),
-    "discopop_tau": ("discopop",),
-    **dict.fromkeys(("sapo_temperature_neg", "sapo_temperature_pos"), ("sapo",)),
-    **dict.fromkeys(("vespo_k_pos", "vespo_k_neg", "vespo_lambda_pos", "vespo_lambda_neg"), ("vespo",)),
-}
-"""Argument -> TRL's loss types that read it; of DPO's plain `sigmoid` TRL smooths no labels."""
 
 
 def reasons(stage: str, method: Method[Any, Any] | None) -> Mapping[str, str]:

@@ -320,8 +320,8 @@ def test_vllm_sets_its_share_of_a_gpu_aside(recipe: Load) -> None:
 
 
 def test_vllm_without_room_for_weights_and_one_answer_is_refused(recipe: Load) -> None:
-    """Weights of 3.18 MB in a quarter of 8 MiB."""
-    found = rewarded(recipe, *VLLM, room=2**23)
+    """Weights of 0.30 MB in a quarter of 1 MiB."""
+    found = rewarded(recipe, *VLLM, room=2**20)
     assert found.vllm and found.vllm.tokens < 0 and next(found.rows()).refused
     lines = words(Rollouts(rows=8, new=100, a_step=0.5), found.vllm, found.recipe, Speed())
     assert lines[0].startswith("8 answers a step, 0.5 times on each, of 100 tokens at most after 512 of a prompt")

@@ -89,3 +89,5 @@ ROWS: dict[str, Method[Any, Any]] = {
     ),
     "sft": row("sft", "negative log-likelihood of the chosen answer"),
 }
+READ_BY = {"label_smoothing": ("exo_pair", "robust", "aot", "aot_unpaired"), "discopop_tau": ("discopop",)}
+"""Argument -> the loss types that read it, where others do not; of a plain `sigmoid` TRL smooths no labels."""

@@ -72,3 +72,8 @@ ROWS: dict[str, Method[Any, Any]] = {
         arguments=_rloo_arguments,
     ),
 }
+READ_BY = {
+    **dict.fromkeys(("sapo_temperature_neg", "sapo_temperature_pos"), ("sapo",)),
+    **dict.fromkeys(("vespo_k_pos", "vespo_k_neg", "vespo_lambda_pos", "vespo_lambda_neg"), ("vespo",)),
+}
+"""Argument -> the loss types that read it, where others do not."""
