@@ -47,7 +47,7 @@ OLD = {"use_transformers_paged", "vllm_importance_sampling_cap"}
         ("smoke/rlvr", "train.num_completions_to_print=2", "read only with train.log_completions: true"),
         ("smoke/rlvr", "train.ref_model_sync_steps=7", "read only with train.sync_ref_model: true"),
         ("smoke/cpt", "train.completion_only_loss=true", "all tokens of a text are trained"),
-        ("smoke/sft", "train.save_strategy=best", "save_strategy: best: no checkpoint would ever be saved"),
+        ("smoke/sft", "train.save_strategy=best", "save_strategy: best: no checkpoint is ever saved"),
         ("smoke/sft", "train.packing_strategy=wrapped", "read only with train.packing: true"),
         ("smoke/sft", "train.bf16_full_eval=true", "evaluations compute as training does"),
     ],
