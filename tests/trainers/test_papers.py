@@ -28,15 +28,15 @@ PAPERS: dict[str, dict[str, Any]] = {
     "sigmoid": {"beta": 0.1, "label_smoothing": 0.0},
     "exo_pair": {"beta": 0.1, "label_smoothing": 1e-3},
     "nca_pair": {"beta": 0.01},
-    "robust": {"beta": 0.01, "label_smoothing": 0.1},
-    "bco_pair": {"beta": 0.01},
+    "robust": {"beta": 0.1, "label_smoothing": 0.1},
+    "bco_pair": {"beta": 0.1},
     "sppo_hard": {"beta": 0.001},
     "apo_zero": {"beta": 0.1},
     "apo_down": {"beta": 0.1},
     "discopop": {"beta": 0.05, "discopop_tau": 0.05},
     "rpo": {"beta": 0.1, "loss_weights": [1.0, 1.0]},
 }  # fmt: skip
-"""As the papers say; where in them stands in the rows."""
+"""As the papers say, or their authors' code; where stands in the rows."""
 OF_STAGE = {
     "rlvr": ("stage=rlvr", "data.train=[{source: curriculum, n: 8}]", "train.num_generations=4"),
     "dpo": ("stage=dpo", "data.train=[{source: sql_pairs, n: 8}]"),

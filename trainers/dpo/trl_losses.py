@@ -1,9 +1,10 @@
 """TRL's preference losses, by TRL's names: rows that only name its argument `loss_type`.
 
 Their settings are trl.DPOConfig's own, under `train:` (beta, label_smoothing, f_divergence_type, ld_alpha, ...).
-`defaults` are what the cited paper says of its loss, as authors and TRL's index of papers give it (`note`). Nothing is
-set where no number of the paper's is meant for a language model (ipo's tau, in toy problems), where the paper's loss
-has no reference for beta to scale against (hinge, sft), or where it names none (sigmoid_norm, aot): TRL's 0.1 then.
+`defaults` are what the cited paper says of its loss; `note` says where, or whose word it is where the paper itself was
+not read for it. Nothing is set where no number of the paper's is meant for a language model (ipo's tau, in toy
+problems), where the paper's loss has no reference for beta to scale against (hinge, sft), or where none was found
+(sigmoid_norm, aot): TRL's 0.1 then.
 """
 
 from collections.abc import Sequence
@@ -18,7 +19,7 @@ def row(
 ) -> Method[Any, NoOptions]:
     """The row of one loss, or of several that are added up.
 
-    `defaults` are arguments the recipe may set otherwise; `note` says where in the paper they stand.
+    `defaults` are arguments the recipe may set otherwise; `note` says where they stand.
     """
     named = list(losses or [name])
     at = f"{note}; " if note else ""
@@ -30,6 +31,7 @@ def row(
     )  # fmt: skip
 
 
+APO = "section 5.2 of the version in TACL, as TRL's index of papers cites it"
 ROWS: dict[str, Method[Any, Any]] = {
     "sigmoid": row("sigmoid", "DPO: logistic loss on the margin of log-ratios", "2305.18290", "appendix B", beta=0.1),
     "sigmoid_norm": row("sigmoid_norm", "DPO with log-ratios per token", "2405.14734"),
@@ -39,7 +41,7 @@ ROWS: dict[str, Method[Any, Any]] = {
         "exo_pair",
         "reverse KL between preference distributions",
         "2402.00856",
-        "appendix B",
+        "beta of the authors' IMDb script, 0.5 on TL;DR and HH; label_smoothing as TRL cites the paper",
         beta=0.1,
         label_smoothing=1e-3,
     ),
@@ -47,34 +49,40 @@ ROWS: dict[str, Method[Any, Any]] = {
         "nca_pair",
         "noise contrastive alignment: holds up the chosen likelihood",
         "2402.05369",
-        "appendix C, its alpha",
+        "beta of the authors' preference_qlora.yaml",
         beta=0.01,
     ),
     "robust": row(
         "robust",
         "DPO unbiased under flipped labels",
         "2403.00409",
-        "section 6 and appendix B",
-        beta=0.01,
+        "table 4; label_smoothing section 6, as TRL's index of papers cites it",
+        beta=0.1,
         label_smoothing=0.1,
     ),
-    "bco_pair": row("bco_pair", "binary classifier of chosen against rejected", "2404.04656", "appendix C", beta=0.01),
+    "bco_pair": row(
+        "bco_pair",
+        "binary classifier of chosen against rejected",
+        "2404.04656",
+        "appendix C; TRL leaves out the reward shift of section 4.2",
+        beta=0.1,
+    ),
     "sppo_hard": row(
         "sppo_hard",
         "self-play: chosen to 1 / 2, rejected to -1 / 2",
         "2405.00675",
-        "its eta of 1,000 is 1 / beta, as in the authors' code",
+        "beta of the authors' pipeline.sh, for targets of (P - 1 / 2) / beta",
         beta=0.001,
     ),
     "aot": row("aot", "optimal transport over sorted margins of a batch", "2406.05882"),
     "aot_unpaired": row("aot_unpaired", "the same without pairing", "2406.05882"),
-    "apo_zero": row("apo_zero", "anchored: chosen up, rejected down", "2408.06266", "section 5.2", beta=0.1),
-    "apo_down": row("apo_down", "anchored: both down, rejected further", "2408.06266", "section 5.2", beta=0.1),
+    "apo_zero": row("apo_zero", "anchored: chosen up, rejected down", "2408.06266", APO, beta=0.1),
+    "apo_down": row("apo_down", "anchored: both down, rejected further", "2408.06266", APO, beta=0.1),
     "discopop": row(
         "discopop",
         "loss found by a language model",
         "2406.08414",
-        "appendices B.1 and E",
+        "appendix B.1; tau section 6.1",
         beta=0.05,
         discopop_tau=0.05,
     ),
@@ -82,7 +90,7 @@ ROWS: dict[str, Method[Any, Any]] = {
         "rpo",
         "DPO plus the chosen answer's log-likelihood, which keeps it up",
         "2404.19733",
-        "section 3, its alpha of 1 and beta of 0.1",
+        "section 3.1, its alpha of 1 and beta of 0.1",
         ("sigmoid", "sft"),
         beta=0.1,
         loss_weights=[1.0, 1.0],

@@ -4,14 +4,17 @@ Their settings are trl.GRPOConfig's own (RLOOConfig's for rloo), under `train:` 
 `defaults` are what the cited paper says of the loss, where TRL's default is another or could become one: where the
 paper is silent nothing is set. How much is sampled, for how long and at which rate is the recipe's to say.
 
-grpo      DeepSeekMath, section 4.2 and equation 3: beta 0.04, advantages divided by the group's standard deviation,
-          one update on each sample; its KL is equation 4's estimator, which TRL multiplies by the ratio to the sampling
-          policy where use_bias_correction_kl is left true (DeepSeek-V3.2). No epsilon is given; TRL's is PPO's 0.2.
-dr_grpo   section 3: beta 0 throughout the paper, no division by the spread; by length TRL divides with
+grpo      DeepSeekMath, equation 3, sections 4.1.2 (advantages divided by the group's standard deviation) and 4.2
+          (beta 0.04, one update on each sample); its KL is equation 4's estimator, which TRL multiplies by the ratio
+          to the sampling policy where use_bias_correction_kl is left true (DeepSeek-V3.2). No epsilon is given; TRL's
+          is PPO's 0.2.
+dr_grpo   section 3: beta 0 throughout the paper; 3.2: no division by the spread; by length TRL divides with
           max_completion_length, a constant, as the authors' code does.
 dapo      sections 2.3 (no KL), 3.1 and 4.1 (clips 0.2 and 0.28), 3.4 (answers that were cut off are left out); the
-          group's spread as in GRPO. Not in TRL: dynamic sampling, and the soft punishment of long answers.
-rloo      appendix C: beta 0.03 (TL;DR; 0.1 on HH), inside the reward, on the whole sequence; nothing is normalised.
+          group's spread as in GRPO. Not done: dynamic sampling, which TRL has not, and the soft punishment of long
+          answers, which in TRL is a reward.
+rloo      appendix C: beta 0.03 (TL;DR; 0.1 on HH), two steps on a batch, each on half of it; equation 3: the KL is
+          inside the reward, on the whole sequence; nothing is normalised.
 """
 
 from typing import Any
@@ -36,7 +39,7 @@ ROWS: dict[str, Method[Any, Any]] = {
         stages=("rlvr",),
         config=NoOptions,
         about="group-relative policy optimisation: a mean over sequences, advantages divided by the group's spread",
-        source=Source(arxiv="2402.03300", note="equation 3, section 4.2; trl.GRPOConfig loss_type: grpo"),
+        source=Source(arxiv="2402.03300", note="equation 3, sections 4.1.2 and 4.2; trl.GRPOConfig loss_type: grpo"),
         trl={"loss_type": "grpo"},
         defaults={"beta": 0.04, "use_bias_correction_kl": False, "scale_rewards": "group", "num_iterations": 1},
     ),

@@ -3,7 +3,7 @@
     L = gamma mean_t |h_t - c u|^2 / d + alpha mean_t |h_t - h_t^ref|^2 / d,    h the output of one layer
 
 Li et al. 2024, arXiv:2403.03218, section 4; u uniform in [0, 1)^d, normalised, drawn once; open-unlearning's defaults.
-Only answer tokens count. Layers before and after the chosen one are trained as the recipe's adapter says: the paper's
+Only answer tokens count. Layers before and after the chosen one are trained as the recipe's adapter says: the authors'
 choice of matrices is `adapter: {target_modules: [down_proj], layers_to_transform: [5, 6, 7]}`. Worked by hand:
 h = (1, 0), u = (0, 1), c = 2: (1 + 4) / 2 = 2.5.
 """
@@ -24,12 +24,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class RMU(Weights):
-    """Hyperparameters, the public benchmark's; the paper has c 6.5 and alpha 1,200 for Zephyr-7B, at layer 7 too."""
+    """Hyperparameters, the public benchmark's; the authors' run on Zephyr-7B has c 6.5, alpha 1,200, layer 7."""
 
     layer: int = 7
     """Which layer's output is steered, from 0."""
     steering_coeff: float = 2.0
-    """Length c of the direction; the paper takes 6.5 for 7B models and up to 300 for others."""
+    """Length c of the direction; the authors' runs have 6.5 for Zephyr-7B and 300 for Mixtral-8x7B."""
     seed: int = 0
     """Of the random direction."""
 
