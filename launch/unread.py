@@ -25,7 +25,6 @@ TRAINED = "all tokens of a text are trained; remove it, or write stage: sft"
 WITHOUT_TOOLS = "no tools are called; remove it"
 AVERAGED = "the stage's loss says itself what it is divided by; remove it"
 SMOOTHED = "only a loss of stage sft that is TRL's own smooths its labels; remove it"
-OWN_ORDER = "prompts come in the order of their groups; write train.shuffle_dataset"
 
 EVERYWHERE: dict[str, str] = {
     "per_device_eval_batch_size": BY_TOKENS,
@@ -51,7 +50,6 @@ OF_STAGE: dict[str, dict[str, str]] = {
     "dpo": {**_GROUPS, "padding_free": "TRL has switched it off for pairs; remove it"},
     "rlvr": {
         **_GROUPS,
-        "train_sampling_strategy": OWN_ORDER,
         "num_generations_eval": OWN_EVALUATION,
         "max_tool_calling_iterations": WITHOUT_TOOLS,
         "log_multimodal": "prompts are text; remove it",

@@ -6,6 +6,7 @@ import os
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")  # no test reaches for a network; read when huggingface_hub is imported
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +33,13 @@ def pytest_collection_finish() -> None:
     """What is imported stays: trainers collect garbage by hand, and would look through a million such objects each time."""
     gc.collect()
     gc.freeze()
+
+
+@pytest.fixture(autouse=True)
+def _own_wandb() -> Iterator[None]:
+    """A W&B process started by a test is not that of the processes a later test starts: it would hold their last lines."""
+    yield
+    os.environ.pop("WANDB_SERVICE", None)
 
 
 @pytest.fixture(scope="session")

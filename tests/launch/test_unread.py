@@ -42,7 +42,6 @@ OLD = {"use_transformers_paged", "vllm_importance_sampling_cap"}
         ("dpo/simpo", "train.beta=0.3", "train.beta: 0.3: changes nothing: is TRL's; the method computes its own loss"),
         ("dpo/simpo", "train.precompute_ref_log_probs=true", "the method compares with no reference"),
         ("dpo/sigmoid", "train.label_smoothing=0.1", "read by exo_pair and robust and aot and aot_unpaired only"),
-        ("smoke/rlvr", "train.train_sampling_strategy=sequential", "write train.shuffle_dataset"),
         ("smoke/rlvr", "train.vllm_gpu_memory_utilization=0.5", "read only with train.use_vllm: true"),
         ("smoke/rlvr", "train.num_completions_to_print=2", "read only with train.log_completions: true"),
         ("smoke/rlvr", "train.ref_model_sync_steps=7", "read only with train.sync_ref_model: true"),

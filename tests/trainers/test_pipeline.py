@@ -182,10 +182,10 @@ def test_a_run_that_cannot_begin_is_told_and_goes_on_when_it_can(
 
     real = trainers.pipeline.prepare
 
-    def refuses(recipe: Any) -> Any:
+    def refuses(recipe: Any, *more: Any) -> Any:
         if recipe.stage == "unlearn":
             raise TrainError("no room")
-        return real(recipe)
+        return real(recipe, *more)
 
     monkeypatch.setattr(trainers.pipeline, "prepare", refuses)
     with pytest.raises(TrainError, match="no room"):
