@@ -49,15 +49,18 @@ def claimed(folder: Path, name: str, stale_s: float = STALE_S, beat_s: float = B
 def _make(file: Path) -> bool:
     """Whether this process made the file, and nobody before it."""
     text = json_text({"host": platform.node(), "pid": os.getpid()})
+    made = False
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
-        handle = os.open(file, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666)
+        with file.open("xb", buffering=0) as handle:
+            made = True
+            handle.write(text.encode())
     except OSError as error:
         if isinstance(error, FileExistsError) and file.parent.is_dir():
             return False
+        if made:  # on a full disk there is a file, and nobody who would give it back
+            file.unlink(missing_ok=True)
         raise EvalError(f"{file}: cannot be made: {error.strerror}; a watcher writes into the run folder") from error
-    os.write(handle, text.encode())
-    os.close(handle)
     return True
 
 

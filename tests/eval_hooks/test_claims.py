@@ -1,6 +1,7 @@
 """One of several gets a claim, and keeps it as long as it is heard of."""
 
 import os
+import resource
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -90,3 +91,17 @@ def test_a_folder_that_cannot_be_written_is_said(tmp_path: Path) -> None:
     (tmp_path / "evals").write_text("")
     with pytest.raises(EvalError, match="a watcher writes into the run folder"):
         free(tmp_path / "evals")
+
+
+def test_a_disk_without_room_leaves_no_claim_behind(tmp_path: Path) -> None:
+    """The file is made and its line cannot be written; else all would wait STALE_S for a holder that never was."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (0, hard))  # Python ignores the signal: the write fails
+    try:
+        with pytest.raises(EvalError, match="cannot be made"), claimed(tmp_path, "step-1"):
+            raise AssertionError
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert not list(tmp_path.iterdir())
+    with claimed(tmp_path, "step-1") as mine:
+        assert mine
