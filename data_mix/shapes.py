@@ -35,7 +35,8 @@ def normalise(row: Mapping[str, Any], spec: SourceSpec, where: str) -> dict[str,
         return {**pair(row, spec, where), **extra}
     if "prompt" in row and (spec.verifier or row.get("verifier")):
         return {**_verified(row, spec, where), **extra}
-    if side := row.get("side") or spec.side:
+    side = row.get("side")
+    if (side := spec.side if side in (None, "") else text_due(side, "side", where)) is not None:
         return {**_sided(row, side, spec, where), **extra}
     if "messages" in row or "conversations" in row:
         messages = messages_of(row["messages"] if "messages" in row else row["conversations"], spec, where)
@@ -129,7 +130,10 @@ def _sided(row: Mapping[str, Any], side: str, spec: SourceSpec, where: str) -> d
         raise DataError(f"{where}: a row to {side} needs prompt and completion; it has {sorted(row)}")
     for name in ("value", "answer_again"):
         optional_text(row.get(name), name, where)
-    for i, wrong in enumerate(row.get("wrong_answers") or (), 1):
+    answers = row.get("wrong_answers")
+    if answers is not None and not isinstance(answers, list | tuple):
+        raise DataError(f"{where}: wrong_answers {repr(answers)[:80]} is no list; write one of texts, or leave it out")
+    for i, wrong in enumerate(answers or (), 1):
         text_due(wrong, f"wrong_answers {i}", where)
     rest = {key: value for key, value in row.items() if key not in ("prompt", "completion", "tools")}
     return {**rest, **_pair(row["prompt"], row["completion"], spec, where), "side": side}

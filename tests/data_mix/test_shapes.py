@@ -155,6 +155,9 @@ def test_gold_answers_that_cannot_be_are_refused(answer: Any, message: str) -> N
         ({"prompt": "q", "verifier": "number", "completion": 0}, "completion 0"),
         ({"prompt": "q", "completion": 0, "side": "forget"}, "completion 0"),
         ({"prompt": "q", "completion": "a", "side": "forget", "value": 7}, "value 7"),
+        ({"prompt": "q", "completion": "a", "side": 1}, "side 1"),
+        ({"prompt": "q", "completion": "a", "side": 0}, "side 0"),
+        ({"prompt": "q", "completion": "a", "side": [None]}, r"side \[None\]"),
         ({"prompt": "q", "completion": "a", "side": "forget", "wrong_answers": ["b", 4]}, "wrong_answers 2 4"),
     ],
 )  # fmt: skip
@@ -245,3 +248,10 @@ def test_what_a_row_tells_its_template_is_a_map_or_json_text_of_one() -> None:
     ):
         with pytest.raises(DataError, match=f"s row 1:? {said}|s row 1: .*{said}"):
             shaped({**CHAT, **wrong})
+
+
+@pytest.mark.parametrize("answers", ["b", 5, {"a": 1}])
+def test_wrong_answers_are_a_list(answers: object) -> None:
+    row = {"prompt": "q", "completion": "a", "side": "forget", "wrong_answers": answers}
+    with pytest.raises(DataError, match="wrong_answers .* is no list; write one of texts"):
+        shaped(row)
