@@ -168,7 +168,6 @@ def check_for_pdsh(words: Sequence[str]) -> None:
 
 def _over_ssh(made: Command, folder: Path) -> int:
     """Started on other machines there is no roll: deepspeed's output is shown, status.json has the code."""
-    import os
     import subprocess
 
     from trainers.rundir import read_status

@@ -10,6 +10,7 @@ import pytest
 import torch
 from transformers import LlamaConfig, LlamaForCausalLM
 
+from eval_hooks.scoring.pass_size import current, size_for
 from tests.benchmarks import gpu
 from tests.benchmarks.gpu_parts import choices, scoring
 from tests.benchmarks.gpu_parts.mmlu_lengths import subjects
@@ -157,5 +158,6 @@ def test_a_sample_of_a_machines_choice_is_what_an_evaluation_takes() -> None:
     model = SimpleNamespace(
         device=torch.device("cpu"), config=SimpleNamespace(get_text_config=lambda: SimpleNamespace(hidden_size=32))
     )
-    assert choices.chosen_tokens(model) == 512
+    with choices.as_evaluated(model):
+        assert current().tokens == size_for(model).tokens == 512
     assert TINY.shapes[-1].name == "tiny"

@@ -95,7 +95,6 @@ def of_the_run(recipe: Recipe, on_gpu: bool, chosen: Chosen) -> dict[str, Any]:
         **saving(recipe),
         "ddp_timeout": DDP_TIMEOUT_S,
         "logging_steps": 1,
-        "per_device_train_batch_size": MICRO_BATCH,
         "dataloader_pin_memory": on_gpu,
     }
 
@@ -200,7 +199,7 @@ def starts_ranks(recipe: Recipe) -> None:
     """
     import torch
 
-    on_gpu = torch.cuda.is_available() and not recipe.train.get("use_cpu", False)
+    on_gpu = _on_gpu(recipe.train)
     backend = "nccl" if on_gpu else "gloo"
     timeout = timedelta(seconds=recipe.train.get("ddp_timeout") or DDP_TIMEOUT_S)
     if recipe.deepspeed is None:

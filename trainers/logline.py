@@ -6,6 +6,7 @@ from typing import Any
 
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
+from eval_hooks.evaluate import half_precision
 from trainers import announce
 from trainers.screen import attempt
 from trainers.world import world_size
@@ -157,7 +158,7 @@ def card_peak(args: TrainingArguments) -> float | None:
     """The peak of the card in use for 16-bit arithmetic; None on a CPU, in fp32, or for a card not in the table."""
     import torch
 
-    if args.device.type != "cuda" or not (args.bf16 or args.fp16):
+    if args.device.type != "cuda" or half_precision(args) is None:
         return None
     return peak_of(torch.cuda.get_device_name(args.device))
 

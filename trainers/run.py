@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from data_mix import DataError, today
 from eval_hooks import EvalError
+from eval_hooks.evaluate import half_precision
 from eval_hooks.files import checkpoints, write_atomic, write_json
 from eval_hooks.masking import masked_message
 from eval_hooks.ranks import from_writer, on_writer
@@ -311,7 +312,7 @@ def _fit(run: Run, place: Place, newest: str | None, taken: Sequence[actions.Tak
     recipe = run.recipe
     transformers.set_seed(run.arguments.seed)
     model = load_model(recipe.model, run.tokenizer, quantised=recipe.adapter.kind == "qlora")
-    half = run.arguments.bf16 or run.arguments.fp16
+    half = bool(half_precision(run.arguments))
     check_precision(recipe, model, half)
     texts = actions.anchored(recipe, taken)
     reference = reference_copy(recipe, run.tokenizer, model, pulled=texts is not None)

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import Any
 
+from eval_hooks.evaluate import half_precision
 from launch.findings import Finding, does_not_apply, ok, warn
 from launch.preflight.subject import Subject, batches, still
 
@@ -37,7 +38,7 @@ def check(subject: Subject) -> list[Finding]:
     whole, parts = step(subject, rows, n, 1), step(subject, rows, 1, n)
     loss, gradient = apart(whole, parts)
     text = f"1 x {n} and {parts.parts} x 1 rows: loss differs by {loss:.1e}, gradient by {gradient:.1e} (relative)"
-    if max(loss, gradient) > TOLERANCE[bool(arguments.bf16 or arguments.fp16 or in_16_bits(subject))]:
+    if max(loss, gradient) > TOLERANCE[bool(half_precision(arguments) or in_16_bits(subject))]:
         about = f"what {subject.recipe.method.name} computes depends on which rows share a micro-batch"
         return [warn(f"{text}; {about}", "keep per_device_train_batch_size x ranks the same when you compare runs")]
     return [ok(text)]

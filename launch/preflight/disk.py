@@ -1,5 +1,6 @@
 """Free disk: room for the checkpoints that a run keeps at a time."""
 
+from eval_hooks.evaluate import half_precision
 from launch.findings import Finding, ok
 from launch.preflight.run_folder import nearest_folder
 from launch.preflight.subject import Subject
@@ -14,6 +15,5 @@ def check(subject: Subject) -> list[Finding]:
         model = subject.skeleton
     else:
         model = subject.made.get("adapted skeleton") or on(subject)
-    arguments = subject.arguments()
-    half = arguments.bf16 or arguments.fp16
+    half = bool(half_precision(subject.arguments()))
     return [ok(disk(subject.recipe, model, nearest_folder(subject.run_dir or subject.runs), half))]

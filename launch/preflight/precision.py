@@ -2,6 +2,7 @@
 
 from typing import TYPE_CHECKING, Any
 
+from eval_hooks.evaluate import half_precision
 from launch.findings import Finding, bad, ok, warn
 from launch.preflight.subject import Subject
 from trainers import TrainError
@@ -21,8 +22,7 @@ def check(subject: Subject) -> list[Finding]:
     name = str(weights.dtype).removeprefix("torch.")
     text = f"{name} weights: a step of {rate:g} is under half the spacing for {share:.0%} of those that are trained"
     try:
-        arguments = subject.arguments()
-        check_precision(subject.recipe, subject.model, arguments.bf16 or arguments.fp16)
+        check_precision(subject.recipe, subject.model, bool(half_precision(subject.arguments())))
     except TrainError as error:
         return [bad(text, str(error).partition("; ")[2])]
     if subject.recipe.model.force_bf16_weights and share:

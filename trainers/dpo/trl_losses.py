@@ -56,7 +56,7 @@ ROWS: dict[str, Method[Any, Any]] = {
         "robust",
         "DPO unbiased under flipped labels",
         "2403.00409",
-        "table 4; label_smoothing section 6, as TRL's index of papers cites it",
+        "beta of table 4, as others quote it; label_smoothing section 6, as TRL's index of papers cites it",
         beta=0.1,
         label_smoothing=0.1,
     ),

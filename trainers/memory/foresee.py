@@ -264,12 +264,12 @@ class Foresight:
         whole = counts.total * dtype.itemsize if setup.stage == 3 else 0
         return self._scoring(rows, read or length, 1, dtype) + cache + whole
 
-    @property
+    @cached_property
     def written(self) -> Rollouts | None:
         """Answers that are trained on."""
         return rollouts(self.recipe, *self.steps)
 
-    @property
+    @cached_property
     def vllm(self) -> Vllm | None:
         """Beside the model."""
         return vllm(self.recipe, self.counts, self.machine.memory or None)

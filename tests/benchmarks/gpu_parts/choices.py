@@ -1,9 +1,10 @@
 """What is chosen where a recipe says nothing, against its neighbours: activation checkpointing, tokens of a pass."""
 
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager
 from typing import Any
 
+from eval_hooks.scoring.pass_size import size_for, sized
 from tests.benchmarks.gpu_parts.row import Numbers, Row, measured
 from tests.benchmarks.gpu_parts.scoring import scored
 from tests.benchmarks.gpu_parts.shapes import Models, Scale, loaded
@@ -25,7 +26,7 @@ def rows(scale: Scale, models: Models) -> Iterator[Row]:
             lambda words=words: trained(shape, models.folder(shape), *words),
         )
     model = loaded(models.folder(shape))
-    size = chosen_tokens(model)
+    size = size_for(model).tokens
     yield measured(
         "choices",
         f"{shape.name}, batch_tokens: nothing said, {size}",
@@ -43,20 +44,5 @@ def _as_large(model: Any, scale: Scale, size: int) -> Numbers:
 
 
 def as_evaluated(model: Any) -> AbstractContextManager[None]:
-    """What an evaluation enters before it scores: where the size of passes is chosen by the machine, it is here."""
-    try:
-        from eval_hooks.scoring.pass_size import size_for, sized
-    except ImportError:
-        return nullcontext()
+    """What an evaluation enters before it scores."""
     return sized(size_for(model))
-
-
-def chosen_tokens(model: Any) -> int:
-    """Tokens of a pass where nothing is said."""
-    try:
-        from eval_hooks.scoring.pass_size import size_for
-    except ImportError:
-        from eval_hooks.config import BATCH_TOKENS
-
-        return BATCH_TOKENS
-    return size_for(model).tokens
